@@ -1,0 +1,51 @@
+// Two Node children without any library, over fork's own channel: the reference that some rows compare with.
+import { fork } from 'node:child_process'
+import { taskFile } from '../tasks/task-file.mjs'
+
+/** Starts `workers` children. `runOn(worker, task, argument)` runs a task on one of them, `run` on the next in turn. */
+export function startBareChildren(workers) {
+  const waiting = new Map()
+  let lastId = 0
+  const children = Array.from({ length: workers }, () => {
+    const child = fork(taskFile('bare-child.cjs'), [], { serialization: 'advanced' })
+    child.on('message', ([id, result]) => {
+      waiting.get(id).resolve(result)
+      waiting.delete(id)
+    })
+    child.on('exit', (code, signal) => {
+      for (const { reject } of waiting.values()) reject(new Error(`A bare child ended (${signal ?? code})`))
+    })
+    return child
+  })
+  const runOn = (worker, task, argument) =>
+    new Promise((resolve, reject) => {
+      const id = ++lastId
+      waiting.set(id, { resolve, reject })
+      children[worker].send([id, task, argument])
+    })
+  return {
+    runOn,
+    run: (task, argument) => runOn(lastId % workers, task, argument),
+    async close() {
+      await Promise.all(
+        children.map(
+          child =>
+            new Promise(resolve => {
+              child.on('exit', resolve)
+              child.disconnect()
+            }),
+        ),
+      )
+    },
+  }
+}
+
+export const bareNode = [
+  {
+    name: 'bare Node child',
+    role: 'reference',
+    home: 'process',
+    onlyRows: ['idle-memory'],
+    load: async () => startBareChildren,
+  },
+]

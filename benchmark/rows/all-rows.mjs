@@ -1,0 +1,52 @@
+// Every measurement, in the order of the report. To add one: write its file, list it here, and add it to
+// python/measure.py when Python has the same thing.
+import { argument1MiB } from './argument-1mib.mjs'
+import { cpuScaling } from './cpu-scaling.mjs'
+import { firstResultCold } from './first-result-cold.mjs'
+import { firstResult } from './first-result.mjs'
+import { idleMemory } from './idle-memory.mjs'
+import { mapSquares } from './map-squares.mjs'
+import { result1MiB } from './result-1mib.mjs'
+import { roundTrip } from './round-trip.mjs'
+import { singleTasks } from './single-tasks.mjs'
+
+/**
+ * A target compares the median of its `subject` with a `reference`: times `factor` at least where higher is better, at
+ * most where lower is better; or with `moreAtMost`, in the row's unit, on top of the reference; or with a plain
+ * `atLeast`.
+ *
+ * @typedef {object} Target
+ * @property {string} subject Name of a library.
+ * @property {{ bestPeerOf: 'process' | 'thread' | 'python' | 'any' } | { library: string }} [reference]
+ * @property {number} [factor]
+ * @property {number} [moreAtMost]
+ * @property {number} [atLeast]
+ *
+ * @typedef {object} Measured
+ * @property {number[]} samples In the row's unit.
+ * @property {string} [note] What the reader has to know about this number.
+ *
+ * @typedef {object} Row
+ * @property {string} id
+ * @property {string} title
+ * @property {string} unit
+ * @property {'higher' | 'lower'} better
+ * @property {string} how
+ * @property {Record<string, number>} size
+ * @property {Record<string, number>} quickSize
+ * @property {Target[]} targets
+ * @property {(job: { createPool: Function, workers: number, size: Record<string, number>, library: object }) => Promise<Measured>} measure
+ */
+
+/** @type {Row[]} */
+export const rows = [
+  mapSquares,
+  singleTasks,
+  roundTrip,
+  argument1MiB,
+  result1MiB,
+  firstResultCold,
+  firstResult,
+  cpuScaling,
+  idleMemory,
+]

@@ -1,0 +1,3 @@
+export function hundredfold(x) {
+  return x * 100
+}

@@ -1,0 +1,19 @@
+/** Runs all examples, one after the other, each in a process of its own as its user would. */
+import { spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+/** Ends the demo when an example fails. */
+export function runExamples(): void {
+  const folder = fileURLToPath(new URL('../examples/', import.meta.url))
+  const names = readdirSync(folder).filter(name => /^\d\d-.*\.js$/.test(name))
+  for (const name of names.sort()) {
+    console.log(`== examples/${name.replace(/\.js$/, '.ts')}`)
+    const { status, signal } = spawnSync(process.execPath, [folder + name], { stdio: 'inherit' })
+    if (status !== 0) {
+      console.error(`The example ended with ${signal ?? `exit code ${status}`}`)
+      process.exit(1)
+    }
+    console.log()
+  }
+}

@@ -1,0 +1,253 @@
+// Tries the package as users get it: packs the tarball, installs it into an empty folder, and uses it from ESM,
+// CommonJS and TypeScript (module resolution "nodenext", both kinds of module, and "bundler").
+//
+// What the tests of this repository can't see fails here: a file missing from "files", a wrong "exports", types that
+// only compile with our own options, a dependency that is in devDependencies by mistake, work done at import time.
+import { spawnSync } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { removeStaleOutput } from './remove-stale-output.mjs'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
+const SECONDS_PER_COMMAND = 120
+
+function fail(what) {
+  throw new Error(`The package is not right: ${what}`)
+}
+
+/** Runs a command to its end and returns its standard output; anything but exit code 0 is a failure. */
+function run(command, args, { cwd, env = process.env }) {
+  const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
+    cwd,
+    env,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: SECONDS_PER_COMMAND * 1000,
+    shell: process.platform === 'win32' && command.endsWith('.cmd'),
+  })
+  if (error !== undefined || status !== 0) {
+    const why = error?.message ?? `ended with ${signal ?? `code ${status}`}`
+    fail(`"${[command, ...args].join(' ')}" ${why}\n${stdout}${stderr}`)
+  }
+  return stdout
+}
+
+/** The Node.js versions to use the package with: this one, and those of compat/node when they are installed. */
+function nodeVersions() {
+  const others = join(root, 'compat', 'node', 'node_modules')
+  const found = existsSync(others) ? readdirSync(others).filter(name => /^node\d+$/.test(name)) : []
+  return [process.execPath, ...found.toSorted().map(name => join(others, name, 'bin', 'node'))]
+}
+
+function pack(folder) {
+  // What npm prints may have the output of the "prepack" script before the JSON.
+  const output = run(npm, ['pack', '--json', '--pack-destination', folder], { cwd: root })
+  const [report] = JSON.parse(output.slice(output.search(/^\[/m)))
+  return { tarball: join(folder, report.filename), paths: report.files.map(file => file.path), report }
+}
+
+/** Every path that an object of the manifest names, however deep: those of "exports" are conditions in conditions. */
+function pathsIn(value) {
+  if (typeof value === 'string') return [value.replace(/^\.\//, '')]
+  return value === null ? [] : Object.values(value).flatMap(pathsIn)
+}
+
+function checkManifest({ main, types, exports }, paths) {
+  for (const path of [main, types, exports].flatMap(pathsIn))
+    if (!paths.includes(path)) fail(`package.json names ${path}, which is not in the tarball`)
+}
+
+/** Imports the package while its dependencies are away: whatever needs them must load them on first use. */
+function importWithoutDependencies(folder, names) {
+  const modules = join(folder, 'node_modules')
+  for (const name of names) renameSync(join(modules, name), join(modules, `${name}.away`))
+  run(process.execPath, ['--input-type=module', '-e', "await import('multiproc')"], { cwd: folder })
+  for (const name of names) renameSync(join(modules, `${name}.away`), join(modules, name))
+}
+
+function checkContents(paths) {
+  const present = new Set(paths)
+  for (const path of [
+    'package.json',
+    'README.md',
+    'LICENSE',
+    'CHANGELOG.md',
+    'dist/index.js',
+    'dist/index.d.ts',
+  ])
+    if (!present.has(path)) fail(`${path} is not in the tarball`)
+  for (const path of paths) {
+    if (!/^(?:dist|src)\/|^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path))
+      fail(`${path} is in the tarball`)
+    if (/\.tsbuildinfo$|\.test\.|tsconfig/.test(path) && path !== 'src/tsconfig.json')
+      fail(`${path} is in the tarball`)
+    // Source maps name ../src/x.ts: without the sources, remote stacks would point to files that are not there.
+    if (/^dist\/.*[^d]\.js$/.test(path) && !present.has(path.replace(/^dist/, 'src').replace(/\.js$/, '.ts')))
+      fail(`${path} has no source in the tarball`)
+  }
+  for (const path of paths.filter(each => /^src\/.*(?<!\.d)\.ts$/.test(each)))
+    if (!present.has(path.replace(/^src/, 'dist').replace(/\.ts$/, '.js'))) fail(`${path} was not compiled`)
+}
+
+// Each program prints one line of JSON. Pipes and terminals are its own output; requests (`CloseReq`) are the module
+// loader's, and end by themselves.
+const CHECKS = `
+const error = new multiproc.SerializeError('no', { path: ['a'] })
+if (!(error instanceof multiproc.ProcessError) || error.code !== 'ERR_NOT_SERIALIZABLE') throw error
+const open = process.getActiveResourcesInfo().filter(name => !/Req|^(?:PipeWrap|TTYWrap|Immediate)$/.test(name))
+if (open.length > 0) throw new Error('importing the package opened ' + open.join(', '))
+`
+
+// Runs what the package is for, from inside a function so that CommonJS can await it.
+const USE = `
+async function use() {
+  const answers = {}
+  if (multiproc.Pool !== undefined) {
+    const offset = 1
+    for (const context of ['spawn', 'thread']) {
+      const pool = new multiproc.Pool({ processes: 2, context })
+      answers[context] = await pool.map((x) => x * x + offset, [1, 2, 3])
+      pool.close()
+      await pool.join()
+    }
+  }
+  console.log(JSON.stringify({ exports: Object.keys(multiproc).sort(), answers }))
+}
+use().catch(error => { console.error(error); process.exit(1) })
+`
+
+const TYPED = `
+import * as multiproc from 'multiproc'
+import { ProcessError, WorkerDiedError, type ErrorCode } from 'multiproc'
+
+const code: ErrorCode = new ProcessError('ERR_CLOSED', 'closed').code
+// @ts-expect-error There is no such code: the types are there, and are not "any".
+const wrong: ErrorCode = 'ERR_OF_NOBODY'
+export function signalOf(error: unknown): string | null {
+  return error instanceof WorkerDiedError ? error.signal : null
+}
+console.log(JSON.stringify({ exports: Object.keys(multiproc).sort(), code, wrong, signal: signalOf(1) }))
+`
+
+const PROGRAMS = {
+  'esm.mjs': `import * as multiproc from 'multiproc'\n${CHECKS}${USE}`,
+  'commonjs.cjs': `const multiproc = require('multiproc')\n${CHECKS}${USE}`,
+  'dynamic.cjs': `import('multiproc').then(multiproc => {\n${CHECKS}${USE}\n})`,
+  'typescript-esm.mts': TYPED,
+  'typescript-commonjs.cts': TYPED,
+  'bundled.ts': TYPED,
+}
+
+const BASE_OPTIONS = {
+  target: 'es2022',
+  strict: true,
+  // The user's own check of our declarations, which most projects switch off.
+  skipLibCheck: false,
+  types: ['node'],
+  typeRoots: [join(root, 'node_modules', '@types')],
+  outDir: 'out',
+}
+const COMPILATIONS = {
+  'nodenext.json': {
+    compilerOptions: { ...BASE_OPTIONS, module: 'nodenext' },
+    files: ['typescript-esm.mts', 'typescript-commonjs.cts'],
+  },
+  'bundler.json': {
+    compilerOptions: { ...BASE_OPTIONS, module: 'esnext', moduleResolution: 'bundler' },
+    files: ['bundled.ts'],
+  },
+}
+
+function write(folder, files) {
+  for (const [name, content] of Object.entries(files))
+    writeFileSync(
+      join(folder, name),
+      typeof content === 'string' ? content : JSON.stringify(content, null, 2),
+    )
+}
+
+function usePackage(folder, hasPool) {
+  const answers = hasPool ? { spawn: [2, 5, 10], thread: [2, 5, 10] } : {}
+  let exported
+  for (const node of nodeVersions()) {
+    for (const name of [
+      'esm.mjs',
+      'commonjs.cjs',
+      'dynamic.cjs',
+      'out/typescript-esm.mjs',
+      'out/typescript-commonjs.cjs',
+    ]) {
+      const result = JSON.parse(run(node, [name], { cwd: folder }))
+      // Node.js adds these two when it hands an ES module to require().
+      const names = result.exports.filter(
+        each => each !== 'default' && each !== 'module.exports' && each !== '__esModule',
+      )
+      exported ??= names
+      if (names.join() !== exported.join())
+        fail(`${name} sees ${names.join()} where esm.mjs saw ${exported.join()}`)
+      if (!name.startsWith('out/') && JSON.stringify(result.answers) !== JSON.stringify(answers))
+        fail(`${name} computed ${JSON.stringify(result.answers)}, not ${JSON.stringify(answers)}`)
+    }
+    console.log(
+      `  used from ESM, CommonJS and TypeScript on Node ${run(node, ['--version'], { cwd: folder }).trim()}`,
+    )
+  }
+  return exported
+}
+
+for (const file of removeStaleOutput()) console.log(`Removed ${file}: its source is gone`)
+const folder = mkdtempSync(join(tmpdir(), 'multiproc-package-'))
+try {
+  const { tarball, paths, report } = pack(folder)
+  checkContents(paths)
+  console.log(`  packed ${paths.length} files, ${Math.round(report.size / 1024)} KiB`)
+
+  const consumer = join(folder, 'consumer')
+  mkdirSync(consumer)
+  write(consumer, {
+    'package.json': { name: 'consumer', private: true, type: 'module' },
+    ...PROGRAMS,
+    ...COMPILATIONS,
+  })
+  run(npm, ['install', '--no-audit', '--no-fund', '--omit=dev', tarball], { cwd: consumer })
+  const manifest = JSON.parse(
+    readFileSync(join(consumer, 'node_modules', 'multiproc', 'package.json'), 'utf8'),
+  )
+  checkManifest(manifest, paths)
+  const dependencies = Object.keys(manifest.dependencies ?? {})
+  for (const name of dependencies)
+    if (!existsSync(join(consumer, 'node_modules', name))) fail(`its dependency ${name} was not installed`)
+  importWithoutDependencies(consumer, dependencies)
+  for (const config of Object.keys(COMPILATIONS))
+    run(process.execPath, [compiler, '-p', config], { cwd: consumer })
+  console.log('  type-checked with the resolutions nodenext (ESM and CommonJS) and bundler')
+
+  const exported = usePackage(consumer, existsSync(join(root, 'src', 'pool')))
+  for (const [command, path] of Object.entries(manifest.bin)) {
+    if (!existsSync(join(root, path.replace('dist', 'src').replace(/\.js$/, '.ts')))) continue
+    const bin = join(consumer, 'node_modules', '.bin')
+    const env = { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH']}` }
+    const help = run(process.platform === 'win32' ? `${command}.cmd` : command, ['--help'], {
+      cwd: consumer,
+      env,
+    })
+    if (!help.includes(command)) fail(`"${command} --help" printed ${JSON.stringify(help)}`)
+    console.log(`  ran "${command} --help"`)
+  }
+  console.log(`The package works. It exports ${exported.join(', ')}`)
+} finally {
+  rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+}

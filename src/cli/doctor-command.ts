@@ -1,0 +1,130 @@
+/** `multiproc doctor`: says what this machine offers, and tries it. Exit code 1 when a worker does not work. */
+import { type MachineFacts, type ResourceLimit, machineFacts } from '../platform/machine-facts.ts'
+import { getAllStartMethods } from '../process/start-methods.ts'
+import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
+import { packageVersion } from './run-cli.ts'
+import { parseOptions } from './parse-options.ts'
+import { UsageError } from './usage-error.ts'
+import { type WorkerCheck, checkWorker } from './worker-check.ts'
+
+const DOCTOR_HELP = `Usage: multiproc doctor [options]
+
+Shows what this machine offers, why, and starts one worker of each kind to see whether it answers.
+
+Options:
+      --json   the same as one JSON value
+  -h, --help   show this
+
+Exit code: 0 when all workers answered, 1 when one did not, 2 wrong usage.
+`
+
+interface Diagnosis {
+  version: string
+  node: string
+  /** Whether this Node.js runs .ts files by itself. */
+  runsTypeScript: boolean
+  machine: MachineFacts
+  workers: WorkerCheck[]
+  /** What carries messages. The native one is not part of this version. */
+  transport: 'portable'
+}
+
+/** Runs the command and gives its exit code. */
+export async function doctorCommand(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseOptions('doctor', args, {
+    help: { type: 'boolean', short: 'h' },
+    json: { type: 'boolean' },
+  })
+  if (values.help === true) {
+    process.stdout.write(DOCTOR_HELP)
+    return EXIT_OK
+  }
+  if (positionals.length > 0) {
+    throw new UsageError(
+      `"multiproc doctor" takes no inputs, but got "${positionals[0]}"\nTo fix: leave it out`,
+    )
+  }
+  const diagnosis = await diagnose()
+  process.stdout.write(values.json === true ? `${JSON.stringify(diagnosis, null, 2)}\n` : describe(diagnosis))
+  return diagnosis.workers.every(({ error }) => error === undefined) ? EXIT_OK : EXIT_FAILED
+}
+
+async function diagnose(): Promise<Diagnosis> {
+  const workers: WorkerCheck[] = []
+  // One after the other, so that their times can be compared.
+  for (const method of getAllStartMethods()) workers.push(await checkWorker(method))
+  return {
+    version: packageVersion(),
+    node: process.versions.node,
+    // Absent from the types of the oldest Node.js that we support.
+    runsTypeScript: Boolean((process.features as { typescript?: unknown }).typescript),
+    machine: machineFacts(),
+    workers,
+    transport: 'portable',
+  }
+}
+
+function describe({ version, node, runsTypeScript, machine, workers }: Diagnosis): string {
+  const { cpus, memory } = machine
+  const rows: [title: string, text: string][] = [
+    [
+      'CPUs',
+      `${cpus.usable} usable (machine ${cpus.machine}, affinity of this process ${cpus.affinity}, container's quota ${cpus.quota ?? 'none'})`,
+    ],
+    [
+      'Memory',
+      `${bytes(memory.machine)} (container's limit ${memory.container === undefined ? 'none' : bytes(memory.container)})`,
+    ],
+    ['Open files', describeLimit(machine.openFiles)],
+    ['Processes', describeLimit(machine.processes)],
+    ...workers.map((check): [string, string] => [
+      check.method === 'spawn' ? 'Worker process' : 'Worker thread',
+      describeWorker(check),
+    ]),
+    [
+      'Closures',
+      workers.every(({ hasClosures }) => hasClosures)
+        ? 'yes, functions are sent with the variables that they use'
+        : 'no, see above; exported functions of modules work where workers do',
+    ],
+    [
+      'TypeScript',
+      runsTypeScript
+        ? 'this Node.js runs .ts files'
+        : 'this Node.js does not run .ts files (22.18 and newer do); use a compiler or tsx',
+    ],
+    [
+      'Transport',
+      'portable: sockets for processes, message ports for threads (no native addon in this version)',
+    ],
+    [
+      'Journals',
+      machine.journalFolder === undefined
+        ? 'none: when a worker dies, it is less exactly known which item it ran'
+        : `in ${machine.journalFolder}, to tell which item a worker ran when it died`,
+    ],
+  ]
+  const lines = rows.map(([title, text]) => `${title.padEnd(16)}${text}`)
+  return [
+    `multiproc ${version}, Node.js ${node}, ${machine.platform} ${machine.arch}`,
+    '',
+    ...lines,
+    '',
+  ].join('\n')
+}
+
+function describeWorker({ method, firstAnswerMs, roundTripMs, error }: WorkerCheck): string {
+  const start = `start method "${method}": `
+  if (firstAnswerMs === undefined || roundTripMs === undefined) return `${start}does not work: ${error}`
+  const times = `first answer after ${firstAnswerMs.toFixed(0)} ms, then ${roundTripMs.toFixed(2)} ms`
+  return `${start}${times}${error === undefined ? '' : `; then failed: ${error}`}`
+}
+
+function describeLimit(limit: ResourceLimit | undefined): string {
+  if (limit === undefined) return 'not known on this system'
+  return `${limit.soft} (can be raised to ${limit.hard})`
+}
+
+function bytes(count: number): string {
+  return `${(count / 2 ** 30).toFixed(1)} GiB`
+}

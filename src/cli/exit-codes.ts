@@ -1,0 +1,9 @@
+/** The exit codes of the program. They are part of its interface: scripts ask for them. */
+
+export const EXIT_OK = 0
+/** Items failed, or the run could not be finished. */
+export const EXIT_FAILED = 1
+/** The command line is wrong, or names something that cannot be loaded. */
+export const EXIT_USAGE = 2
+/** As shells do: 128 and the number of the signal. */
+export const EXIT_BY_SIGNAL = { SIGINT: 130, SIGTERM: 143 } as const

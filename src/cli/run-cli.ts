@@ -1,0 +1,62 @@
+/** Finds the command that was named and runs it. Every command is a file of its own, loaded when it is called. */
+import { createRequire } from 'node:module'
+import { EXIT_OK, EXIT_USAGE } from './exit-codes.ts'
+import { UsageError } from './usage-error.ts'
+
+/** A command: gets the arguments after its name, and gives the exit code. */
+export type Command = (args: readonly string[]) => Promise<number>
+
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  map: async () => (await import('./map-command.ts')).mapCommand,
+  doctor: async () => (await import('./doctor-command.ts')).doctorCommand,
+}
+
+const HELP = `Usage: multiproc <command> [options]
+
+Commands:
+  map <file>[#function] [inputs...]   call a function for every input, in parallel
+  doctor                              show what this machine offers, and try it
+
+Options:
+  --help      show this, or after a command what it takes
+  --version   show the version
+
+Example: call the exported function "resize" of resize.mjs for every picture
+
+  multiproc map ./resize.mjs#resize *.jpg
+`
+
+/** Runs the command line and gives its exit code. Whatever goes wrong is printed, never thrown. */
+export async function runCli(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args
+  try {
+    if (name === '--help' || name === '-h' || name === 'help') {
+      process.stdout.write(HELP)
+      return EXIT_OK
+    }
+    if (name === '--version' || name === '-v') {
+      process.stdout.write(`${packageVersion()}\n`)
+      return EXIT_OK
+    }
+    if (name === undefined) {
+      process.stderr.write(HELP)
+      return EXIT_USAGE
+    }
+    if (!Object.hasOwn(COMMANDS, name)) {
+      throw new UsageError(
+        `multiproc has no command "${name}"\nTo fix: use one of ${Object.keys(COMMANDS).join(', ')}; "multiproc --help" shows what they do`,
+      )
+    }
+    const command = await COMMANDS[name]!()
+    return await command(rest)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    process.stderr.write(`multiproc: ${error.message}\n`)
+    return EXIT_USAGE
+  }
+}
+
+/** The version in package.json, which lies two folders above both src/cli/ and dist/cli/. */
+export function packageVersion(): string {
+  return (createRequire(import.meta.url)('../../package.json') as { version: string }).version
+}

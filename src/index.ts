@@ -1,0 +1,42 @@
+/** The public API of the library: everything that users can import from `multiproc`. */
+export {
+  BrokenPoolError,
+  ClosedError,
+  type ErrorCode,
+  MaybeEncodingError,
+  ModuleLoadError,
+  ProcessError,
+  RemoteError,
+  SerializeError,
+  type SerializeErrorFacts,
+  TimeoutError,
+  type WorkerDeathFacts,
+  WorkerDiedError,
+} from './errors.ts'
+export { cpuCount } from './platform/cpu-count.ts'
+export type { WaitOptions } from './platform/bounded-wait.ts'
+export type { StartMethod } from './process/child-boot.ts'
+export type { ChildStdio } from './process/popen.ts'
+export type { ParentProcess } from './process/parent-process.ts'
+export { BaseContext } from './process/base-context.ts'
+export { Context, getContext } from './pool/context.ts'
+export { SpawnProcess, ThreadProcess } from './process/bound-processes.ts'
+export { setExecutable } from './process/executable.ts'
+export {
+  activeChildren,
+  currentProcess,
+  Process,
+  type ContextLike,
+  type ProcessOptions,
+} from './process/process.ts'
+export { parentProcess } from './process/process-state.ts'
+export { getAllStartMethods, getStartMethod, setStartMethod } from './process/start-methods.ts'
+export { AsyncResult } from './pool/async-result.ts'
+export { ImapIterator } from './pool/imap-iterator.ts'
+export type { Input } from './pool/input-reader.ts'
+export { Pool, type PoolStats, type WorkerStats } from './pool/pool.ts'
+export type { ContextOption, ImapOptions, MapOptions, PoolOptions } from './pool/pool-options.ts'
+export { SpawnPool } from './pool/spawn-pool.ts'
+export { ThreadPool } from './pool/thread-pool.ts'
+export { withCaptures } from './serialize/function/with-captures.ts'
+export { registerReducer, type Reducer } from './serialize/codec.ts'

@@ -1,0 +1,45 @@
+/**
+ * Standard streams that may be closed or broken: children start and write all the same, as they do in Python when
+ * `sys.stdout` is gone.
+ */
+import { fstatSync } from 'node:fs'
+import { getSystemErrorName } from 'node:util'
+
+/** `inherit` for an open descriptor of this process, `ignore` for a closed one (which no child can inherit). */
+export function inheritOrIgnore(fd: number): 'inherit' | 'ignore' {
+  try {
+    fstatSync(fd)
+    return 'inherit'
+  } catch {
+    return 'ignore'
+  }
+}
+
+function ignoreError(): void {}
+
+/**
+ * Writes to stdout or stderr of this process. A stream that is closed or whose reader is gone swallows the text:
+ * an error there, unheard, would end the process that only forwards it.
+ */
+export function writeOrIgnore(
+  stream: NodeJS.WriteStream,
+  chunk: string | Uint8Array,
+  done?: () => void,
+): void {
+  if (stream.destroyed || !stream.writable) {
+    done?.()
+    return
+  }
+  stream.once('error', ignoreError)
+  stream.write(chunk, () => {
+    // The 'error' event of a failed write comes after its callback.
+    setImmediate(() => stream.removeListener('error', ignoreError))
+    done?.()
+  })
+}
+
+/** The name of a system error number, such as `EAGAIN`. */
+export function systemErrorName(error: unknown): string | undefined {
+  const { code, errno } = error as NodeJS.ErrnoException
+  return code ?? (typeof errno === 'number' ? getSystemErrorName(errno) : undefined)
+}

@@ -1,0 +1,51 @@
+/**
+ * How many items go to a worker in one message. Too few, and messages cost more than the work; too many, and one
+ * worker still runs while the others are done. Invariant: at least one item.
+ */
+import type { ShippedFunction } from './function-table.ts'
+
+/** A message should keep a worker busy about this long: long against a message, short against a person. */
+const chunkMs = 5
+/** And it should not be larger than this, whatever the items are. */
+const chunkBytes = 1 << 20
+const chunkItemsMax = 1 << 15
+/** Near the end chunks shrink to this part of a worker's share, so that all workers finish together. */
+const chunksLeftPerWorker = 4
+/** A second chunk waits in a worker only if the first is done within this time. */
+const prefetchMsMax = 20
+
+export interface ChunkDemand {
+  task: ShippedFunction
+  /** Items that are left, when known. */
+  remaining: number | undefined
+  workers: number
+  /** What the caller asked for. */
+  chunkSize: number | undefined
+}
+
+/** Items of the next chunk. Before anything was measured it is one. */
+export function nextChunkSize({ task, remaining, workers, chunkSize }: ChunkDemand): number {
+  if (chunkSize !== undefined) return chunkSize
+  if (task.itemMs === undefined) return 1
+  const byTime = chunkMs / Math.max(task.itemMs, 1e-6)
+  const byBytes = chunkBytes / Math.max(task.itemBytes, 1)
+  const byEnd = remaining === undefined ? Infinity : remaining / (workers * chunksLeftPerWorker)
+  return Math.max(1, Math.floor(Math.min(byTime, byBytes, byEnd, chunkItemsMax)))
+}
+
+/** Whether a chunk of `count` items is so short that another one may wait behind it. */
+export function allowsPrefetch(task: ShippedFunction, count: number): boolean {
+  return task.itemMs !== undefined && task.itemMs * count <= prefetchMsMax
+}
+
+/** Takes a measurement of `count` items into account. The newest weighs half. */
+export function learnTime(task: ShippedFunction, count: number, elapsedMs: number): void {
+  const itemMs = elapsedMs / count
+  task.itemMs = task.itemMs === undefined ? itemMs : (task.itemMs + itemMs) / 2
+}
+
+/** Takes the size of what was sent for `count` items into account. */
+export function learnSize(task: ShippedFunction, count: number, bytes: number): void {
+  const itemBytes = bytes / count
+  task.itemBytes = Math.max(itemBytes, (task.itemBytes + itemBytes) / 2)
+}

@@ -1,0 +1,93 @@
+/**
+ * A message full of items on its way to one worker, and what has come back of it. Invariant: results come in the
+ * order of the items, so one number says which are still owed.
+ */
+import type { ShippedFunction } from './function-table.ts'
+import type { Job, Part } from './job.ts'
+import type { Body } from './protocol.ts'
+
+export class Chunk {
+  readonly id: number
+  readonly task: ShippedFunction
+  readonly parts: readonly Part[]
+  readonly count: number
+  /** What is sent: one body with all items (`isPacked`), or one for each. */
+  readonly bodies: readonly Body[]
+  readonly isPacked: boolean
+  readonly sentAtMs = performance.now()
+  /** That of the function when the chunk was made. */
+  readonly taskVersion: number
+  isRecalled = false
+  /** Items whose outcome has arrived. */
+  received = 0
+  // The part that holds the item `received`, and the number of items before that part.
+  #partAt = 0
+  #partStart = 0
+
+  constructor(id: number, parts: readonly Part[], content: { bodies: readonly Body[]; isPacked: boolean }) {
+    this.id = id
+    this.task = parts[0]!.job.task
+    this.taskVersion = this.task.version
+    this.parts = parts
+    this.count = parts.reduce((sum, part) => sum + part.count, 0)
+    this.bodies = content.bodies
+    this.isPacked = content.isPacked
+  }
+
+  get isDone(): boolean {
+    return this.received >= this.count
+  }
+
+  /** Takes the next `count` items off what is owed, as runs of one job each. */
+  *receive(count: number): Generator<{ job: Job; index: number; count: number; offset: number }> {
+    let offset = 0
+    while (offset < count) {
+      const part = this.parts[this.#partAt]
+      if (!part) {
+        throw new Error(
+          `This is a bug in multiproc, please report it: chunk ${this.id} of ${this.count} items got ${this.received + count - offset} results`,
+        )
+      }
+      const within = this.received - this.#partStart
+      const run = Math.min(part.count - within, count - offset)
+      this.received += run
+      if (within + run === part.count) {
+        this.#partAt++
+        this.#partStart += part.count
+      }
+      yield { job: part.job, index: part.first + within, count: run, offset }
+      offset += run
+    }
+  }
+
+  /** One item, counted within the chunk, as a part. */
+  at(index: number): Part {
+    return this.slice(index, index + 1, { isSolo: false })[0]!
+  }
+
+  /** The items from `start` to before `end`, counted within the chunk, as parts to be sent again. */
+  slice(start: number, end: number, { isSolo }: { isSolo: boolean }): Part[] {
+    const sliced: Part[] = []
+    let before = 0
+    for (const part of this.parts) {
+      const from = Math.max(start - before, 0)
+      const to = Math.min(end - before, part.count)
+      if (from < to) sliced.push(slicePart(part, from, to, isSolo))
+      before += part.count
+    }
+    return sliced
+  }
+}
+
+/** Items `from` to before `to` of a part. */
+export function slicePart(part: Part, from: number, to: number, isSolo: boolean): Part {
+  return {
+    job: part.job,
+    first: part.first + from,
+    count: to - from,
+    items: part.items?.slice(from, to),
+    bodies: part.bodies?.slice(from, to),
+    isSolo: isSolo || part.isSolo,
+    deaths: part.deaths,
+  }
+}

@@ -1,0 +1,34 @@
+/** The context that users get: that of the process layer, with pools. */
+import { BaseContext } from '../process/base-context.ts'
+import type { StartMethod } from '../process/child-boot.ts'
+import { SpawnPool } from './spawn-pool.ts'
+import { ThreadPool } from './thread-pool.ts'
+
+/** The API bound to one start method; made by {@link getContext}. */
+export class Context extends BaseContext {
+  /** `Pool` bound to this context's start method. */
+  get Pool(): typeof SpawnPool | typeof ThreadPool {
+    return this.startMethod === 'thread' ? ThreadPool : SpawnPool
+  }
+}
+
+/**
+ * The API bound to one start method, so that two libraries in one program need not agree on a default.
+ *
+ * @param method - default: the program's start method, which is fixed by this call
+ * @throws TypeError for an unknown method
+ * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.get_context
+ *
+ * @example
+ * ```ts
+ * import { getContext } from 'multiproc'
+ *
+ * const threads = getContext('thread')
+ * const child = new threads.Process({ target: () => console.log('in a thread') })
+ * child.start()
+ * await child.join()
+ * ```
+ */
+export function getContext(method?: StartMethod): Context {
+  return Context.for(method)
+}

@@ -1,0 +1,97 @@
+/**
+ * Reads the input of a map lazily, from an iterable or an async iterable. Invariant: never reads further ahead
+ * than it was asked to, and closes the input when its job ends before the input does.
+ */
+
+/** What `map` and its kin accept as input. */
+export type Input<T> = Iterable<T> | AsyncIterable<T>
+
+/** Whether the input is read asynchronously. (A string is iterable, but `in` refuses it.) */
+export function isAsyncInput<T>(input: Input<T>): input is AsyncIterable<T> {
+  return Symbol.asyncIterator in Object(input)
+}
+
+export class InputReader<T> {
+  readonly #sync: Iterator<T> | undefined
+  readonly #async: AsyncIterator<T> | undefined
+  readonly #onMore: () => void
+  #buffer: T[] = []
+  #wanted = 0
+  #isReading = false
+  #isEnded = false
+  #failure: { reason: unknown } | undefined
+
+  constructor(input: Input<T>, onMore: () => void) {
+    this.#onMore = onMore
+    if (isAsyncInput(input)) this.#async = input[Symbol.asyncIterator]()
+    else this.#sync = input[Symbol.iterator]()
+  }
+
+  /** Whether there is nothing more to take, now or later. */
+  get isEnded(): boolean {
+    return this.#isEnded && this.#buffer.length === 0
+  }
+
+  /** What the input threw, once everything before it has been taken. */
+  get failure(): { reason: unknown } | undefined {
+    return this.#buffer.length === 0 ? this.#failure : undefined
+  }
+
+  /** Up to `countMax` items that are there now; for more of an async input `onMore` is called later. */
+  take(countMax: number): T[] {
+    if (this.#sync) return this.#takeSync(this.#sync, countMax)
+    const taken = this.#buffer.splice(0, countMax)
+    this.#wanted = countMax
+    if (!this.#isEnded && !this.#isReading && this.#buffer.length < countMax) void this.#read(this.#async!)
+    return taken
+  }
+
+  #takeSync(iterator: Iterator<T>, countMax: number): T[] {
+    const taken: T[] = []
+    if (this.#isEnded) return taken
+    try {
+      while (taken.length < countMax) {
+        const next = iterator.next()
+        if (next.done) {
+          this.#isEnded = true
+          break
+        }
+        taken.push(next.value)
+      }
+    } catch (reason) {
+      this.#isEnded = true
+      this.#failure = { reason }
+    }
+    return taken
+  }
+
+  async #read(iterator: AsyncIterator<T>): Promise<void> {
+    this.#isReading = true
+    try {
+      while (!this.#isEnded && this.#buffer.length < this.#wanted) {
+        const next = await iterator.next()
+        // The job may have ended while this waited.
+        if (this.#isEnded) break
+        if (next.done) this.#isEnded = true
+        else this.#buffer.push(next.value)
+        if (this.#buffer.length <= 1) this.#onMore()
+      }
+    } catch (reason) {
+      this.#isEnded = true
+      this.#failure = { reason }
+      this.#onMore()
+    }
+    this.#isReading = false
+  }
+
+  /** Stops reading, and lets the input clean up. Errors of that clean-up go to nobody's result: they are thrown. */
+  close(): void {
+    this.#buffer = []
+    if (this.#isEnded) return
+    this.#isEnded = true
+    this.#sync?.return?.()
+    this.#async?.return?.().catch((reason: unknown) => {
+      process.emitWarning(`The input of a pool's map threw while it was closed: ${String(reason)}`)
+    })
+  }
+}

@@ -1,0 +1,106 @@
+/** The options of a pool and their checks: whatever is wrong is said at the call, with the range and the value. */
+import type { ResourceLimits } from 'node:worker_threads'
+import { invalidArgument } from '../errors.ts'
+import type { StartMethod } from '../process/child-boot.ts'
+import { assertStartMethod, getStartMethod } from '../process/start-methods.ts'
+
+/** Something that names a start method: the method, or a context made by `getContext()`. */
+export type ContextOption = StartMethod | { getStartMethod(): StartMethod }
+
+/** Options of `new Pool()`. */
+export interface PoolOptions {
+  /** How many workers. Default: `cpuCount()`. */
+  processes?: number | undefined
+  /** Called once in every worker before its first task. If it throws, the pool rejects all its work. */
+  initializer?: ((...args: never[]) => unknown) | undefined
+  /** Arguments of `initializer`. */
+  initArgs?: readonly unknown[] | undefined
+  /** A worker is replaced after so many items. Default: never. */
+  maxTasksPerChild?: number | undefined
+  /** `'spawn'` (processes) or `'thread'`, or a context. Default: `getStartMethod()`. */
+  context?: ContextOption | undefined
+  /**
+   * Limits of the memory of each worker's JavaScript heap, in MiB. A worker that exceeds them ends, and its task
+   * fails. Default: those of Node.js.
+   */
+  resourceLimits?: ResourceLimits | undefined
+  /** Shown in messages. Default: `Pool-1`, `Pool-2` and so on. */
+  name?: string | undefined
+}
+
+/** Options of a call that maps. */
+export interface MapOptions {
+  /**
+   * Items in one message to a worker. Default: chosen from the time that items take, so that a message keeps a
+   * worker busy for some milliseconds and all workers finish together.
+   */
+  chunkSize?: number | undefined
+}
+
+/** Options of `imap` and `imapUnordered`. */
+export interface ImapOptions extends MapOptions {
+  /**
+   * How many items may be read from the input ahead of the results that were consumed. Default: chosen from the
+   * time that items take.
+   */
+  bufferSize?: number | undefined
+}
+
+export function checkCount(name: string, value: unknown): number | undefined {
+  if (value === undefined || value === null) return undefined
+  if (typeof value !== 'number') {
+    throw invalidArgument(
+      TypeError,
+      `The option "${name}" must be a whole number from 1, but it is ${show(value)}\nTo fix: pass a number`,
+    )
+  }
+  if (!Number.isInteger(value) || value < 1) {
+    throw invalidArgument(
+      RangeError,
+      `The option "${name}" must be a whole number from 1, but it is ${value}\nTo fix: pass such a number, or leave "${name}" out`,
+    )
+  }
+  return value
+}
+
+export function checkFunction(name: string, value: unknown): void {
+  if (typeof value === 'function') return
+  throw invalidArgument(
+    TypeError,
+    `${name} must be a function, but it is ${show(value)}\nTo fix: pass a function`,
+  )
+}
+
+export function checkInput(value: unknown): void {
+  const isIterable =
+    value !== undefined &&
+    value !== null &&
+    (Symbol.iterator in Object(value) || Symbol.asyncIterator in Object(value))
+  if (isIterable) return
+  throw invalidArgument(
+    TypeError,
+    `The items must be an iterable or an async iterable, but they are ${show(value)}\nTo fix: pass an array, a Set, a generator, or a stream`,
+  )
+}
+
+/** The start method that an option names. */
+export function resolveMethod(context: ContextOption | undefined): StartMethod {
+  const method: unknown =
+    context === undefined
+      ? getStartMethod()
+      : typeof context === 'string'
+        ? context
+        : context?.getStartMethod?.()
+  if (method === 'spawn' || method === 'thread') return method
+  if (typeof method === 'string') assertStartMethod(method)
+  throw invalidArgument(
+    TypeError,
+    `The option "context" must be 'spawn', 'thread' or a context, but it is ${show(context)}\nTo fix: pass one of these, or the result of getContext()`,
+  )
+}
+
+function show(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  if (typeof value === 'string') return JSON.stringify(value)
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}

@@ -1,0 +1,352 @@
+/**
+ * The public pool: checks what callers pass, ships their functions, and hands jobs to the core that does the work.
+ */
+import { inspect } from 'node:util'
+import { cpuCount } from '../platform/cpu-count.ts'
+import { assertKnownOptions } from '../platform/known-options.ts'
+import { SerializeError, invalidArgument, invalidState } from '../errors.ts'
+import { ApplyJob } from './apply-job.ts'
+import { AsyncResult, rejectResult } from './async-result.ts'
+import type { FunctionTable, ShippedFunction } from './function-table.ts'
+import { ImapIterator } from './imap-iterator.ts'
+import { ImapJob } from './imap-job.ts'
+import type { Input } from './input-reader.ts'
+import { MapJob } from './map-job.ts'
+import { PoolCore, type PoolState } from './pool-core.ts'
+import {
+  type ImapOptions,
+  type MapOptions,
+  type PoolOptions,
+  checkCount,
+  checkFunction,
+  checkInput,
+  resolveMethod,
+} from './pool-options.ts'
+import { type Body, type CallMode, encodeBody } from './protocol.ts'
+
+/** What `Pool.stats()` tells of one worker. */
+export interface WorkerStats {
+  name: string
+  pid: number | undefined
+  /** Set for threads. */
+  threadId: number | undefined
+  state: 'starting' | 'ready' | 'stopping'
+  /** Items that it was given and has not finished. */
+  items: number
+}
+
+/** What `Pool.stats()` tells. */
+export interface PoolStats {
+  state: PoolState
+  /** Calls that have not ended. */
+  jobs: number
+  workers: WorkerStats[]
+}
+
+let poolCount = 0
+let dropped: FinalizationRegistry<PoolCore> | undefined
+
+/**
+ * Worker processes (or threads) that run functions for this program.
+ *
+ * Any function can be passed: closures, methods, functions of other modules, `async` ones. It is copied to the
+ * workers together with the variables that it uses. Work is given out in chunks whose size follows from the time
+ * that items take. A worker that dies is replaced, and only the item that it was running fails, with a
+ * {@link WorkerDiedError}.
+ *
+ * `await using pool = new Pool()` waits at the end of the scope until all submitted work is done (Python's `with`
+ * terminates it). A pool that is idle does not keep the program alive.
+ *
+ * @example
+ * ```ts
+ * import { Pool } from 'multiproc'
+ *
+ * const pool = new Pool({ processes: 4 })
+ * console.log(await pool.map(x => x * x, [1, 2, 3, 4, 5])) // [ 1, 4, 9, 16, 25 ]
+ * pool.close()
+ * await pool.join()
+ * ```
+ * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool
+ */
+export class Pool {
+  readonly #core: PoolCore
+  readonly #functions: FunctionTable
+
+  /**
+   * Starts the workers.
+   *
+   * @param options - the number of workers, or all options
+   * @throws TypeError or RangeError for options that make no sense, SerializeError for an initializer that cannot
+   * be sent, ProcessError with code `ERR_START_FAILED` when no worker can be started.
+   */
+  constructor(options?: number | PoolOptions) {
+    const given = typeof options === 'number' ? { processes: options } : (options ?? {})
+    assertKnownOptions('Pool', given, [
+      'processes',
+      'initializer',
+      'initArgs',
+      'maxTasksPerChild',
+      'context',
+      'resourceLimits',
+      'name',
+    ])
+    const method = resolveMethod(given.context)
+    const processes = checkCount('processes', given.processes) ?? cpuCount()
+    const maxTasksPerChild = checkCount('maxTasksPerChild', given.maxTasksPerChild)
+    const initializer: Body[] = []
+    if (given.initializer !== undefined) {
+      checkFunction('The option "initializer"', given.initializer)
+      const wire = { canAttach: method === 'thread' }
+      const { initializer: hook, initArgs = [] } = given
+      atCaller(Pool, () => {
+        initializer.push(encodeBody(hook, wire, `initializer ${hook.name}`))
+        initializer.push(encodeBody([...initArgs], wire, 'initArgs'))
+      })
+    }
+    const name = given.name ?? `Pool-${++poolCount}`
+    const { resourceLimits } = given
+    this.#core = new PoolCore({ method, processes, maxTasksPerChild, initializer, resourceLimits, name })
+    this.#functions = this.#core.functions
+    dropped ??= new FinalizationRegistry(finishDropped)
+    dropped.register(this, this.#core, this)
+  }
+
+  /** The name given by the options. */
+  get name(): string {
+    return this.#core.options.name
+  }
+
+  /** How many workers it has. */
+  get processes(): number {
+    return this.#core.options.processes
+  }
+
+  /**
+   * Runs `fn(...args)` in a worker. The arguments are copied now, so that later changes of them do not matter.
+   *
+   * @returns a promise of the result, with the methods of Python's `AsyncResult`
+   * @throws SerializeError when the function or an argument cannot be sent, ClosedError when the pool is closed.
+   * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool.apply_async
+   */
+  apply<A extends unknown[], R>(fn: (...args: A) => R, args?: Readonly<A>): AsyncResult<Awaited<R>> {
+    if (args !== undefined && !Array.isArray(args)) {
+      throw invalidArgument(
+        TypeError,
+        `The arguments of the call must be an array, but they are ${args === null ? 'null' : `a ${typeof args}`}\nTo fix: pass them as an array, even if there is one: pool.apply(fn, [argument])`,
+      )
+    }
+    const task = this.#ship(fn, this.apply)
+    const caller = callerOf(this.apply)
+    const body = atCaller(this.apply, () =>
+      encodeBody([...((args ?? []) as unknown[])], this.#core, `arguments of ${task.name}`),
+    )
+    const result = new AsyncResult<Awaited<R>>()
+    this.#core.submit(new ApplyJob({ task, mode: 'arguments', caller }, body, result))
+    return result
+  }
+
+  /**
+   * Calls `fn(item)` for every item, and gives all results in the order of the items.
+   *
+   * Every item runs, even when others fail; the promise then rejects with the failure of the first of them.
+   *
+   * @throws SerializeError when the function cannot be sent, ClosedError when the pool is closed.
+   * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool.map
+   */
+  map<T, R>(fn: (item: T) => R, items: Input<T>, options?: MapOptions): AsyncResult<Awaited<R>[]> {
+    return this.#map(fn, items, options, { mode: 'item', isSettled: false, method: this.map })
+  }
+
+  /**
+   * As `map`, for functions of several parameters: each item is an array of arguments.
+   *
+   * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool.starmap
+   */
+  starmap<A extends unknown[], R>(
+    fn: (...args: A) => R,
+    items: Input<Readonly<A>>,
+    options?: MapOptions,
+  ): AsyncResult<Awaited<R>[]> {
+    return this.#map(fn, items, options, { mode: 'arguments', isSettled: false, method: this.starmap })
+  }
+
+  /** As `map`, but failures are results too, in the form of `Promise.allSettled`. */
+  mapSettled<T, R>(
+    fn: (item: T) => R,
+    items: Input<T>,
+    options?: MapOptions,
+  ): AsyncResult<PromiseSettledResult<Awaited<R>>[]> {
+    return this.#map(fn, items, options, { mode: 'item', isSettled: true, method: this.mapSettled })
+  }
+
+  /**
+   * As `map`, but gives each result as soon as it and those before it are there. The input is read only some way
+   * ahead of the results that were consumed, so it may be endless.
+   *
+   * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool.imap
+   */
+  imap<T, R>(fn: (item: T) => R, items: Input<T>, options?: ImapOptions): ImapIterator<Awaited<R>> {
+    return this.#imap(fn, items, options, { isOrdered: true, method: this.imap })
+  }
+
+  /**
+   * As `imap`, in the order in which results arrive.
+   *
+   * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool.imap_unordered
+   */
+  imapUnordered<T, R>(fn: (item: T) => R, items: Input<T>, options?: ImapOptions): ImapIterator<Awaited<R>> {
+    return this.#imap(fn, items, options, { isOrdered: false, method: this.imapUnordered })
+  }
+
+  /** Accepts no more work. The workers end when what was submitted is done. Calling it again does nothing. */
+  close(): void {
+    this.#core.close()
+    dropped?.unregister(this)
+  }
+
+  /**
+   * Stops the workers without finishing their work. Results that are not there fail with a {@link ClosedError}
+   * of code `ERR_TERMINATED`.
+   *
+   * @returns when the last worker has ended
+   */
+  async terminate(): Promise<void> {
+    this.#core.terminate()
+    dropped?.unregister(this)
+    await this.#core.join()
+  }
+
+  /**
+   * Waits until the workers have ended.
+   *
+   * @throws ProcessError with code `ERR_INVALID_STATE` unless `close()` or `terminate()` was called before.
+   */
+  async join(): Promise<void> {
+    if (this.#core.state === 'running') {
+      throw invalidState(
+        `Cannot join the pool "${this.name}": it is still running\nTo fix: call close() or terminate() first`,
+      )
+    }
+    for (const job of Array.from(this.#core.jobs)) if (job instanceof ImapJob) job.drain()
+    await this.#core.join()
+  }
+
+  /** Closes the pool and waits until all submitted work is done. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+    for (const job of Array.from(this.#core.jobs)) if (job instanceof ImapJob) job.dropUnlessAwaited()
+    await this.#core.join()
+  }
+
+  /** What the pool and its workers are doing now. */
+  stats(): PoolStats {
+    const workers: WorkerStats[] = []
+    for (const runner of this.#core.runners) {
+      const { name, pid, threadId, state } = runner
+      if (state === 'dead') continue
+      let items = 0
+      for (const chunk of runner.chunks) items += chunk.count - chunk.received
+      workers.push({ name, pid, threadId, state, items })
+    }
+    return { state: this.#core.state, jobs: this.#core.jobs.size, workers }
+  }
+
+  /** As Python's `repr`. */
+  [inspect.custom](): string {
+    return `<${this.constructor.name} name=${JSON.stringify(this.name)} state=${this.#core.state} processes=${this.processes}>`
+  }
+
+  #map<R>(
+    fn: (...args: never[]) => unknown,
+    input: Input<unknown>,
+    options: MapOptions | undefined,
+    kind: { mode: CallMode; isSettled: boolean; method: (...args: never[]) => unknown },
+  ): AsyncResult<R> {
+    checkInput(input)
+    assertKnownOptions(kind.method.name, options, ['chunkSize'])
+    const chunkSize = checkCount('chunkSize', options?.chunkSize)
+    const task = this.#ship(fn, kind.method)
+    const caller = callerOf(kind.method)
+    const { mode, isSettled } = kind
+    const result = new AsyncResult<R>()
+    let job: MapJob
+    try {
+      job = new MapJob({ task, mode, chunkSize, caller, input, isSettled }, result)
+    } catch (reason) {
+      // The input threw: that is the result of this call, as in Python.
+      rejectResult(result, reason)
+      return result
+    }
+    this.#core.submit(job)
+    return result
+  }
+
+  #imap<R>(
+    fn: (...args: never[]) => unknown,
+    input: Input<unknown>,
+    options: ImapOptions | undefined,
+    kind: { isOrdered: boolean; method: (...args: never[]) => unknown },
+  ): ImapIterator<R> {
+    checkInput(input)
+    assertKnownOptions(kind.method.name, options, ['chunkSize', 'bufferSize'])
+    const chunkSize = checkCount('chunkSize', options?.chunkSize)
+    const bufferSize = checkCount('bufferSize', options?.bufferSize)
+    const job = new ImapJob({
+      task: this.#ship(fn, kind.method),
+      mode: 'item',
+      chunkSize,
+      bufferSize,
+      caller: callerOf(kind.method),
+      input,
+      isOrdered: kind.isOrdered,
+      workers: this.processes,
+    })
+    this.#core.submit(job)
+    return new ImapIterator<R>(job)
+  }
+
+  #ship(fn: (...args: never[]) => unknown, method: (...args: never[]) => unknown): ShippedFunction {
+    checkFunction('The first argument', fn)
+    this.#core.assertRunning()
+    return this.#functions.ship(
+      fn,
+      atCaller(method, () => this.#core.encodeFunction(fn)),
+    )
+  }
+}
+
+type Caller = ((...args: never[]) => unknown) | typeof Pool
+
+/** Does `work`; an error about what the caller passed has the caller's stack, and not that of our inside. */
+function atCaller<T>(method: Caller, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof SerializeError) Error.captureStackTrace(error, method)
+    throw error
+  }
+}
+
+/** So many frames of the caller are kept for each call that has not ended. */
+const callerFrames = 4
+
+/** Where a method of the pool was called, to be added to the stacks of errors that come from workers. */
+function callerOf(method: (...args: never[]) => unknown): { stack?: string } {
+  const caller: { stack?: string } = {}
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = Math.min(limit, callerFrames)
+  // V8 writes the text of the stack only when it is read, which is when a task failed.
+  Error.captureStackTrace(caller, method)
+  Error.stackTraceLimit = limit
+  return caller
+}
+
+/** The pool was collected as garbage without being closed. What was submitted still runs to its end. */
+function finishDropped(core: PoolCore): void {
+  if (core.state !== 'running') return
+  process.emitWarning(
+    `The pool "${core.options.name}" was never closed and is not used any more; its workers are stopped\nTo fix: use "await using", or call close() or terminate()`,
+    'ResourceWarning',
+  )
+  core.close()
+}

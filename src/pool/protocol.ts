@@ -1,0 +1,121 @@
+/**
+ * What a pool and its workers say to each other. A message is one head, written here, followed by as many body
+ * frames as the head announces. Bodies hold what users sent (functions, items, results, errors), each in a frame
+ * of its own, so that a body that cannot be decoded spoils nothing but itself.
+ */
+import { decode, encode } from '../serialize/codec.ts'
+import { AttachmentList } from '../transport/attachments.ts'
+import type { Connection } from '../transport/connection.ts'
+
+/** How a task's function is called with an item: with the item, or with the members of the item. */
+export type CallMode = 'item' | 'arguments'
+
+/** From the pool to a worker. */
+export type ToWorker =
+  /** First message. Bodies: the initializer and its array of arguments, or nothing. */
+  | { type: 'initialize'; bodies: number }
+  /** A function that later chunks name by its id. Body: the function. */
+  | { type: 'function'; bodies: 1; functionId: number }
+  /** The function will not be named again. */
+  | { type: 'forget'; bodies: 0; functionId: number }
+  /**
+   * Items to run. Bodies: one with all items as an array (`isPacked`), or one for each item.
+   */
+  | {
+      type: 'chunk'
+      bodies: number
+      chunkId: number
+      functionId: number
+      mode: CallMode
+      count: number
+      isPacked: boolean
+    }
+  /** Gives back a chunk that has not been started, because another worker is idle. */
+  | { type: 'recall'; bodies: 0; chunkId: number }
+  /** Finish what is there, then end. */
+  | { type: 'stop'; bodies: 0 }
+
+/** From a worker to its pool. */
+export type FromWorker =
+  | { type: 'ready'; bodies: 0 }
+  /** Body: what the initializer threw. */
+  | { type: 'initializerFailed'; bodies: 1 }
+  /**
+   * Items `first .. first + count - 1` of the chunk returned. Bodies: one array of all their results
+   * (`isPacked`), or one result each.
+   */
+  | {
+      type: 'results'
+      bodies: number
+      chunkId: number
+      first: number
+      count: number
+      isPacked: boolean
+      elapsedMs: number
+    }
+  /** One item threw, or its result cannot be sent. Body: what was thrown. */
+  | { type: 'failure'; bodies: 1; chunkId: number; index: number; elapsedMs: number }
+  /** The body with all items cannot be decoded here; nothing was started. The items are to be sent one by one. */
+  | { type: 'undecodable'; bodies: 0; chunkId: number }
+  /** The function cannot be rebuilt here; nothing of the chunk was started. Body: why. */
+  | { type: 'unloadable'; bodies: 1; chunkId: number; functionId: number }
+  /** Answer to `recall`: the chunk was not started, and is forgotten here. */
+  | { type: 'returned'; bodies: 0; chunkId: number }
+  /** The worker ends because of this error outside of any task's own call. Body: the error. */
+  | { type: 'dying'; bodies: 1 }
+
+/** A frame that users' data arrived in, with what travelled beside it. */
+export interface Body {
+  bytes: Uint8Array
+  attachments?: readonly unknown[] | undefined
+}
+
+/** Encodes a value; on threads, what can only travel beside the bytes does. */
+export function encodeBody(
+  value: unknown,
+  connection: Pick<Connection, 'canAttach'>,
+  rootName?: string,
+  byValue?: (url: string) => boolean,
+): Body {
+  const names = { rootName, byValue }
+  if (!connection.canAttach) return { bytes: encode(value, names) }
+  const { attach, items } = new AttachmentList()
+  const bytes = encode(value, { ...names, attach })
+  return items.length > 0 ? { bytes, attachments: items } : { bytes }
+}
+
+/** Sends a head and its bodies. */
+export function sendMessage(connection: Connection, head: ToWorker | FromWorker, ...bodies: Body[]): void {
+  if (head.bodies !== bodies.length) {
+    throw new Error(
+      `This is a bug in multiproc, please report it: ${head.type} announces ${head.bodies} bodies and has ${bodies.length}`,
+    )
+  }
+  connection.send(encode(head))
+  for (const body of bodies) connection.send(body.bytes, body.attachments)
+}
+
+/** Puts heads and bodies together again. Feed it every frame; it calls `onMessage` once a message is complete. */
+export class MessageReader<Message extends ToWorker | FromWorker> {
+  readonly #onMessage: (head: Message, bodies: Body[]) => void
+  #head: Message | undefined
+  #bodies: Body[] = []
+
+  constructor(onMessage: (head: Message, bodies: Body[]) => void) {
+    this.#onMessage = onMessage
+  }
+
+  push(bytes: Uint8Array, attachments: readonly unknown[]): void {
+    if (this.#head === undefined) {
+      this.#head = decode(bytes) as Message
+    } else {
+      this.#bodies.push({ bytes, attachments })
+    }
+    const head = this.#head
+    if (this.#bodies.length < head.bodies) return
+    const bodies = this.#bodies
+    this.#head = undefined
+    this.#bodies = []
+    this.#onMessage(head, bodies)
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * What becomes of the items of a chunk whose worker died. Pure, so that every order of events can be tried.
+ * Invariant: each item that was still owed is in exactly one of the answers.
+ */
+import type { JournalEntry } from '../platform/journal.ts'
+import type { Chunk } from './chunk.ts'
+import type { Part } from './job.ts'
+
+/** Marked instead of an index while the worker loads the chunk's function. */
+export const loadingFunction = 0xffffffff
+
+/** An item that was sent so often to workers that died without a sign of having started it is sent alone. */
+const soloAfterDeaths = 2
+/** And after so many such deaths it fails. */
+const failAfterDeaths = 4
+
+export interface Recovery {
+  /** Finished, with the results that the worker wrote down. */
+  finished: { index: number; result: Uint8Array }[]
+  /** Was running. */
+  failed: number[]
+  /** To be run by another worker. */
+  back: Part[]
+  /** Whether the worker died of loading the function, so that every item would. */
+  isFunctionFatal: boolean
+}
+
+type Fate = 'done' | 'failed' | 'back' | 'solo'
+
+/**
+ * The fate of a chunk that the worker had. `isFirst`: it was the oldest, so that it may have been running even if the
+ * journal does not say so; one that waited behind it was certainly not.
+ */
+export function recoverChunk(
+  chunk: Chunk,
+  journal: JournalEntry | undefined,
+  { isFirst }: { isFirst: boolean },
+): Recovery {
+  const recovery: Recovery = { finished: [], failed: [], back: [], isFunctionFatal: false }
+  const from = chunk.received
+  if (journal?.chunkId !== chunk.id) {
+    recovery.back = isFirst
+      ? unmarked(chunk, recovery)
+      : chunk.slice(chunk.received, chunk.count, { isSolo: false })
+    return recovery
+  }
+  if (journal.startedIndex === loadingFunction) {
+    recovery.isFunctionFatal = true
+    for (let index = from; index < chunk.count; index++) recovery.failed.push(index)
+    return recovery
+  }
+  const start = Math.max(journal.startedIndex, from)
+  const end = Math.min(journal.startedIndex + journal.startedCount, chunk.count)
+  const isCertain = end - start === 1
+  const fateOf = (index: number): Fate => {
+    if (journal.finished.has(index)) return 'done'
+    if (index < start || index >= end) return 'back'
+    return isCertain ? 'failed' : 'solo'
+  }
+  let runStart = from
+  for (let index = from; index < chunk.count; index++) {
+    const fate = fateOf(index)
+    if (fate === 'done') recovery.finished.push({ index, result: journal.finished.get(index)! })
+    else if (fate === 'failed') recovery.failed.push(index)
+    const isRunEnd = index + 1 === chunk.count || fateOf(index + 1) !== fate
+    if (!isRunEnd) continue
+    if (fate === 'back' || fate === 'solo') {
+      recovery.back.push(...chunk.slice(runStart, index + 1, { isSolo: fate === 'solo' }))
+    }
+    runStart = index + 1
+  }
+  return recovery
+}
+
+/** Items that were not started, as far as anybody knows. They go back, but not for ever. */
+function unmarked(chunk: Chunk, recovery: Recovery): Part[] {
+  const parts = chunk.slice(chunk.received, chunk.count, { isSolo: false })
+  let index = chunk.received
+  return parts.filter(part => {
+    part.deaths++
+    part.isSolo ||= part.deaths >= soloAfterDeaths
+    const isGivenUp = part.deaths >= failAfterDeaths && part.count === 1
+    if (isGivenUp) recovery.failed.push(index)
+    index += part.count
+    return !isGivenUp
+  })
+}

@@ -1,0 +1,296 @@
+/**
+ * The parent's view of one worker: starts it, gives it chunks, and tells the pool what comes back. Invariant:
+ * every chunk given to `run` comes back exactly once, by `onReceived` until it is done, by `onReturned`, or by
+ * `onDeath`. The protocol is in README.md.
+ */
+import { Journal, type JournalEntry } from '../platform/journal.ts'
+import type { ExitStatus, Popen } from '../process/popen.ts'
+import { Chunk } from './chunk.ts'
+import type { Job, Part } from './job.ts'
+import { type Body, type FromWorker, MessageReader, encodeBody, sendMessage } from './protocol.ts'
+
+/** In the order of life. */
+export type RunnerState = 'starting' | 'ready' | 'stopping' | 'dead'
+
+/** So many functions stay loaded in a worker; the one that was used longest ago is forgotten first. */
+const functionsMax = 1000
+
+/** What a dead worker leaves to its pool. */
+export interface Death {
+  status: ExitStatus
+  /** What the worker said before it ended, if it could. */
+  lastWords: Body | undefined
+  /** Whether it ended before it was ready. */
+  wasStarting: boolean
+  /** Chunks in the order they were sent; the first may have been running. */
+  chunks: Chunk[]
+  /** What it had written down of the running chunk. */
+  journal: JournalEntry | undefined
+}
+
+export interface RunnerEvents {
+  onReady(): void
+  onInitializerFailed(body: Body): void
+  /** Outcomes of some items. `isDone`: the chunk has no more, and there is room for another. */
+  onResults(run: { chunk: Chunk; count: number; elapsedMs: number; isPacked: boolean; bodies: Body[] }): void
+  onFailure(run: { chunk: Chunk; elapsedMs: number; body: Body }): void
+  /** Nothing of the chunk was run. */
+  onReturned(run: {
+    chunk: Chunk
+    why: 'recalled' | 'undecodable' | 'unloadable'
+    body: Body | undefined
+  }): void
+  onDeath(death: Death): void
+}
+
+export class WorkerRunner {
+  readonly name: string
+  readonly #popen: Popen
+  readonly #journal: Journal | undefined
+  readonly #events: RunnerEvents
+  readonly #chunks = new Map<number, Chunk>()
+  /** The version of each function that the worker has, by id; the one used last is the last. */
+  readonly #functions = new Map<number, number>()
+  #state: RunnerState = 'starting'
+  #lastWords: Body | undefined
+  /** Items it may still get before it is replaced. */
+  tasksLeft: number
+
+  constructor(options: {
+    name: string
+    popen: Popen
+    journal: Journal | undefined
+    tasksMax: number
+    events: RunnerEvents
+  }) {
+    this.name = options.name
+    this.#popen = options.popen
+    this.#journal = options.journal
+    this.#events = options.events
+    this.tasksLeft = options.tasksMax
+    const reader = new MessageReader<FromWorker>((head, bodies) => this.#receive(head, bodies))
+    const { connection } = this.#popen
+    connection.onMessage = (bytes, attachments) => {
+      try {
+        reader.push(bytes, attachments)
+      } catch (error) {
+        // What came is not ours: somebody wrote into the worker's channel. It cannot be trusted any more.
+        connection.abort(error instanceof Error ? error : new Error(String(error)))
+        this.#popen.kill('SIGKILL')
+      }
+    }
+    this.#popen.onExit = status => this.#die(status)
+  }
+
+  get state(): RunnerState {
+    return this.#state
+  }
+
+  get pid(): number | undefined {
+    return this.#popen.pid
+  }
+
+  /** Chunks it was given and has not finished. */
+  get chunks(): Iterable<Chunk> {
+    return this.#chunks.values()
+  }
+
+  get chunkCount(): number {
+    return this.#chunks.size
+  }
+
+  get bufferedBytes(): number {
+    return this.#popen.connection.bufferedBytes
+  }
+
+  get threadId(): number | undefined {
+    return this.#popen.threadId
+  }
+
+  get canAttach(): boolean {
+    return this.#popen.connection.canAttach
+  }
+
+  /** First message, with the encoded initializer and its arguments if there is one. */
+  initialize(bodies: Body[]): void {
+    this.#send({ type: 'initialize', bodies: bodies.length }, bodies)
+  }
+
+  /** Sends a chunk, after its function if the worker does not have it. */
+  run(chunk: Chunk): void {
+    const { task, id } = chunk
+    if (this.#functions.get(task.id) !== task.version) {
+      this.#send({ type: 'function', bodies: 1, functionId: task.id }, [task.body])
+      if (this.#functions.size >= functionsMax) this.#forgetOldest()
+    }
+    this.#functions.delete(task.id)
+    this.#functions.set(task.id, task.version)
+    this.#chunks.set(id, chunk)
+    this.tasksLeft -= chunk.count
+    this.#send(
+      {
+        type: 'chunk',
+        bodies: chunk.bodies.length,
+        chunkId: id,
+        functionId: task.id,
+        mode: chunk.parts[0]!.job.mode,
+        count: chunk.count,
+        isPacked: chunk.isPacked,
+      },
+      chunk.bodies,
+    )
+  }
+
+  /** Asks for a chunk that has not been started, so that an idle worker can have it. */
+  recall(chunk: Chunk): void {
+    if (chunk.isRecalled) return
+    chunk.isRecalled = true
+    this.#send({ type: 'recall', bodies: 0, chunkId: chunk.id }, [])
+  }
+
+  /** Lets it finish what it has, then end. */
+  stop(): void {
+    if (this.#state === 'stopping' || this.#state === 'dead') return
+    this.#state = 'stopping'
+    this.#send({ type: 'stop', bodies: 0 }, [])
+  }
+
+  /** Ends it now. */
+  kill(signal: NodeJS.Signals): void {
+    if (this.#state === 'dead') return
+    if (this.#state === 'starting' && this.#popen.method === 'thread' && signal !== 'SIGKILL') {
+      // A thread that is terminated while it loads its modules leaves the files open that it was reading: Node.js
+      // does not close them. It is asked to end as soon as it has started, and terminated if it does not.
+      this.stop()
+      return
+    }
+    this.#state = 'stopping'
+    this.#popen.kill(signal)
+  }
+
+  #send(head: Parameters<typeof sendMessage>[1], bodies: readonly Body[]): void {
+    // Between a worker's last message and its exit there is nobody to send to; onDeath gives everything back.
+    try {
+      sendMessage(this.#popen.connection, head, ...bodies)
+    } catch (error) {
+      if (!isClosed(error)) throw error
+    }
+  }
+
+  #forgetOldest(): void {
+    const inUse = new Set([...this.#chunks.values()].map(chunk => chunk.task.id))
+    for (const functionId of this.#functions.keys()) {
+      if (inUse.has(functionId)) continue
+      this.#functions.delete(functionId)
+      this.#send({ type: 'forget', bodies: 0, functionId }, [])
+      return
+    }
+  }
+
+  #receive(head: FromWorker, bodies: Body[]): void {
+    switch (head.type) {
+      case 'ready':
+        if (this.#state === 'starting') this.#state = 'ready'
+        this.#events.onReady()
+        return
+      case 'initializerFailed':
+        this.#events.onInitializerFailed(bodies[0]!)
+        return
+      case 'results': {
+        const { count, elapsedMs, isPacked } = head
+        this.#events.onResults({ chunk: this.#chunk(head.chunkId), count, elapsedMs, isPacked, bodies })
+        return
+      }
+      case 'failure':
+        this.#events.onFailure({
+          chunk: this.#chunk(head.chunkId),
+          elapsedMs: head.elapsedMs,
+          body: bodies[0]!,
+        })
+        return
+      case 'undecodable':
+        this.#return(head.chunkId, 'undecodable', undefined)
+        return
+      case 'returned':
+        this.#return(head.chunkId, 'recalled', undefined)
+        return
+      case 'unloadable':
+        this.#return(head.chunkId, 'unloadable', bodies[0])
+        return
+      case 'dying':
+        this.#lastWords = bodies[0]!
+        return
+    }
+  }
+
+  #chunk(id: number): Chunk {
+    const chunk = this.#chunks.get(id)
+    if (!chunk) throw new Error(`The worker ${this.name} answered for chunk ${id}, which it does not have`)
+    return chunk
+  }
+
+  /** Takes the outcomes of `count` items off a chunk. The chunk is forgotten with its last item. */
+  *take(chunk: Chunk, count: number): Generator<{ job: Job; index: number; count: number; offset: number }> {
+    yield* chunk.receive(count)
+    if (chunk.isDone) this.#chunks.delete(chunk.id)
+  }
+
+  #return(chunkId: number, why: 'recalled' | 'undecodable' | 'unloadable', body: Body | undefined): void {
+    const chunk = this.#chunk(chunkId)
+    this.#chunks.delete(chunkId)
+    this.tasksLeft += chunk.count
+    this.#events.onReturned({ chunk, why, body })
+  }
+
+  #die(status: ExitStatus): void {
+    const wasStarting = this.#state === 'starting'
+    this.#state = 'dead'
+    const journal = this.#journal?.read()
+    this.#journal?.close()
+    const chunks = [...this.#chunks.values()]
+    this.#chunks.clear()
+    this.#events.onDeath({ status, lastWords: this.#lastWords, wasStarting, chunks, journal })
+  }
+}
+
+/** Encodes items for a worker: together if that works, else each alone; those that cannot be sent are told. */
+export function encodeParts(
+  parts: readonly Part[],
+  connection: { canAttach: boolean },
+  onUnsendable: (job: Job, index: number, error: unknown) => void,
+): { parts: Part[]; bodies: Body[]; isPacked: boolean } {
+  const [only] = parts
+  if (parts.length === 1 && only?.items && !only.isSolo) {
+    try {
+      return { parts: [only], bodies: [encodeBody(only.items, connection)], isPacked: true }
+    } catch {
+      // One of them cannot be sent: it is found below, and fails alone.
+    }
+  }
+  const sendable: Part[] = []
+  const bodies: Body[] = []
+  for (const part of parts) {
+    for (let offset = 0; offset < part.count; offset++) {
+      const single: Part = {
+        job: part.job,
+        first: part.first + offset,
+        count: 1,
+        items: part.items?.slice(offset, offset + 1),
+        bodies: part.bodies?.slice(offset, offset + 1),
+        isSolo: part.isSolo,
+        deaths: part.deaths,
+      }
+      try {
+        bodies.push(single.bodies?.[0] ?? encodeBody(single.items![0], connection, `item ${single.first}`))
+        sendable.push(single)
+      } catch (error) {
+        onUnsendable(single.job, single.first, error)
+      }
+    }
+  }
+  return { parts: sendable, bodies, isPacked: false }
+}
+
+function isClosed(error: unknown): boolean {
+  return error instanceof Error && (error as NodeJS.ErrnoException).code === 'ERR_CLOSED'
+}

@@ -1,0 +1,394 @@
+/**
+ * The worker's side of a pool: runs the items of one chunk after another, and reports each result or failure
+ * exactly once. Invariant: an item is marked in the journal before its function is called, so that the parent can
+ * tell after this process's death which item was running (see Journal in README.md).
+ */
+import { inspect } from 'node:util'
+import { isMainThread } from 'node:worker_threads'
+import { MaybeEncodingError, SerializeError } from '../errors.ts'
+import { JournalWriter } from '../platform/journal.ts'
+import type { Connection } from '../transport/connection.ts'
+import { decode, dependsOnReceiver, encodeThrown, prepare } from '../serialize/codec.ts'
+import { loadingFunction } from './recover-chunk.ts'
+import { type Body, MessageReader, type ToWorker, encodeBody, sendMessage } from './protocol.ts'
+
+type Task = (...values: unknown[]) => unknown
+type ChunkMessage = Extract<ToWorker, { type: 'chunk' }>
+
+/** An item, or a few, that took longer may have done something outside of this process: their end is recorded. */
+const quickMs = 0.002
+/** After so many quick ones in a row, items are timed in groups, and where a mark is a system call also marked so. */
+const quickStreakMin = 16
+const quickStreakMax = 64
+const timedItems = 8
+const groupedItems = 64
+/** Results wait at most this long for more results to travel with them. */
+const flushAfterMs = 8
+/** A larger result goes on its way at once instead of into the journal. */
+const journaledBytesMax = 64 * 1024
+
+export class Worker {
+  readonly #connection: Connection
+  readonly #journal: JournalWriter | undefined
+  readonly #functions = new Map<number, { body: Body; task?: Task }>()
+  readonly #chunks: { head: ChunkMessage; bodies: Body[] }[] = []
+  #isRunning = false
+  #isStopping = false
+  #quickStreak = 0
+
+  // What was computed of the running chunk and not yet sent: either plain values, or bodies that are encoded.
+  #chunkId = 0
+  #first = 0
+  #countMax = 0
+  // The values have room for more than there are: an array that grows while items are timed makes them seem slow.
+  #values: unknown[] = []
+  #valueCount = 0
+  #encoded: Body[] = []
+  #elapsedMs = 0
+  #flushedAt = 0
+  #isFlushScheduled = false
+
+  constructor(connection: Connection, journal: JournalWriter | undefined) {
+    this.#connection = connection
+    this.#journal = journal
+  }
+
+  /** Begins to listen to the pool. */
+  start(): void {
+    const connection = this.#connection
+    const reader = new MessageReader<ToWorker>((head, bodies) => this.#receive(head, bodies))
+    connection.onMessage = (bytes, attachments) => reader.push(bytes, attachments)
+    // An error outside of any task's own call, say in a timer that a task left behind: as everywhere in Node.js
+    // it ends the process, and the parent is told why.
+    process.on('uncaughtException', error => this.#die(error))
+    // A thread that calls process.exit() runs on for some instructions before it stops. It must not mark the next
+    // item meanwhile, which would then be taken for the one that called it.
+    process.on('exit', () => this.#journal?.freeze())
+    // Ctrl-C goes to every process of the terminal; what happens then is the parent's decision.
+    if (isMainThread) process.on('SIGINT', () => {})
+  }
+
+  #receive(head: ToWorker, bodies: Body[]): void {
+    switch (head.type) {
+      case 'initialize':
+        void this.#initialize(bodies)
+        return
+      case 'function':
+        this.#functions.set(head.functionId, { body: bodies[0]! })
+        return
+      case 'forget':
+        this.#functions.delete(head.functionId)
+        return
+      case 'chunk':
+        this.#chunks.push({ head, bodies })
+        this.#wake()
+        return
+      case 'recall': {
+        // A chunk that has been started is not in the list any more: it answers with its results.
+        const at = this.#chunks.findIndex(chunk => chunk.head.chunkId === head.chunkId)
+        if (at < 0) return
+        this.#chunks.splice(at, 1)
+        sendMessage(this.#connection, { type: 'returned', bodies: 0, chunkId: head.chunkId })
+        return
+      }
+      case 'stop':
+        this.#isStopping = true
+        this.#wake()
+        return
+    }
+  }
+
+  async #initialize(bodies: Body[]): Promise<void> {
+    try {
+      if (bodies.length > 0) {
+        for (const body of bodies) await prepare(body.bytes)
+        const [initializer, values] = bodies.map(rebuild) as [Task, unknown[]]
+        await initializer(...values)
+      }
+      sendMessage(this.#connection, { type: 'ready', bodies: 0 })
+    } catch (thrown) {
+      sendMessage(this.#connection, { type: 'initializerFailed', bodies: 1 }, { bytes: encodeThrown(thrown) })
+    }
+    this.#connection.flush()
+  }
+
+  /** Starts the loop once the frames that came together have all been read. */
+  #wake(): void {
+    if (this.#isRunning) return
+    this.#isRunning = true
+    queueMicrotask(() => void this.#runAll())
+  }
+
+  async #runAll(): Promise<void> {
+    for (let next = this.#chunks.shift(); next; next = this.#chunks.shift()) {
+      await this.#runChunk(next.head, next.bodies)
+    }
+    this.#isRunning = false
+    if (this.#isStopping) this.#stop()
+  }
+
+  #stop(): void {
+    // Whatever handles the tasks left open must not keep a worker that its pool wants to end.
+    this.#connection.onClose = () => process.exit(0)
+    this.#connection.close()
+  }
+
+  async #runChunk(head: ChunkMessage, bodies: Body[]): Promise<void> {
+    const { chunkId, functionId, mode, count, isPacked } = head
+    if (this.#connection.bufferedBytes === 0) this.#journal?.clear()
+    let task: Task
+    try {
+      task = await this.#task(functionId, chunkId)
+    } catch (error) {
+      sendMessage(
+        this.#connection,
+        { type: 'unloadable', bodies: 1, chunkId, functionId },
+        { bytes: encodeThrown(error) },
+      )
+      return
+    }
+    let items: readonly unknown[] = []
+    if (isPacked) {
+      // Should the decoding itself kill this process, the items come again one by one.
+      this.#journal?.start(chunkId, 0, count)
+      try {
+        const loading = prepare(bodies[0]!.bytes)
+        if (loading) await loading
+        items = rebuild(bodies[0]!) as unknown[]
+      } catch {
+        // They come again one by one, and the one at fault then says what is wrong with it.
+        sendMessage(this.#connection, { type: 'undecodable', bodies: 0, chunkId })
+        return
+      }
+    }
+
+    this.#chunkId = chunkId
+    this.#first = 0
+    this.#countMax = count
+    this.#makeRoom(count)
+    this.#flushedAt = performance.now()
+    let markedUntil = 0
+    let timedUntil = 0
+    let startedMs = 0
+    for (let index = 0; index < count; index++) {
+      if (index >= markedUntil) markedUntil = this.#mark(chunkId, index, count)
+      let nowMs: number
+      try {
+        const loading = isPacked ? undefined : prepare(bodies[index]!.bytes)
+        if (loading) await loading
+        const item = isPacked ? items[index] : rebuild(bodies[index]!)
+        if (index >= timedUntil) {
+          timedUntil = isPacked ? this.#timedTogether(index, markedUntil) : index + 1
+          startedMs = performance.now()
+        }
+        let value = mode === 'item' ? task(item) : task(...(item as unknown[]))
+        if (isThenable(value)) {
+          // What is finished must not wait for it: the loop turns while it is awaited.
+          this.#scheduleFlush()
+          value = await value
+        }
+        this.#values[this.#valueCount++] = value
+        if (index + 1 < timedUntil && index + 1 < count) continue
+        nowMs = performance.now()
+      } catch (thrown) {
+        this.#elapsedMs += performance.now() - startedMs
+        this.#flush()
+        this.#fail(index, thrown)
+        this.#quickStreak = 0
+        markedUntil = timedUntil = index + 1
+        continue
+      }
+      const tookMs = nowMs - startedMs
+      this.#elapsedMs += tookMs
+      if (tookMs <= quickMs) {
+        this.#quickStreak = Math.min(this.#quickStreak + 1, quickStreakMax)
+      } else {
+        // Halved and not forgotten: a pause of the machine among quick items must not make the next ones slow.
+        this.#quickStreak >>= 1
+        markedUntil = index + 1
+        this.#record(index)
+      }
+      if (nowMs - this.#flushedAt > flushAfterMs) this.#flush()
+    }
+    this.#flush()
+  }
+
+  /** Reading the clock takes as long as a small function: quick items are timed in groups. */
+  #timedTogether(index: number, markedUntil: number): number {
+    return this.#quickStreak < quickStreakMin ? index + 1 : Math.min(index + timedItems, markedUntil)
+  }
+
+  /**
+   * Marks that the item starts. A mark in a file takes about as long as a small function runs, so after many
+   * quick items in a row one mark stands for the next few: if the worker dies among them, the parent runs them
+   * again one by one to find the one that kills. Returns the index that needs the next mark.
+   */
+  #mark(chunkId: number, index: number, count: number): number {
+    const journal = this.#journal
+    if (!journal) return count
+    const isGrouped = !journal.isMemory && this.#quickStreak >= quickStreakMin
+    const marked = isGrouped ? Math.min(groupedItems, count - index) : 1
+    journal.start(chunkId, index, marked)
+    return index + marked
+  }
+
+  /** Takes the last value out of the plain ones, encodes it, and writes it down before anything else starts. */
+  #record(index: number): void {
+    const value = this.#values[--this.#valueCount]
+    // The items that were timed together with it are sent.
+    this.#flushValues()
+    const body = this.#encode(index, value)
+    if (!body) return
+    this.#encoded.push(body)
+    const isRecorded =
+      body.attachments === undefined &&
+      body.bytes.byteLength <= journaledBytesMax &&
+      this.#journal?.finish(this.#chunkId, index, body.bytes)
+    if (!isRecorded) this.#flush()
+  }
+
+  /** Encodes one result, or reports that it cannot be sent: then the item has failed, and the worker is well. */
+  #encode(index: number, value: unknown): Body | undefined {
+    try {
+      return encodeBody(value, this.#connection)
+    } catch (error) {
+      this.#flush()
+      this.#fail(index, unsendable(value, error))
+      return undefined
+    }
+  }
+
+  #fail(index: number, thrown: unknown): void {
+    const elapsedMs = this.#takeElapsed()
+    sendMessage(
+      this.#connection,
+      { type: 'failure', bodies: 1, chunkId: this.#chunkId, index, elapsedMs },
+      { bytes: encodeThrown(thrown) },
+    )
+    this.#first = index + 1
+  }
+
+  #flush(): void {
+    this.#flushValues()
+    this.#flushEncoded()
+    this.#connection.flush()
+    this.#flushedAt = performance.now()
+  }
+
+  #flushValues(): void {
+    const count = this.#valueCount
+    if (count === 0) return
+    // The encoded ones are older: they are sent first.
+    this.#flushEncoded()
+    const values = this.#values
+    values.length = count
+    this.#makeRoom(Math.min(2 * count, this.#countMax - this.#first))
+    let body: Body | undefined
+    try {
+      body = encodeBody(values, this.#connection)
+    } catch {
+      // One of them cannot be sent. It fails alone, below.
+    }
+    if (!body || dependsOnReceiver(body.bytes)) {
+      const first = this.#first
+      for (const [offset, value] of values.entries()) {
+        const single = this.#encode(first + offset, value)
+        if (single) this.#encoded.push(single)
+      }
+      return
+    }
+    this.#sendResults(true, count, [body])
+  }
+
+  #makeRoom(count: number): void {
+    // oxlint-disable-next-line unicorn/no-new-array
+    this.#values = new Array<unknown>(count)
+    this.#valueCount = 0
+  }
+
+  #flushEncoded(): void {
+    const bodies = this.#encoded
+    if (bodies.length === 0) return
+    this.#encoded = []
+    this.#sendResults(false, bodies.length, bodies)
+  }
+
+  #sendResults(isPacked: boolean, count: number, bodies: Body[]): void {
+    const first = this.#first
+    this.#first += count
+    sendMessage(
+      this.#connection,
+      {
+        type: 'results',
+        bodies: bodies.length,
+        chunkId: this.#chunkId,
+        first,
+        count,
+        isPacked,
+        elapsedMs: this.#takeElapsed(),
+      },
+      ...bodies,
+    )
+  }
+
+  #takeElapsed(): number {
+    const elapsedMs = this.#elapsedMs
+    this.#elapsedMs = 0
+    return elapsedMs
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled || (this.#valueCount === 0 && this.#encoded.length === 0)) return
+    this.#isFlushScheduled = true
+    setImmediate(() => {
+      this.#isFlushScheduled = false
+      this.#flush()
+    })
+  }
+
+  async #task(functionId: number, chunkId: number): Promise<Task> {
+    const entry = this.#functions.get(functionId)
+    if (!entry) {
+      throw new Error(`This is a bug in multiproc, please report it: function ${functionId} is not here`)
+    }
+    if (!entry.task) {
+      this.#journal?.start(chunkId, loadingFunction, 0)
+      await prepare(entry.body.bytes)
+      entry.task = rebuild(entry.body) as Task
+    }
+    return entry.task
+  }
+
+  #die(error: unknown): void {
+    process.stderr.write(`${inspect(error)}\n`)
+    try {
+      this.#flush()
+      sendMessage(this.#connection, { type: 'dying', bodies: 1 }, { bytes: encodeThrown(error) })
+      this.#connection.flush()
+    } catch {
+      // The connection is gone, and with it whoever would want to know.
+    }
+    process.exit(1)
+  }
+}
+
+/** Not async, because what it returns may be an object with a `then` of its own. */
+function rebuild(body: Body): unknown {
+  return decode(body.bytes, body.attachments ? { attachments: body.attachments } : undefined)
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  )
+}
+
+function unsendable(value: unknown, error: unknown): MaybeEncodingError {
+  const shown = inspect(value, { depth: 0, breakLength: Infinity, maxStringLength: 80 }).slice(0, 200)
+  const reason = error instanceof Error ? error.message : String(error)
+  return new MaybeEncodingError(`The result of the task cannot be sent back: ${reason}`, {
+    value: shown,
+    cause: error,
+    ...(error instanceof SerializeError ? { path: error.path } : {}),
+  })
+}

@@ -1,0 +1,33 @@
+/**
+ * What a child is told about itself: the first frame on its connection, plain JSON, so that a child of another
+ * Node.js version reads it too and nothing of the user's is decoded before the child knows who it is.
+ */
+
+/** How a child is started: as a process (`spawn`) or as a thread of this process. */
+export type StartMethod = 'spawn' | 'thread'
+
+/** The identity of a child and what its entry file needs. */
+export interface ChildBoot {
+  name: string
+  /** Numbers of the ancestors and of this child: `[1, 2]` is the second child of the first child of main. */
+  identity: readonly number[]
+  isDaemon: boolean
+  /** Also the default start method of the child's own children. */
+  startMethod: StartMethod
+  parentPid: number
+  parentName: string
+  authKey: Uint8Array
+  /** `process.argv` of the main program. */
+  argv: readonly string[]
+  /** Plain JSON data for the entry file. */
+  roleData?: unknown
+}
+
+export function encodeBoot(boot: ChildBoot): Uint8Array {
+  return Buffer.from(JSON.stringify({ ...boot, authKey: Buffer.from(boot.authKey).toString('base64') }))
+}
+
+export function decodeBoot(bytes: Uint8Array): ChildBoot {
+  const fields = JSON.parse(Buffer.from(bytes).toString()) as Omit<ChildBoot, 'authKey'> & { authKey: string }
+  return { ...fields, authKey: Buffer.from(fields.authKey, 'base64') }
+}

@@ -1,0 +1,84 @@
+/**
+ * The first thing that every child does: it takes up the connection to its parent and learns who it is. From then
+ * on the child ends when the parent's side of the connection does (see "Start-up" and "Orphans" in README.md).
+ */
+import { Socket } from 'node:net'
+import { isMainThread, workerData } from 'node:worker_threads'
+import { ProcessError } from '../errors.ts'
+import { CHANNEL_FD, hasChannel } from '../platform/child-channel.ts'
+import { writePipedOutputSynchronously } from '../platform/synchronous-output.ts'
+import type { Connection } from '../transport/connection.ts'
+import { PortConnection } from '../transport/port-connection.ts'
+import { SocketConnection } from '../transport/socket-connection.ts'
+import { decodeBoot, type ChildBoot } from './child-boot.ts'
+import { ParentProcess } from './parent-process.ts'
+import { becomeChild } from './process-state.ts'
+import type { ThreadStart } from './thread-popen.ts'
+
+/** What a child's main file begins with. */
+export interface BootstrappedChild {
+  connection: Connection
+  boot: ChildBoot
+  sharedBuffers: readonly SharedArrayBuffer[]
+}
+
+/**
+ * Makes this process or thread a child. Afterwards `currentProcess()` and `parentProcess()` answer as in a child.
+ * Frames that follow the boot frame wait until `connection.onMessage` is set; `connection.onClose` is free for
+ * the caller's use.
+ *
+ * @throws ProcessError when this file was not started by `popen()`.
+ */
+export async function bootstrapChild(): Promise<BootstrappedChild> {
+  const { connection, sharedBuffers } = openConnection()
+  const ended = new Promise<void>(resolve => connection.afterClose(() => resolve()))
+  const boot = await new Promise<ChildBoot>((resolve, reject) => {
+    connection.onMessage = bytes => {
+      connection.onMessage = undefined
+      try {
+        resolve(decodeBoot(bytes))
+      } catch (error) {
+        reject(error)
+      }
+    }
+    void ended.then(() => endWithParent())
+  })
+  becomeChild(boot, new ParentProcess({ name: boot.parentName, pid: boot.parentPid, ended }))
+  if (isMainThread) writePipedOutputSynchronously()
+  process.argv.splice(1, process.argv.length, ...boot.argv.slice(1))
+  // What was sent and has not left this process would be lost by process.exit().
+  process.on('exit', () => {
+    if (connection instanceof PortConnection) connection.flush()
+    else connection.flushBeforeExit(CHANNEL_FD)
+  })
+  return { connection, boot, sharedBuffers }
+}
+
+function openConnection(): {
+  connection: SocketConnection | PortConnection
+  sharedBuffers: readonly SharedArrayBuffer[]
+} {
+  if (!isMainThread) {
+    const { multiprocChannel, sharedBuffers } = (workerData ?? {}) as Partial<ThreadStart>
+    if (multiprocChannel === undefined) throw notStartedByUs()
+    return { connection: new PortConnection(multiprocChannel), sharedBuffers: sharedBuffers ?? [] }
+  }
+  if (!hasChannel()) throw notStartedByUs()
+  const socket = new Socket({ fd: CHANNEL_FD, readable: true, writable: true })
+  return { connection: new SocketConnection(socket), sharedBuffers: [] }
+}
+
+function notStartedByUs(): ProcessError {
+  return new ProcessError(
+    'ERR_START_FAILED',
+    'Cannot run this file by itself: it is the main file of a child and expects a connection to ' +
+      'its parent\n' +
+      'To fix: start it through multiproc (new Process(...).start(), new Pool(...))',
+  )
+}
+
+// The parent is gone, or has closed the connection to say that it wants nothing more. Those who wait for it
+// (ParentProcess.join) are told first and get the rest of this turn.
+function endWithParent(): void {
+  setImmediate(() => process.exit(0))
+}

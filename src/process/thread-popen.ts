@@ -1,0 +1,173 @@
+/**
+ * A child that is a thread of this process: the same entry file in a worker of node:worker_threads, with a message
+ * port of its own. Its end is told in the words of processes, and its output is complete before the end is.
+ */
+import { PassThrough, type Readable, type Writable } from 'node:stream'
+import { Worker, type WorkerOptions } from 'node:worker_threads'
+import { ProcessError, invalidArgument } from '../errors.ts'
+import { childEnvironment, childExecArgv, hasUnsharableFlag } from '../platform/child-flags.ts'
+import { writeOrIgnore } from '../platform/standard-streams.ts'
+import { createPortChannel, PortConnection, type PortEnd } from '../transport/port-connection.ts'
+import { encodeBoot } from './child-boot.ts'
+import type { ExitStatus, PopenOptions } from './popen.ts'
+import { StartedChild } from './started-child.ts'
+
+/** What a thread finds in `workerData`. */
+export interface ThreadStart {
+  multiprocChannel: PortEnd
+  sharedBuffers: readonly SharedArrayBuffer[]
+}
+
+export class ThreadPopen extends StartedChild {
+  readonly method = 'thread'
+  readonly pid: number | undefined
+  readonly threadId: number | undefined
+  readonly connection: PortConnection
+  readonly stdin: Writable | null
+  readonly stdout: Readable | null
+  readonly stderr: Readable | null
+  readonly #worker: Worker | undefined
+  #killedBy: NodeJS.Signals | undefined
+  #error: Error | undefined
+  #hasBegun = false
+
+  constructor(options: PopenOptions) {
+    super()
+    refuseProcessOptions(options)
+    const [here, there] = createPortChannel()
+    this.connection = new PortConnection(here)
+    const { stdin = 'ignore', stdout = 'inherit', stderr = 'inherit' } = options.stdio ?? {}
+    const data: ThreadStart = { multiprocChannel: there, sharedBuffers: options.sharedBuffers ?? [] }
+    const worker = startWorker(options.entry, {
+      name: options.boot.name,
+      env: childEnvironment(options.env),
+      workerData: data,
+      transferList: [there.port],
+      stdin: stdin === 'pipe',
+      ...(options.resourceLimits ? { resourceLimits: options.resourceLimits } : {}),
+      ...(options.execArgv ? { execArgv: [...options.execArgv] } : {}),
+    })
+    if (worker instanceof Error) {
+      this.stdin = this.stdout = this.stderr = null
+      this.connection.abort()
+      this.neverStarted(worker)
+      return
+    }
+    this.#worker = worker
+    this.pid = process.pid
+    this.threadId = worker.threadId
+    this.stdin = stdin === 'pipe' ? worker.stdin : null
+    const outputs = {
+      stdout: redirect(worker.stdout, process.stdout, stdout),
+      stderr: redirect(worker.stderr, process.stderr, stderr),
+    }
+    this.stdout = stdout === 'pipe' ? outputs.stdout : null
+    this.stderr = stderr === 'pipe' ? outputs.stderr : null
+    worker.once('online', () => {
+      this.#hasBegun = true
+    })
+    worker.on('error', error => {
+      this.#error = error
+    })
+    worker.once('exit', exitCode => {
+      // As Node does with the pipes of a process: what nobody has begun to read is dropped.
+      for (const output of [this.stdout, this.stderr]) if (output?.readableFlowing === null) output.resume()
+      this.ended(this.#statusOf(exitCode))
+    })
+    this.watch([outputs.stdout, outputs.stderr])
+    this.connection.send(encodeBoot(options.boot))
+    this.connection.flush()
+  }
+
+  #statusOf(exitCode: number): ExitStatus {
+    if (this.#error !== undefined) {
+      const isOutOfMemory = (this.#error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY'
+      return isOutOfMemory ? { exitCode: 1, signal: null, error: this.#error } : { exitCode: 1, signal: null }
+    }
+    // terminate() ends a running thread with code 1 and one that has not begun with 0. Another code means that the
+    // thread had ended by itself before.
+    const killedCode = this.#hasBegun ? 1 : 0
+    if (this.#killedBy !== undefined && exitCode === killedCode)
+      return { exitCode: null, signal: this.#killedBy }
+    return { exitCode: exitCode & 0xff, signal: null }
+  }
+
+  kill(signal: NodeJS.Signals = 'SIGTERM'): void {
+    if (this.hasEnded || this.#worker === undefined) return
+    this.#killedBy ??= signal
+    void this.#worker.terminate()
+  }
+
+  protected setRef(isRef: boolean): void {
+    if (isRef) this.#worker?.ref()
+    else this.#worker?.unref()
+  }
+}
+
+function refuseProcessOptions({ cwd, extraFds, stdio }: PopenOptions): void {
+  const given =
+    cwd !== undefined ? 'cwd' : extraFds !== undefined && extraFds.length > 0 ? 'extraFds' : undefined
+  if (given !== undefined) {
+    throw invalidArgument(
+      TypeError,
+      `Cannot start a thread with "${given}": threads share the working directory and the ` +
+        'descriptors of their process\n' +
+        'To fix: use the start method "spawn", or leave the option out',
+    )
+  }
+  if (stdio?.stdin === 'inherit') {
+    throw invalidArgument(
+      TypeError,
+      'Cannot start a thread with stdin "inherit": a thread cannot read the standard input of ' +
+        'its process\n' +
+        'To fix: use "pipe" and write to it, or the start method "spawn"',
+    )
+  }
+}
+
+/**
+ * Takes the output of a thread over from Node, which pipes it to `target`. Asking Node not to (`stdout: true`) would
+ * make every thread that prints keep this process alive, whatever unref() says.
+ */
+function redirect(
+  source: Readable,
+  target: NodeJS.WriteStream,
+  choice: 'ignore' | 'inherit' | 'pipe',
+): Readable {
+  source.unpipe(target)
+  if (choice === 'pipe') return source.pipe(new PassThrough())
+  if (choice === 'inherit') source.on('data', (chunk: Uint8Array) => writeOrIgnore(target, chunk))
+  source.resume()
+  return source
+}
+
+/**
+ * A worker inherits the flags of its process by itself, also those that it could not be given (V8's). Only flags
+ * that would make it run something else (`--input-type`, `--test`) force a list, and Node says which of that list
+ * are for whole processes.
+ */
+function startWorker(entry: URL, options: WorkerOptions): Worker | ProcessError {
+  let execArgv = options.execArgv ?? (hasUnsharableFlag() ? childExecArgv() : undefined)
+  const isOwnList = options.execArgv === undefined
+  for (;;) {
+    try {
+      return new Worker(entry, { ...options, ...(execArgv ? { execArgv } : {}) })
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      const refused = message.split(': ').at(-1)!.split(', ')
+      if (
+        code === 'ERR_WORKER_INVALID_EXEC_ARGV' &&
+        isOwnList &&
+        execArgv?.some(flag => refused.includes(flag))
+      ) {
+        execArgv = execArgv.filter(flag => !refused.includes(flag))
+        continue
+      }
+      return new ProcessError(
+        'ERR_START_FAILED',
+        `Cannot start a thread: ${message}\nTo fix: start fewer threads at once, and give "execArgv" and "resourceLimits" only what worker_threads accepts`,
+        { cause: error },
+      )
+    }
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * Bytes to a value, in two steps: load the modules it needs, then rebuild it without waiting.
+ */
+import { corrupt } from './byte-reader.ts'
+import { isStackOverflow } from './depth.ts'
+import { loadModules } from './function/graph-decoder.ts'
+import type { ModuleReference } from './function/graph-encoder.ts'
+import { readModules, ValueReader } from './value-reader.ts'
+
+/**
+ * Loads the ES modules that a message refers to. Returns `undefined` when nothing must be awaited, which is the
+ * usual case.
+ */
+export function prepare(bytes: Uint8Array): Promise<void> | undefined {
+  const modules = readModules(bytes)
+  return modules === undefined ? undefined : loadModules(modules as ModuleReference[])
+}
+
+/**
+ * Turns bytes back into the value; to be called after `prepare()`. What it returns shares no memory with `bytes`.
+ *
+ * @throws {SerializeError} With the code `ERR_NOT_DESERIALIZABLE` when the bytes are damaged.
+ */
+export function decode(
+  bytes: Uint8Array,
+  options?: { attachments?: readonly unknown[] | undefined },
+): unknown {
+  try {
+    return new ValueReader(bytes, options?.attachments ?? NO_ATTACHMENTS).readMessage()
+  } catch (problem) {
+    if (isStackOverflow(problem)) throw corrupt('it is nested too deeply')
+    throw problem
+  }
+}
+
+const NO_ATTACHMENTS: readonly unknown[] = Object.freeze([])

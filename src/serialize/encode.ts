@@ -1,0 +1,66 @@
+/**
+ * A value to bytes: the fast path first, the graph encoder for the whole root when the fast path meets code.
+ */
+import { isStackOverflow, tooDeep } from './depth.ts'
+import { encodeGraph } from './function/graph-encoder.ts'
+import type { GraphPayload } from './function/module-reference.ts'
+import { NEEDS_GRAPH } from './needs-graph.ts'
+import { Unsendable, unsendableError } from './unsendable.ts'
+import { ValueWriter } from './value-writer.ts'
+
+export interface EncodeOptions {
+  /**
+   * Lets a value travel beside the bytes (SharedArrayBuffer, MessagePort, transferred ArrayBuffer): returns its
+   * index, or undefined to refuse. Asked again for the same value, it must give the same answer. Without it, such a
+   * value is a `SerializeError` that names it and its path.
+   */
+  attach?: ((value: object) => number | undefined) | undefined
+  /** What the root is called in error paths, such as `argument 0 of resize`. */
+  rootName?: string | undefined
+  /** Whether code of this module is to be sent by value, because the receiver could not load it. */
+  byValue?: ((url: string) => boolean) | undefined
+}
+
+/** One writer is kept between calls; a call inside a call (from a reducer) makes one of its own. */
+let idleWriter: ValueWriter | undefined
+
+/**
+ * Turns a value into bytes, which nobody changes afterwards.
+ *
+ * @throws {SerializeError} When the value, or something in it, cannot leave its process.
+ */
+export function encode(value: unknown, options: EncodeOptions = NO_OPTIONS): Uint8Array<ArrayBuffer> {
+  const writer = idleWriter ?? new ValueWriter()
+  idleWriter = undefined
+  try {
+    writer.options = options
+    if (typeof value === 'function') return writeGraph(writer, value, options)
+    return writer.writeMessage(value)
+  } catch (problem) {
+    if (problem === NEEDS_GRAPH) return writeGraph(writer, value, options)
+    throw explain(problem, value, options.rootName)
+  } finally {
+    idleWriter = writer
+  }
+}
+
+/** A payload that the graph encoder gives again (of an import, or of a function without captures) is the same bytes. */
+function writeGraph(writer: ValueWriter, value: unknown, options: EncodeOptions): Uint8Array<ArrayBuffer> {
+  writer.options = options
+  const payload = encodeGraph(value, options)
+  let bytes = writtenPayloads.get(payload)
+  if (bytes === undefined) {
+    bytes = writer.writeGraphMessage(payload)
+    writtenPayloads.set(payload, bytes)
+  }
+  return bytes
+}
+
+const writtenPayloads = new WeakMap<GraphPayload, Uint8Array<ArrayBuffer>>()
+
+const NO_OPTIONS: EncodeOptions = Object.freeze({})
+
+function explain(problem: unknown, root: unknown, rootName: string | undefined): unknown {
+  if (problem instanceof Unsendable) return unsendableError(root, problem, rootName)
+  return isStackOverflow(problem) ? tooDeep(rootName) : problem
+}

@@ -1,0 +1,21 @@
+/** How a payload names a module that the receiving process has to load before it can rebuild the values. */
+export interface ModuleReference {
+  kind: 'esm' | 'cjs'
+  /** A URL, or the bare specifier (`lodash`, `#internal`) that `base` imports. */
+  url: string
+  /** The URL of the importing module, for bare specifiers. */
+  base?: string
+  attributes?: Record<string, string>
+}
+
+/** What tells one reference from another. */
+export function keyOfModule({ kind, url, base = '', attributes }: ModuleReference): string {
+  return `${kind} ${url} ${base}${attributes ? ` ${JSON.stringify(attributes)}` : ''}`
+}
+
+/** What a payload is made of. `body` is plain data: primitives, arrays, plain objects and `Uint8Array`. */
+export interface GraphPayload {
+  /** To be loaded with `loadModules()` before `decodeGraph()`. */
+  modules: ModuleReference[]
+  body: unknown
+}

@@ -1,0 +1,45 @@
+/**
+ * What every transport offers: an ordered stream of whole messages (frames) between two ends.
+ * A frame arrives once, complete and in order, or the connection closes; nothing above this file knows how the
+ * bytes travel.
+ */
+
+/** Above this many untaken bytes a sender should wait for `onDrain`. 64 KiB is a third of a Linux socket buffer. */
+export const HIGH_WATER_BYTES = 64 * 1024
+
+/** The longest frame that is accepted. A length beyond it means that the stream is not ours. */
+export const MAX_FRAME_BYTES = 2 ** 31 - 1
+
+/** An ordered stream of whole messages to one other process or thread. */
+export interface Connection {
+  /**
+   * Queues one frame. Frames of one tick travel together. The bytes may be read until they are taken, so the
+   * caller does not change them afterwards (sending the same bytes elsewhere is fine).
+   *
+   * @param attachments - what travels beside the bytes on threads: `SharedArrayBuffer` is shared; `ArrayBuffer`
+   * and `MessagePort` are moved and must not be used afterwards.
+   * @throws ClosedError after either end closed; TypeError with attachments where `canAttach` is false;
+   * RangeError for a frame longer than {@link MAX_FRAME_BYTES}.
+   */
+  send(bytes: Uint8Array, attachments?: readonly unknown[]): void
+  /** Hands what is queued to the system now; a worker calls it before it computes for long. */
+  flush(): void
+  /** Bytes that were sent here and not yet taken by the system (socket) or the other side (port). */
+  readonly bufferedBytes: number
+  /** Receives every frame. Frames that arrive before it is set are kept for it. The bytes are the receiver's. */
+  onMessage: ((bytes: Uint8Array, attachments: readonly unknown[]) => void) | undefined
+  /** Called when everything has been taken, after `bufferedBytes` had reached {@link HIGH_WATER_BYTES}. */
+  onDrain: (() => void) | undefined
+  /** Called once, after the last `onMessage`. The error says what broke the connection, if anything did. */
+  onClose: ((error?: Error) => void) | undefined
+  /** Lets the connection keep this process alive (the default). */
+  ref(): void
+  /** Lets this process end while the connection is open. */
+  unref(): void
+  /** Delivers what was sent before, then closes. Nothing is received after the call. Twice is fine. */
+  close(): void
+  /** Closes at once; what was sent and not yet taken is lost. */
+  abort(error?: Error): void
+  /** Whether `attachments` can travel: only between threads of one process. */
+  readonly canAttach: boolean
+}

@@ -1,0 +1,86 @@
+/**
+ * Cuts a stream of byte chunks into frames. Linear in the bytes received, whatever the chunk sizes; memory for a
+ * long frame is taken as its bytes arrive, so that a false length costs nothing. Emitted bytes are never reused.
+ */
+import { MAX_FRAME_BYTES } from './connection.ts'
+import { HEADER_BYTES, readHeader } from './frame-format.ts'
+
+/** First allocation for a long frame; it grows fourfold as bytes really arrive. */
+const FIRST_BODY_BYTES = 16 * 1024 * 1024
+
+export class FrameReader {
+  readonly #maxFrameBytes: number
+  readonly #header = Buffer.alloc(HEADER_BYTES)
+  #headerFilled = 0
+  #body: Buffer | undefined
+  #bodyLength = 0
+  #bodyFilled = 0
+
+  constructor({ maxFrameBytes = MAX_FRAME_BYTES }: { maxFrameBytes?: number } = {}) {
+    this.#maxFrameBytes = maxFrameBytes
+  }
+
+  /** Whether the stream so far ends inside a frame. */
+  get isInsideFrame(): boolean {
+    return this.#headerFilled > 0 || this.#body !== undefined
+  }
+
+  /** Takes the next chunk and calls `emit` for every frame that it completes. Throws `ERR_PROTOCOL` on garbage. */
+  read(chunk: Buffer, emit: (frame: Buffer) => void): void {
+    let offset = 0
+    while (offset < chunk.length) {
+      if (this.#body !== undefined) {
+        offset = this.#readBody(chunk, offset, emit)
+      } else if (this.#headerFilled > 0 || chunk.length - offset < HEADER_BYTES) {
+        offset = this.#readSplitHeader(chunk, offset, emit)
+      } else {
+        const length = readHeader(chunk, offset, this.#maxFrameBytes)
+        offset += HEADER_BYTES
+        const end = offset + length
+        if (end <= chunk.length) {
+          emit(chunk.subarray(offset, end))
+          offset = end
+        } else {
+          this.#beginBody(length)
+        }
+      }
+    }
+  }
+
+  #readSplitHeader(chunk: Buffer, offset: number, emit: (frame: Buffer) => void): number {
+    const taken = chunk.copy(this.#header, this.#headerFilled, offset)
+    this.#headerFilled += taken
+    if (this.#headerFilled === HEADER_BYTES) {
+      this.#headerFilled = 0
+      const length = readHeader(this.#header, 0, this.#maxFrameBytes)
+      if (length === 0) emit(Buffer.alloc(0))
+      else this.#beginBody(length)
+    }
+    return offset + taken
+  }
+
+  #beginBody(length: number): void {
+    this.#body = Buffer.allocUnsafeSlow(Math.min(length, FIRST_BODY_BYTES))
+    this.#bodyLength = length
+    this.#bodyFilled = 0
+  }
+
+  #readBody(chunk: Buffer, offset: number, emit: (frame: Buffer) => void): number {
+    let body = this.#body!
+    const taken = Math.min(chunk.length - offset, this.#bodyLength - this.#bodyFilled)
+    if (this.#bodyFilled + taken > body.length) {
+      const larger = Buffer.allocUnsafeSlow(
+        Math.min(this.#bodyLength, Math.max(body.length * 4, this.#bodyFilled + taken)),
+      )
+      body.copy(larger, 0, 0, this.#bodyFilled)
+      body = this.#body = larger
+    }
+    chunk.copy(body, this.#bodyFilled, offset, offset + taken)
+    this.#bodyFilled += taken
+    if (this.#bodyFilled === this.#bodyLength) {
+      this.#body = undefined
+      emit(body)
+    }
+    return offset + taken
+  }
+}

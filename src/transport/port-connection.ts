@@ -1,0 +1,143 @@
+/**
+ * A connection to a thread over a MessagePort. The frames of a tick travel as one buffer, which is moved and not
+ * copied. A port does not tell how much waits in it, so both ends share counters of the bytes taken (see
+ * "Back-pressure" in README.md).
+ */
+import { MessageChannel, MessagePort } from 'node:worker_threads'
+import { BufferedConnection } from './buffered-connection.ts'
+import { HEADER_BYTES, packFrames, readHeader } from './frame-format.ts'
+
+/** From here on moving a buffer to the other thread is cheaper than copying it twice. */
+const TRANSFER_BYTES_MIN = 2048
+
+/** "Everything up to here is taken": the answer to a raised drain flag. */
+const DRAINED = 0
+
+/** One end of a channel in a form that can be sent to a thread, with `port` in the transfer list. */
+export interface PortEnd {
+  port: MessagePort
+  /** Four 64-bit words: bytes taken by side 0 and side 1, drain flag raised by side 0 and side 1. */
+  counters: SharedArrayBuffer
+  side: 0 | 1
+}
+
+type PortMessage = typeof DRAINED | Uint8Array | { frame: Uint8Array; attachments: readonly unknown[] }
+
+/** A new channel between two threads. */
+export function createPortChannel(): [PortEnd, PortEnd] {
+  const { port1, port2 } = new MessageChannel()
+  const counters = new SharedArrayBuffer(4 * BigInt64Array.BYTES_PER_ELEMENT)
+  return [
+    { port: port1, counters, side: 0 },
+    { port: port2, counters, side: 1 },
+  ]
+}
+
+export class PortConnection extends BufferedConnection {
+  readonly canAttach = true
+  readonly #port: MessagePort
+  readonly #counters: BigInt64Array
+  readonly #side: 0 | 1
+  readonly #peer: 0 | 1
+  #writtenTotal = 0n
+  #receivedBytes = 0
+  #error: Error | undefined
+
+  constructor({ port, counters, side }: PortEnd) {
+    super()
+    this.#port = port
+    this.#counters = new BigInt64Array(counters)
+    this.#side = side
+    this.#peer = side === 0 ? 1 : 0
+    port.on('message', (message: PortMessage) => this.#read(message))
+    port.on('messageerror', error => {
+      this.#error ??= error
+      port.close()
+    })
+    port.once('close', () => this.finish(this.#error))
+  }
+
+  get receivedBytes(): number {
+    return this.#receivedBytes
+  }
+
+  protected get writtenBytes(): number {
+    return Number(this.#writtenTotal - Atomics.load(this.#counters, this.#peer))
+  }
+
+  protected write(frames: readonly Uint8Array[]): void {
+    let total = 0
+    for (const frame of frames) total += HEADER_BYTES + frame.length
+    const batch = new Uint8Array(total)
+    packFrames(frames, batch)
+    this.#writtenTotal += BigInt(total)
+    if (total >= TRANSFER_BYTES_MIN) this.#port.postMessage(batch, [batch.buffer])
+    else this.#port.postMessage(batch)
+  }
+
+  protected writeAttached(frame: Uint8Array, attachments: readonly unknown[]): void {
+    const moved = attachments.filter(
+      (item): item is ArrayBuffer | MessagePort => item instanceof ArrayBuffer || item instanceof MessagePort,
+    )
+    // A copy of the frame alone: cloning a view would clone all the memory behind it.
+    this.#port.postMessage({ frame: Uint8Array.from(frame), attachments }, moved)
+    this.#writtenTotal += BigInt(frame.length)
+  }
+
+  // The flag is raised first and the counter read afterwards: were it the other way round, the other side could
+  // take the last bytes in between, see no flag, and nobody would ever call onDrain.
+  protected override armDrain(): void {
+    Atomics.store(this.#counters, 2 + this.#side, 1n)
+    if (this.writtenBytes === 0) process.nextTick(() => this.#drained())
+  }
+
+  #drained(): void {
+    if (this.noteTaken()) this.armDrain()
+  }
+
+  #read(message: PortMessage): void {
+    if (message === DRAINED) {
+      this.#drained()
+      return
+    }
+    if (message instanceof Uint8Array) {
+      this.#take(message.length)
+      const batch = Buffer.from(message.buffer, message.byteOffset, message.byteLength)
+      for (let offset = 0; offset < batch.length;) {
+        const start = offset + HEADER_BYTES
+        offset = start + readHeader(batch, offset)
+        this.deliver(batch.subarray(start, offset))
+      }
+    } else {
+      const { frame, attachments } = message
+      this.#take(frame.length)
+      this.deliver(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), attachments)
+    }
+  }
+
+  #take(byteCount: number): void {
+    this.#receivedBytes += byteCount
+    Atomics.add(this.#counters, this.#side, BigInt(byteCount))
+    if (Atomics.exchange(this.#counters, 2 + this.#peer, 0n) === 1n) this.#port.postMessage(DRAINED)
+  }
+
+  protected end(): void {
+    this.#port.close()
+  }
+
+  protected destroy(): void {
+    this.#port.close()
+  }
+
+  // Ports cannot be paused one by one. The bound is the sender's: bytes count as taken when they are received.
+  protected stopReading(): void {}
+  protected startReading(): void {}
+
+  ref(): void {
+    this.#port.ref()
+  }
+
+  unref(): void {
+    this.#port.unref()
+  }
+}

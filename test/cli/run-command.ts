@@ -1,0 +1,45 @@
+/** Runs the real program in a process of its own, as a shell does. */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+
+const RUN_MS_MAX = 60_000
+const program = fileURLToPath(import.meta.resolve('#src/cli/cli-main.js'))
+
+export interface Ended {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+/** The path of a file in test/fixtures/cli/, optionally with the name of an export. */
+export function fixture(name: string): string {
+  return fileURLToPath(new URL('../../../test/fixtures/cli/', import.meta.url)) + name
+}
+
+/** Starts the program. A run that does not end is killed, and then has no exit code. */
+export function startCommand(
+  args: readonly string[],
+  { nodeOptions = '' } = {},
+): ChildProcessWithoutNullStreams {
+  const child = spawn(process.execPath, [program, ...args], {
+    timeout: RUN_MS_MAX,
+    killSignal: 'SIGKILL',
+    env: { ...process.env, NODE_OPTIONS: nodeOptions },
+  })
+  // The program may end before it has read all of its input.
+  child.stdin.on('error', () => {})
+  return child
+}
+
+export async function runCommand(args: readonly string[], { stdin = '' } = {}): Promise<Ended> {
+  const child = startCommand(args)
+  child.stdin.end(stdin)
+  const [stdout, stderr, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close') as Promise<[number | null]>,
+  ])
+  return { code, stdout, stderr }
+}

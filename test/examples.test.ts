@@ -1,0 +1,96 @@
+/** Runs every example as a user would, in a fresh process, and compares what it prints. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const examples = fileURLToPath(new URL('../examples/', import.meta.url))
+
+async function outputOf(name: string): Promise<string> {
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [`${examples}${name}.js`], {
+    timeout: 60_000,
+  })
+  assert.equal(stderr, '')
+  return stdout
+}
+
+/** Lines whose order differs from run to run, sorted. */
+function sortedLines(output: string): string[] {
+  return output.trimEnd().split('\n').sort()
+}
+
+test('01: the child prints, is joined, and then the parent prints', async () => {
+  assert.equal(await outputOf('01-child-process'), 'This is a child process\nThis is the parent process\n')
+})
+
+test('02: map() of square gives the squares in order', async () => {
+  assert.equal(await outputOf('02-pool-map'), '[ 1, 4, 9, 16, 25 ]\n')
+})
+
+test('03: every worker starts before it finishes, and all have finished in the end', async () => {
+  const lines = (await outputOf('03-pool-of-workers')).trimEnd().split('\n')
+  assert.equal(lines.pop(), 'All workers have finished')
+  const workers = [0, 1, 2, 3]
+  assert.deepEqual(
+    [...lines].sort(),
+    workers.flatMap(n => [`Worker ${n} finished`, `Worker ${n} started`]),
+  )
+  for (const n of workers) {
+    assert.ok(lines.indexOf(`Worker ${n} started`) < lines.indexOf(`Worker ${n} finished`), `worker ${n}`)
+  }
+})
+
+test('04: each of four processes prints its own number before the parent goes on', async () => {
+  const output = await outputOf('04-four-processes')
+  assert.ok(output.endsWith('All processes have ended\n'))
+  assert.deepEqual(sortedLines(output), [
+    'All processes have ended',
+    'Process 0: 1',
+    'Process 1: 2',
+    'Process 2: 3',
+    'Process 3: 4',
+  ])
+})
+
+test('05: a process changes its own copy, and a thread the shared memory', async () => {
+  assert.equal(
+    await outputOf('05-memory-isolation'),
+    [
+      'Child process: counter is 1',
+      'Parent process: counter is 0',
+      'Thread: shared counter is 1',
+      'Parent process: shared counter is 1',
+      '',
+    ].join('\n'),
+  )
+})
+
+test('06: prints a table of times, a bar for each, and that all places gave the same results', async () => {
+  const output = await outputOf('06-processes-or-threads')
+  assert.match(
+    output,
+    new RegExp(
+      [
+        String.raw`^16 tasks of each kind, \d+ workers, times in ms`,
+        '',
+        String.raw` +one thread +threads +processes`,
+        String.raw`CPU-bound +\d+ +\d+ +\d+`,
+        String.raw`I/O-bound +\d+ +\d+ +\d+`,
+        '',
+        ...['CPU', 'I/O'].flatMap(kind =>
+          ['one thread', 'threads', 'processes'].map(place => `${kind}-bound, ${place} +█+`),
+        ),
+        '',
+        'All three gave the same results: yes\n$',
+      ].join('\n'),
+    ),
+  )
+  assert.ok(output.includes('█'.repeat(40)), 'the longest bar has the full width')
+})
+
+test('every example has a test here', () => {
+  const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
+  assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), ['01', '02', '03', '04', '05', '06'])
+})

@@ -1,0 +1,111 @@
+/**
+ * What every test file with children ends with: no child process, no descriptor and no active handle is left that
+ * was not there before. And the one deadline of the suite: when it passes, everything that is known is printed and
+ * the file fails, so that a hang is never silent.
+ */
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { after, before } from 'node:test'
+import { activeChildren } from 'multiproc'
+
+const FILE_MS_MAX = 120_000
+const CLEANUP_MS_MAX = 10_000
+
+/** Processes whose parent is this one, with their command lines. */
+export function childProcesses(): string[] {
+  if (!existsSync('/proc/self/stat')) return []
+  return readdirSync('/proc')
+    .filter(name => /^\d+$/.test(name))
+    .flatMap(pid => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+        const [state, parentPid] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+        if (Number(parentPid) !== process.pid) return []
+        return [`${pid} ${state} ${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')}`]
+      } catch {
+        return []
+      }
+    })
+}
+
+/** Whether a process runs; one that only waits to be reaped does not. */
+export function isRunning(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return !['Z', 'X'].includes(stat.slice(stat.lastIndexOf(')') + 2)[0]!)
+  } catch {
+    return false
+  }
+}
+
+/** The open descriptors of this process, as "number -> what". */
+export function openDescriptors(): string[] {
+  if (!existsSync('/proc/self/fd')) return []
+  return readdirSync('/proc/self/fd').flatMap(fd => {
+    try {
+      return [`${fd} -> ${readlinkSync(`/proc/self/fd/${fd}`)}`]
+    } catch {
+      return []
+    }
+  })
+}
+
+/** Turns the event loop until `isDone()`; the deadline of the file ends a wait that never does. */
+export async function eventually(isDone: () => boolean): Promise<void> {
+  // Sleep: other processes and the kernel tell of some ends through no event, so they are looked at again and again.
+  while (!isDone()) await new Promise(resolve => setTimeout(resolve, 2))
+}
+
+function activeHandles(): string[] {
+  return process
+    .getActiveResourcesInfo()
+    .filter(name => !['Timeout', 'Immediate', 'TTYWrap', 'CloseReq'].includes(name))
+}
+
+function notIn(before: readonly string[], now: readonly string[]): string[] {
+  const rest = [...before]
+  return now.filter(item => {
+    const index = rest.indexOf(item)
+    if (index >= 0) rest.splice(index, 1)
+    return index < 0
+  })
+}
+
+/** Call it once, at the top of a test file. */
+export function checkLeaks(): void {
+  let descriptors: string[] = []
+  let handles: string[] = []
+  let deadline: NodeJS.Timeout
+  before(async () => {
+    // The first child with a pipe makes libuv open what it keeps (a spare descriptor).
+    const first = spawn('true', { stdio: ['ignore', 'pipe', 'ignore'] })
+    first.stdout.resume()
+    await once(first, 'close')
+    descriptors = openDescriptors()
+    handles = activeHandles()
+    deadline = setTimeout(() => {
+      console.error(`The tests of ${process.argv[1]} did not end within ${FILE_MS_MAX} ms`)
+      console.error({ activeChildren: activeChildren(), childProcesses: childProcesses() })
+      console.error({ descriptors: openDescriptors(), handles: process.getActiveResourcesInfo() })
+      for (const line of childProcesses()) process.kill(parseInt(line), 'SIGKILL')
+      process.exit(1)
+    }, FILE_MS_MAX)
+    deadline.unref()
+  })
+  after(async () => {
+    const leaks = (): Record<string, string[]> => ({
+      children: childProcesses(),
+      descriptors: notIn(descriptors, openDescriptors()),
+      handles: notIn(handles, activeHandles()),
+    })
+    const none = { children: [], descriptors: [], handles: [] }
+    const isClean = (): boolean => Object.values(leaks()).every(list => list.length === 0)
+    const giveUpAt = Date.now() + CLEANUP_MS_MAX
+    await eventually(() => isClean() || Date.now() > giveUpAt)
+    clearTimeout(deadline)
+    assert.deepEqual(leaks(), none)
+    assert.deepEqual(activeChildren(), [])
+  })
+}

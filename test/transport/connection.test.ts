@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { MessageChannel } from 'node:worker_threads'
+import { HIGH_WATER_BYTES, type Connection } from '#src/transport/connection.js'
+import { createPortChannel, PortConnection } from '#src/transport/port-connection.js'
+import { SocketConnection } from '#src/transport/socket-connection.js'
+import { checkLeaks, eventually } from '../leak-check.js'
+
+checkLeaks()
+
+async function socketPair(): Promise<[Socket, Socket]> {
+  const folder = mkdtempSync(join(tmpdir(), 'multiproc-'))
+  const server = createServer().listen(join(folder, 's'))
+  await once(server, 'listening')
+  const client = connect(join(folder, 's'))
+  const [accepted] = (await once(server, 'connection')) as [Socket]
+  server.close()
+  rmSync(folder, { recursive: true })
+  return [client, accepted]
+}
+
+const pairs: Record<string, () => Promise<[Connection, Connection]>> = {
+  async socket() {
+    const [a, b] = await socketPair()
+    return [new SocketConnection(a), new SocketConnection(b)]
+  },
+  async port() {
+    const [a, b] = createPortChannel()
+    return [new PortConnection(a), new PortConnection(b)]
+  },
+}
+
+function collect(connection: Connection): { frames: Uint8Array[]; closed: Promise<Error | undefined> } {
+  const frames: Uint8Array[] = []
+  connection.onMessage = bytes => frames.push(bytes)
+  return { frames, closed: new Promise(resolve => (connection.onClose = resolve)) }
+}
+
+for (const [kind, makePair] of Object.entries(pairs)) {
+  describe(kind, () => {
+    test('send() keeps frames whole and in order, of every size', async () => {
+      const [a, b] = await makePair()
+      const sizes = [0, 1, 7, 8, 65_535, 65_536, 65_537, 0, 32_768, 50_000_000, 3]
+      const { frames, closed } = collect(b)
+      for (const [index, size] of sizes.entries()) a.send(Buffer.alloc(size, index))
+      a.close()
+      assert.equal(await closed, undefined)
+      assert.deepEqual(
+        frames.map(frame => frame.length),
+        sizes,
+      )
+      for (const [index, frame] of frames.entries()) {
+        assert.ok(
+          frame.every(byte => byte === index),
+          `frame ${index}`,
+        )
+      }
+    })
+
+    test('close() delivers what was sent before, and onClose comes after the last onMessage', async () => {
+      const [a, b] = await makePair()
+      const events: string[] = []
+      b.onMessage = bytes => events.push(String(bytes))
+      const closed = new Promise<void>(resolve => {
+        b.onClose = () => {
+          events.push('close')
+          resolve()
+        }
+      })
+      for (let index = 0; index < 1000; index++) a.send(Buffer.from(`${index}`))
+      a.close()
+      a.close()
+      await closed
+      assert.deepEqual(events, [...Array.from({ length: 1000 }, (_, index) => `${index}`), 'close'])
+    })
+
+    test('send() throws ClosedError after either side closed', async () => {
+      const [a, b] = await makePair()
+      const { closed } = collect(b)
+      a.close()
+      assert.throws(() => a.send(Buffer.from('x')), { code: 'ERR_CLOSED' })
+      await closed
+      assert.throws(() => b.send(Buffer.from('x')), { code: 'ERR_CLOSED' })
+    })
+
+    test('frames that arrive before onMessage is set wait for it, and so does the end', async () => {
+      const [a, b] = await makePair()
+      const aClosed = new Promise(resolve => (a.onClose = resolve))
+      let isClosed = false
+      b.onClose = () => (isClosed = true)
+      for (const text of ['one', 'two', 'three']) a.send(Buffer.from(text))
+      a.close()
+      await aClosed
+      for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+      assert.equal(isClosed, false)
+      const { frames, closed } = collect(b)
+      await closed
+      assert.deepEqual(frames.map(String), ['one', 'two', 'three'])
+    })
+
+    test('onMessage may be taken away and set again without losing a frame', async () => {
+      const [a, b] = await makePair()
+      for (let index = 0; index < 10; index++) a.send(Buffer.from(`${index}`))
+      const first = await new Promise<string>(resolve => {
+        b.onMessage = bytes => {
+          b.onMessage = undefined
+          resolve(String(bytes))
+        }
+      })
+      const { frames, closed } = collect(b)
+      a.close()
+      await closed
+      assert.deepEqual(
+        [first, ...frames.map(String)],
+        Array.from({ length: 10 }, (_, index) => `${index}`),
+      )
+    })
+
+    test('onClose is called although it is set after the end', async () => {
+      const [a, b] = await makePair()
+      b.onMessage = () => {}
+      const aClosed = new Promise(resolve => (a.onClose = resolve))
+      a.close()
+      await aClosed
+      for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+      assert.equal(await new Promise(resolve => (b.onClose = resolve)), undefined)
+    })
+
+    test('bufferedBytes falls to 0 and onDrain is called when a slow reader has taken everything', async () => {
+      const [a, b] = await makePair()
+      let drains = 0
+      a.onDrain = () => drains++
+      const { frames } = collect(b)
+      a.send(Buffer.alloc(100))
+      await eventually(() => frames.length === 1 && a.bufferedBytes === 0)
+      assert.equal(drains, 0, 'a small message owes no drain')
+      const parts = 40
+      for (let index = 0; index < parts; index++) a.send(Buffer.alloc(HIGH_WATER_BYTES))
+      assert.ok(a.bufferedBytes > HIGH_WATER_BYTES)
+      await new Promise<void>(resolve => {
+        a.onDrain = resolve
+      })
+      assert.equal(a.bufferedBytes, 0)
+      await eventually(() => frames.length === parts + 1)
+      a.close()
+      b.close()
+    })
+
+    test('abort() ends both sides', async () => {
+      const [a, b] = await makePair()
+      const { closed } = collect(b)
+      const aClosed = new Promise(resolve => (a.onClose = resolve))
+      const why = new Error('because')
+      a.abort(why)
+      assert.equal(await aClosed, why)
+      await closed
+    })
+
+    test('onMessage is not called after close()', async () => {
+      const [a, b] = await makePair()
+      const { frames } = collect(b)
+      const aClosed = new Promise(resolve => (a.onClose = resolve))
+      a.send(Buffer.from('too late'))
+      a.flush()
+      b.close()
+      await aClosed
+      assert.deepEqual(frames, [])
+    })
+  })
+}
+
+test('SocketConnection delivers what a dying peer had said, although a write to it fails first', async () => {
+  const [a, b] = await pairs['socket']!()
+  for (let index = 0; index < 50; index++) b.send(Buffer.alloc(1000, index))
+  b.flush()
+  b.abort()
+  await new Promise(resolve => (b.onClose = resolve))
+  for (let index = 0; index < 50; index++) {
+    if ((a as SocketConnection).isOpen) {
+      a.send(Buffer.alloc(1000))
+      a.flush()
+    }
+  }
+  const { frames, closed } = collect(a)
+  assert.equal(await closed, undefined)
+  assert.equal(frames.length, 50)
+})
+
+test('SocketConnection says so when the stream ends inside a message', async () => {
+  const [raw, accepted] = await socketPair()
+  const { closed } = collect(new SocketConnection(accepted))
+  raw.end(Buffer.from([100, 0, 0]))
+  assert.equal(((await closed) as NodeJS.ErrnoException).code, 'ERR_CLOSED')
+})
+
+test('SocketConnection closes with ERR_PROTOCOL on garbage, and delivers no frame of it', async () => {
+  const [raw, accepted] = await socketPair()
+  const { frames, closed } = collect(new SocketConnection(accepted))
+  raw.on('error', () => {})
+  raw.write('GET / HTTP/1.1\r\n\r\n')
+  assert.equal(((await closed) as NodeJS.ErrnoException).code, 'ERR_PROTOCOL')
+  assert.deepEqual(frames, [])
+})
+
+test('SocketConnection refuses attachments', async () => {
+  const [a, b] = await pairs['socket']!()
+  assert.equal(a.canAttach, false)
+  assert.throws(() => a.send(Buffer.from('x'), [new SharedArrayBuffer(8)]), TypeError)
+  collect(b)
+  a.close()
+})
+
+test('PortConnection shares SharedArrayBuffers, moves ArrayBuffers and MessagePorts, in order with other frames', async () => {
+  const [a, b] = await pairs['port']!()
+  const received: [string, readonly unknown[]][] = []
+  b.onMessage = (bytes, attachments) => received.push([String(bytes), attachments])
+  const closed = new Promise(resolve => (b.onClose = resolve))
+  const shared = new SharedArrayBuffer(4)
+  const moved = new ArrayBuffer(8)
+  const { port1, port2 } = new MessageChannel()
+  a.send(Buffer.from('before'))
+  a.send(Buffer.from('with'), [shared, moved, port2])
+  a.send(Buffer.from('after'))
+  a.close()
+  await closed
+  assert.deepEqual(
+    received.map(([text, attachments]) => [text, attachments.length]),
+    [
+      ['before', 0],
+      ['with', 3],
+      ['after', 0],
+    ],
+  )
+  assert.equal(moved.byteLength, 0)
+  new Int32Array(shared)[0] = 42
+  assert.equal(new Int32Array(received[1]![1][0] as SharedArrayBuffer)[0], 42)
+  assert.equal((received[1]![1][1] as ArrayBuffer).byteLength, 8)
+  port1.close()
+})
+
+test('PortConnection throws at send() for an attachment that cannot travel, and goes on', async () => {
+  const [a, b] = await pairs['port']!()
+  const { frames, closed } = collect(b)
+  const moved = new ArrayBuffer(8)
+  assert.throws(() => a.send(Buffer.from('x'), [moved, moved]), { name: 'DataCloneError' })
+  a.send(Buffer.from('still well'))
+  a.close()
+  await closed
+  assert.deepEqual(frames.map(String), ['still well'])
+})
