@@ -21,7 +21,7 @@ const quickMs = 0.002
 const quickStreakMin = 16
 const quickStreakMax = 64
 const timedItems = 8
-const groupedItems = 64
+const groupedItems = 512
 /** Results wait at most this long for more results to travel with them. */
 const flushAfterMs = 8
 /** A larger result goes on its way at once instead of into the journal. */

@@ -3,6 +3,7 @@
  * no count can ask for more memory than the frame justifies.
  */
 import { corrupt } from './byte-reader.ts'
+import { sumsOf } from './number-columns.ts'
 import { rowMakerOf, setProperty, type ReadShape } from './read-shapes.ts'
 import * as tags from './tags.ts'
 import type { ValueReader } from './value-reader.ts'
@@ -14,20 +15,30 @@ const PIECE_CHARACTERS = 4096
 export function readColumn(reader: ValueReader): unknown[] {
   const count = reader.readCountOf(1)
   const kind = reader.readByte()
-  if (isNumberKind(kind)) return reader.note(reader.readNumbers(kind, count))
+  if (isNumberKind(kind)) return reader.note(readNumbers(reader, kind, count))
   const array = reader.note([] as unknown[])
   readInto(reader, kind, count, array)
   return array
 }
 
 function isNumberKind(kind: number): boolean {
-  return kind >= tags.COLUMN_INT8 && kind <= tags.COLUMN_FLOAT64
+  return (kind >= tags.COLUMN_INT8 && kind <= tags.COLUMN_FLOAT64) || kind === tags.COLUMN_DELTAS
+}
+
+function readNumbers(reader: ValueReader, kind: number, count: number): number[] {
+  if (kind !== tags.COLUMN_DELTAS) return reader.readNumbers(kind, count)
+  const sumKind = reader.readByte()
+  const first = reader.read()
+  const deltaKind = reader.readByte()
+  if (typeof first !== 'number' || deltaKind < tags.COLUMN_INT8 || deltaKind > tags.COLUMN_INT32)
+    throw corrupt(`a column of differences of kind ${deltaKind}`)
+  return sumsOf(first, reader.readNumbers(deltaKind, count), sumKind === tags.COLUMN_FLOAT64)
 }
 
 /** One field of all rows. */
 function readField(reader: ValueReader, count: number): unknown[] {
   const kind = reader.readByte()
-  if (isNumberKind(kind)) return reader.readNumbers(kind, count)
+  if (isNumberKind(kind)) return readNumbers(reader, kind, count)
   const values: unknown[] = []
   readInto(reader, kind, count, values)
   return values

@@ -4,6 +4,7 @@
  */
 import { types } from 'node:util'
 import { NEEDS_GRAPH } from './needs-graph.ts'
+import { deltasOf, numberPlan, type NumberPlan } from './number-columns.ts'
 import * as tags from './tags.ts'
 import type { ValueWriter } from './value-writer.ts'
 import { writtenShapeOf } from './written-shapes.ts'
@@ -41,23 +42,18 @@ function writeField(writer: ValueWriter, values: readonly unknown[]): void {
   for (const value of values) writer.write(value)
 }
 
-interface Plan {
-  kind: number
+interface Plan extends NumberPlan {
   text?: string
   numbers?: ReadonlyMap<string, number>
   keys?: readonly string[]
   length?: number
 }
 
-const NUMBER_PLANS: readonly Plan[] = [0, 1, 2, 3, 4, 5, 6].map(kind => ({ kind }))
 const BOOLEAN_PLAN: Plan = { kind: tags.COLUMN_BOOLEANS }
 
 function planFor(writer: ValueWriter, values: readonly unknown[]): Plan | undefined {
   const first = values[0]
-  if (typeof first === 'number') {
-    const kind = numberKind(values)
-    return kind === tags.COLUMN_GENERIC ? undefined : NUMBER_PLANS[kind]
-  }
+  if (typeof first === 'number') return numberPlan(values)
   if (typeof first === 'string') return stringPlan(values)
   if (typeof first === 'boolean') {
     for (const value of values) if (typeof value !== 'boolean') return undefined
@@ -66,33 +62,6 @@ function planFor(writer: ValueWriter, values: readonly unknown[]): Plan | undefi
   if (typeof first !== 'object' || first === null || !writer.hasRoomForColumns() || isProxy(first))
     return undefined
   return Array.isArray(first) ? tuplePlan(writer, values, first) : recordPlan(writer, values, first)
-}
-
-/** The narrowest kind that holds every number exactly; generic when something is no number. */
-function numberKind(values: readonly unknown[]): number {
-  const length = values.length
-  let min = 0
-  let max = 0
-  let index = 0
-  for (; index < length; index++) {
-    const value = values[index]
-    if (typeof value !== 'number') return tags.COLUMN_GENERIC
-    if ((value | 0) !== value || (value === 0 && 1 / value < 0)) break
-    if (value < min) min = value
-    else if (value > max) max = value
-  }
-  if (index < length) {
-    for (; index < length; index++) if (typeof values[index] !== 'number') return tags.COLUMN_GENERIC
-    return tags.COLUMN_FLOAT64
-  }
-  if (min >= 0) {
-    if (max <= 0xff) return tags.COLUMN_UINT8
-    if (max <= 0xffff) return tags.COLUMN_UINT16
-    return tags.COLUMN_INT32
-  }
-  if (min >= -0x80 && max <= 0x7f) return tags.COLUMN_INT8
-  if (min >= -0x8000 && max <= 0x7fff) return tags.COLUMN_INT16
-  return tags.COLUMN_INT32
 }
 
 /** Short strings: by number where few different ones come again and again, else end to end. */
@@ -188,8 +157,19 @@ function writePlanned(writer: ValueWriter, values: readonly unknown[], plan: Pla
       writer.leaveColumn()
       return
     default:
-      writer.writeNumberColumn(values as readonly number[], plan.kind)
+      writeNumbers(writer, values as readonly number[], plan)
   }
+}
+
+function writeNumbers(writer: ValueWriter, values: readonly number[], { kind, deltaKind }: NumberPlan): void {
+  if (deltaKind === undefined) {
+    writer.writeNumberColumn(values, kind)
+    return
+  }
+  writer.writeByte(tags.COLUMN_DELTAS)
+  writer.writeByte(kind)
+  writer.writeNumber(values[0]!)
+  writer.writeNumberColumn(deltasOf(values, deltaKind), deltaKind)
 }
 
 function writeRecords(

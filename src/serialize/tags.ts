@@ -80,6 +80,7 @@ export const COLUMN_RECORDS = 9
 export const COLUMN_TUPLES = 10
 export const COLUMN_BOOLEANS = 11
 export const COLUMN_DICTIONARY = 12
+export const COLUMN_DELTAS = 13
 
 /** Short strings of Latin-1: the tag holds the length, 0 to 63. */
 export const SHORT_STRING = 64

@@ -221,7 +221,7 @@ export class ValueWriter extends ByteWriter {
     this.position += count
   }
 
-  writeNumberColumn(values: readonly number[], kind: number): void {
+  writeNumberColumn(values: ArrayLike<number>, kind: number): void {
     const count = values.length
     const width = COLUMN_WIDTHS[kind]!
     this.writeByte(kind)

@@ -33,6 +33,36 @@ for (const [name, [low, high, bytesEach]] of Object.entries(edges)) {
   }
 }
 
+const steady: Record<string, [of: (index: number) => number, bytesEach: number]> = {
+  'ascending by 1': [i => i, 1],
+  'descending by 1': [i => 1_000_000 - i, 1],
+  'the squares': [i => i * i, 4],
+  'times in milliseconds': [i => 1_700_000_000_000 + i * 40 + (i % 7), 1],
+  'differences of signed bytes': [i => 1e9 + (i % 2 === 0 ? 127 : 0), 1],
+  'differences one beyond signed bytes': [i => 1e9 + (i % 2 === 0 ? 128 : 0), 2],
+  'differences of signed 16 bits': [i => 1e9 - (i % 2 === 0 ? 32_767 : 0), 2],
+  'differences one beyond signed 16 bits': [i => -(2 ** 40) - (i % 2 === 0 ? 32_768 : 0), 4],
+  'differences of 32 bits': [i => 2 ** 40 + (i % 2) * (2 ** 31 - 1), 4],
+  'differences one beyond 32 bits': [i => 2 ** 40 + (i % 2) * 2 ** 31, 8],
+  'up to the largest safe integer': [i => Number.MAX_SAFE_INTEGER - i, 1],
+  'up to the smallest safe integer': [i => Number.MIN_SAFE_INTEGER + i, 1],
+  'across the largest safe integer': [i => 2 ** 53 - 20 + i, 8],
+}
+for (const [name, [of, bytesEach]] of Object.entries(steady)) {
+  for (const length of [31, 32, 100, 20_000]) {
+    test(`${length} integers that change steadily are packed exactly: ${name}`, () => {
+      const values = numbers(length, of)
+      const bytes = encode(values)
+      if (length > 31) assert.ok(bytes.length <= length * bytesEach + 32, `${bytes.length} bytes`)
+      assertSame(decode(bytes), values)
+      assertSame(roundTrip(values), values)
+      // The same as a field of records and of pairs.
+      const rows = values.map(value => ({ value, pair: [value, value] }))
+      assertSame(roundTrip(rows), rows)
+    })
+  }
+}
+
 for (const odd of [-0, Number.NaN, 0.5, Number.POSITIVE_INFINITY, 2 ** 53]) {
   for (const place of [0, 1, 30, 99]) {
     test(`a column of integers with ${Object.is(odd, -0) ? '-0' : odd} at ${place} stays exact`, () => {

@@ -23,6 +23,7 @@ const samples: unknown[] = [
   [new Float64Array(5), new ArrayBuffer(9), Buffer.from('abc'), new DataView(new ArrayBuffer(3))],
   Object.assign(withHoles([1, 2, 3], 1), { named: 1 }),
   Array.from({ length: 30 }, (_, i) => `漢${i}`),
+  Array.from({ length: 40 }, (_, i) => 2 ** 40 + i * i),
   Array.from({ length: 300 }, (_, i) => [[[[i]]]]).reduce<unknown>((inner, row) => [inner, row], 0),
   (() => {
     const buffer = new ArrayBuffer(8)
