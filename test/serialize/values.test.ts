@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { types } from 'node:util'
+import { inspect, types } from 'node:util'
 import vm from 'node:vm'
 import * as fc from 'fast-check'
 import { decode, encode } from '#src/serialize/codec.js'
@@ -331,7 +331,11 @@ const anything = fc.anything({
 
 test('decode(encode(x)) equals x for arbitrary values', () => {
   fc.assert(
-    fc.property(anything, value => assertSame(roundTrip(value), value)),
+    fc.property(anything, value => {
+      // On Node.js 20 two of them are not even equal to each other; they have a test of their own above.
+      fc.pre(!inspect(value, { depth: Infinity }).includes('Invalid Date'))
+      assertSame(roundTrip(value), value)
+    }),
     { seed: seed(), numRuns: 2000 },
   )
 })
