@@ -19,6 +19,12 @@ export type ErrorCode =
   | 'ERR_TERMINATED'
   | 'ERR_INITIALIZER_FAILED'
   | 'ERR_START_FAILED'
+  | 'ERR_LIMIT'
+  | 'ERR_OWNER_DIED'
+  | 'ERR_BROKEN_BARRIER'
+  | 'ERR_QUEUE_EMPTY'
+  | 'ERR_QUEUE_FULL'
+  | 'ERR_NOT_SUPPORTED'
   | 'ERR_PROTOCOL'
   | 'ERR_REMOTE'
 
@@ -154,6 +160,45 @@ export class RemoteError extends ProcessError {
     this.pid = facts.pid
     this.workerName = facts.workerName
     this.stack = facts.stack
+  }
+}
+
+/**
+ * The process or thread that held a lock ended without releasing it, so that what the lock protects may be half
+ * changed. The lock belongs to whoever gets this error; release it as usual, after putting things in order.
+ */
+export class OwnerDiedError extends ProcessError {
+  override name = 'OwnerDiedError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_OWNER_DIED', message, options)
+  }
+}
+
+/** A barrier was reset, aborted, or a wait at it ended otherwise, as Python's `threading.BrokenBarrierError`. */
+export class BrokenBarrierError extends ProcessError {
+  override name = 'BrokenBarrierError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_BROKEN_BARRIER', message, options)
+  }
+}
+
+/** Nothing was in the queue, or came into it in the given time, as Python's `queue.Empty`. */
+export class QueueEmptyError extends ProcessError {
+  override name = 'QueueEmptyError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_QUEUE_EMPTY', message, options)
+  }
+}
+
+/** The queue was full, and stayed so for the given time, as Python's `queue.Full`. */
+export class QueueFullError extends ProcessError {
+  override name = 'QueueFullError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_QUEUE_FULL', message, options)
   }
 }
 

@@ -1,11 +1,15 @@
 /** The public API of the library: everything that users can import from `multiproc`. */
 export {
+  BrokenBarrierError,
   BrokenPoolError,
   ClosedError,
   type ErrorCode,
   MaybeEncodingError,
   ModuleLoadError,
+  OwnerDiedError,
   ProcessError,
+  QueueEmptyError,
+  QueueFullError,
   RemoteError,
   SerializeError,
   type SerializeErrorFacts,

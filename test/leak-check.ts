@@ -9,6 +9,7 @@ import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { after, before } from 'node:test'
 import { activeChildren } from 'multiproc'
+import { sharedHeap } from '#src/platform/shared-heap.js'
 
 const FILE_MS_MAX = 120_000
 const CLEANUP_MS_MAX = 10_000
@@ -83,6 +84,8 @@ export function checkLeaks(): void {
     const first = spawn('true', { stdio: ['ignore', 'pipe', 'ignore'] })
     first.stdout.resume()
     await once(first, 'close')
+    // The memory that this program shares with its children is kept to its end.
+    sharedHeap()
     descriptors = openDescriptors()
     handles = activeHandles()
     deadline = setTimeout(() => {

@@ -15,6 +15,9 @@ export const LAYERS = [
   'platform',
   'serialize',
   'transport',
+  'memory',
+  'sync',
+  'queue',
   'process',
   'pool',
   'cli',
@@ -22,7 +25,16 @@ export const LAYERS = [
 ] as const
 
 /** Layers that hold a protocol or a format, which is written down step by step in the folder's README.md. */
-export const LAYERS_WITH_PROTOCOL = ['serialize', 'transport', 'process', 'pool'] as const
+export const LAYERS_WITH_PROTOCOL = [
+  'platform',
+  'serialize',
+  'transport',
+  'memory',
+  'sync',
+  'queue',
+  'process',
+  'pool',
+] as const
 
 export const MAX_LINES_OF_CODE = 500
 export const MAX_LINES_OF_ENTRY = 40

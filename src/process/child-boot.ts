@@ -21,6 +21,8 @@ export interface ChildBoot {
   argv: readonly string[]
   /** Plain JSON data for the entry file. */
   roleData?: unknown
+  /** The descriptor of the shared heap in the child; set by `popen()`. */
+  sharedHeapFd?: number | undefined
 }
 
 export function encodeBoot(boot: ChildBoot): Uint8Array {

@@ -6,6 +6,8 @@ import { Socket } from 'node:net'
 import { isMainThread, workerData } from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
 import { CHANNEL_FD, hasChannel } from '../platform/child-channel.ts'
+import { nativeAddon } from '../platform/native-addon.ts'
+import { inheritHeap } from '../platform/shared-heap.ts'
 import { writePipedOutputSynchronously } from '../platform/synchronous-output.ts'
 import type { Connection } from '../transport/connection.ts'
 import { PortConnection } from '../transport/port-connection.ts'
@@ -14,6 +16,9 @@ import { decodeBoot, type ChildBoot } from './child-boot.ts'
 import { ParentProcess } from './parent-process.ts'
 import { becomeChild } from './process-state.ts'
 import type { ThreadStart } from './thread-popen.ts'
+
+/** An orphan that computes, and so does not notice the end of its connection, is killed after this time. */
+const ORPHAN_GRACE_MS = 2000
 
 /** What a child's main file begins with. */
 export interface BootstrappedChild {
@@ -44,7 +49,13 @@ export async function bootstrapChild(): Promise<BootstrappedChild> {
     void ended.then(() => endWithParent())
   })
   becomeChild(boot, new ParentProcess({ name: boot.parentName, pid: boot.parentPid, ended }))
-  if (isMainThread) writePipedOutputSynchronously()
+  if (isMainThread) {
+    writePipedOutputSynchronously()
+    if (boot.sharedHeapFd !== undefined) {
+      inheritHeap({ fd: boot.sharedHeapFd })
+      nativeAddon()?.endWithParent(boot.parentPid, ORPHAN_GRACE_MS)
+    }
+  }
   process.argv.splice(1, process.argv.length, ...boot.argv.slice(1))
   // What was sent and has not left this process would be lost by process.exit().
   process.on('exit', () => {
@@ -59,8 +70,9 @@ function openConnection(): {
   sharedBuffers: readonly SharedArrayBuffer[]
 } {
   if (!isMainThread) {
-    const { multiprocChannel, sharedBuffers } = (workerData ?? {}) as Partial<ThreadStart>
+    const { multiprocChannel, sharedBuffers, sharedHeap } = (workerData ?? {}) as Partial<ThreadStart>
     if (multiprocChannel === undefined) throw notStartedByUs()
+    if (sharedHeap !== undefined) inheritHeap(sharedHeap)
     return { connection: new PortConnection(multiprocChannel), sharedBuffers: sharedBuffers ?? [] }
   }
   if (!hasChannel()) throw notStartedByUs()

@@ -12,6 +12,7 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
 import { CHANNEL_FD, CHANNEL_STDIO } from '../platform/child-channel.ts'
 import { childEnvironment, childExecArgv } from '../platform/child-flags.ts'
+import { existingHeap, sharedHeap } from '../platform/shared-heap.ts'
 import { inheritOrIgnore, systemErrorName } from '../platform/standard-streams.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import { encodeBoot } from './child-boot.ts'
@@ -45,6 +46,8 @@ export class SpawnPopen extends StartedChild {
       CHANNEL_STDIO,
       ...(options.extraFds ?? []),
     ]
+    const { fd: heapFd } = sharedHeap()
+    const sharedHeapFd = heapFd === undefined ? undefined : stdio.push(heapFd) - 1
     let child: ChildProcess | undefined
     let failure: unknown
     try {
@@ -74,9 +77,12 @@ export class SpawnPopen extends StartedChild {
     // Standard input of a dying child fails like the channel; its end is reported by 'exit'.
     this.stdin?.on('error', () => {})
     child.on('error', () => {})
-    child.once('exit', (exitCode, signal) => this.ended({ exitCode, signal }))
+    child.once('exit', (exitCode, signal) => {
+      existingHeap()?.markEnded({ pid: child.pid!, threadId: undefined })
+      this.ended({ exitCode, signal })
+    })
     this.watch([this.stdout, this.stderr])
-    this.connection.send(encodeBoot(options.boot))
+    this.connection.send(encodeBoot({ ...options.boot, sharedHeapFd }))
     this.connection.flush()
   }
 

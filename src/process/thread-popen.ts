@@ -6,6 +6,7 @@ import { PassThrough, type Readable, type Writable } from 'node:stream'
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { ProcessError, invalidArgument } from '../errors.ts'
 import { childEnvironment, childExecArgv, hasUnsharableFlag } from '../platform/child-flags.ts'
+import { type HeapInheritance, sharedHeap } from '../platform/shared-heap.ts'
 import { writeOrIgnore } from '../platform/standard-streams.ts'
 import { createPortChannel, PortConnection, type PortEnd } from '../transport/port-connection.ts'
 import { encodeBoot } from './child-boot.ts'
@@ -16,6 +17,7 @@ import { StartedChild } from './started-child.ts'
 export interface ThreadStart {
   multiprocChannel: PortEnd
   sharedBuffers: readonly SharedArrayBuffer[]
+  sharedHeap: HeapInheritance
 }
 
 export class ThreadPopen extends StartedChild {
@@ -37,7 +39,12 @@ export class ThreadPopen extends StartedChild {
     const [here, there] = createPortChannel()
     this.connection = new PortConnection(here)
     const { stdin = 'ignore', stdout = 'inherit', stderr = 'inherit' } = options.stdio ?? {}
-    const data: ThreadStart = { multiprocChannel: there, sharedBuffers: options.sharedBuffers ?? [] }
+    const heap = sharedHeap()
+    const data: ThreadStart = {
+      multiprocChannel: there,
+      sharedBuffers: options.sharedBuffers ?? [],
+      sharedHeap: heap.portableBuffer === undefined ? 'process' : { buffer: heap.portableBuffer },
+    }
     const worker = startWorker(options.entry, {
       name: options.boot.name,
       env: childEnvironment(options.env),
@@ -69,7 +76,9 @@ export class ThreadPopen extends StartedChild {
     worker.on('error', error => {
       this.#error = error
     })
+    const { threadId } = worker
     worker.once('exit', exitCode => {
+      heap.markEnded({ pid: process.pid, threadId })
       // As Node does with the pipes of a process: what nobody has begun to read is dropped.
       for (const output of [this.stdout, this.stderr]) if (output?.readableFlowing === null) output.resume()
       this.ended(this.#statusOf(exitCode))

@@ -1,7 +1,8 @@
 /**
  * Types that know how to turn themselves into plain data and back. Both sides must have registered the same name.
  */
-import { invalidArgument } from '../errors.ts'
+import { SerializeError, invalidArgument } from '../errors.ts'
+import type { ModuleReference } from './function/module-reference.ts'
 
 /** How objects of one type travel, as Python's `copyreg.pickle`. */
 export interface Reducer<T extends object = object> {
@@ -15,11 +16,17 @@ export interface Reducer<T extends object = object> {
   decode(data: unknown): T
 }
 
-const reducersByName = new Map<string, Reducer>()
-const reducersByPrototype = new Map<object, Reducer>()
+/** A reducer of the library itself. */
+interface OwnReducer extends Reducer {
+  /** The module that registers it, so that a process which meets such an object for the first time can load it. */
+  module?: string
+}
+
+const reducersByName = new Map<string, OwnReducer>()
+const reducersByPrototype = new Map<object, OwnReducer>()
 
 /** Registers a reducer; see `codec.ts`. */
-export function addReducer(reducer: Reducer): void {
+export function addReducer<T extends object>(reducer: Reducer<T> & { module?: string }): void {
   if (typeof reducer?.type !== 'function' || typeof reducer.type.prototype !== 'object') {
     throw invalidArgument(
       TypeError,
@@ -56,14 +63,29 @@ export function addReducer(reducer: Reducer): void {
 }
 
 /** The reducer that the other side used. */
-export function reducerNamed(name: string): Reducer | undefined {
-  return reducersByName.get(name)
+export function registeredReducer(name: string): Reducer {
+  const reducer = reducersByName.get(name)
+  if (reducer !== undefined) return reducer
+  throw new SerializeError(
+    `Cannot rebuild a value: no reducer "${name}" is registered in this process\n` +
+      'To fix: call registerReducer() in a module that the workers load too, or in their "initializer"',
+    { code: 'ERR_NOT_DESERIALIZABLE' },
+  )
 }
 
-/** The reducer for objects with this prototype: the nearest one in its chain. */
-export function reducerFor(prototype: object): Reducer | undefined {
+/** What the receiver has to load before it can use the reducer. */
+export function modulesOfReducer({ module }: OwnReducer): ModuleReference[] {
+  return module === undefined ? [] : [{ kind: 'esm', url: module }]
+}
+
+/** The reducer for an object: that of the nearest class in its chain. */
+export function reducerFor(value: object): OwnReducer | undefined {
   if (reducersByPrototype.size === 0) return undefined
-  for (let link: object | null = prototype; link !== null; link = Object.getPrototypeOf(link)) {
+  for (
+    let link = Object.getPrototypeOf(value) as object | null;
+    link !== null;
+    link = Object.getPrototypeOf(link)
+  ) {
     const reducer = reducersByPrototype.get(link)
     if (reducer !== undefined) return reducer
   }

@@ -10,7 +10,7 @@ import { SerializeError } from '../errors.ts'
 import { decodeGraph } from './function/graph-decoder.ts'
 import { addReadShape, findReadShape, setProperty, type ReadShape } from './read-shapes.ts'
 import { COLUMN_ARRAYS, COLUMN_WIDTHS, IS_LITTLE_ENDIAN, packedArrayFrom } from './number-columns.ts'
-import { reducerNamed } from './reducers.ts'
+import { registeredReducer } from './reducers.ts'
 import * as tags from './tags.ts'
 
 /** The writer puts off what lies deeper than 200, so only damaged frames come near. */
@@ -225,15 +225,7 @@ export class ValueReader extends ByteReader {
     const number = this.reserveNumber()
     const name = this.readString()
     const data = this.read()
-    const reducer = reducerNamed(name)
-    if (reducer === undefined) {
-      throw new SerializeError(
-        `Cannot rebuild a value: no reducer "${name}" is registered in this process\n` +
-          'To fix: call registerReducer() in a module that the workers load too, or in their "initializer"',
-        { code: 'ERR_NOT_DESERIALIZABLE' },
-      )
-    }
-    return this.fillNumber(number, reducer.decode(data))
+    return this.fillNumber(number, registeredReducer(name).decode(data))
   }
 
   /** The numbers of a column as an ordinary packed array. */

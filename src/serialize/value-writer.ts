@@ -13,7 +13,7 @@ import type { GraphPayload, ModuleReference } from './function/graph-encoder.ts'
 import { kindOfPrototype, type BuiltinKind, type PrototypeKind } from './prototype-kinds.ts'
 import { NEEDS_GRAPH } from './needs-graph.ts'
 import { COLUMN_ARRAYS, COLUMN_WIDTHS, IS_LITTLE_ENDIAN } from './number-columns.ts'
-import { reducerFor, type Reducer } from './reducers.ts'
+import { modulesOfReducer, reducerFor, type Reducer } from './reducers.ts'
 import { tooDeep } from './depth.ts'
 import * as tags from './tags.ts'
 import { adviceFor, Unsendable } from './unsendable.ts'
@@ -160,6 +160,7 @@ export class ValueWriter extends ByteWriter {
 
   writeGraph(payload: GraphPayload): void {
     this.addModules(payload.modules)
+    if (payload.needsReducer === true) this.flags |= tags.FLAG_REDUCED
     this.writeByte(tags.GRAPH)
     this.writeNested(payload.body)
   }
@@ -586,7 +587,7 @@ export class ValueWriter extends ByteWriter {
   }
 
   private kindOf(value: object, prototype: object): PrototypeKind | { type: 'reduced'; reducer: Reducer } {
-    const reducer = reducerFor(prototype)
+    const reducer = reducerFor(value)
     return reducer === undefined ? kindOfPrototype(value, prototype) : { type: 'reduced', reducer }
   }
 
@@ -630,6 +631,7 @@ export class ValueWriter extends ByteWriter {
 
   private writeReduced(value: object, reducer: Reducer): void {
     this.flags |= tags.FLAG_REDUCED
+    this.addModules(modulesOfReducer(reducer))
     this.writeByte(tags.REDUCED)
     this.writeString(reducer.name)
     this.write(reducer.encode(value))

@@ -30,6 +30,7 @@ import { loadedModule } from './module-loader.ts'
 import type { ModuleReference } from './module-reference.ts'
 import { addPrivateFields, makePrivateHook, type PrivateHook } from './private-hook.ts'
 import { remapStack } from './stack-remapping.ts'
+import { registeredReducer } from '../reducers.ts'
 import { rememberStandIn } from './stand-ins.ts'
 
 export { loadModules } from './module-loader.ts'
@@ -238,6 +239,8 @@ class GraphDecoder {
         return rememberStandIn(makeImportMeta(node.url), node)
       case 'private-hook':
         return rememberStandIn(makePrivateHook(), node)
+      case 'reduced':
+        return registeredReducer(node.name).decode(decodeGraph(node.body, this.options))
       case 'broken-cell':
         return rememberStandIn(makeBrokenCell(node.error), node)
       case 'unsendable':

@@ -25,6 +25,7 @@ import { inspector } from './inspector-session.ts'
 import { keyOfModule, type GraphPayload, type ModuleReference } from './module-reference.ts'
 import { nodeModuleMember, recheckNodeModules } from './node-module-index.ts'
 import { encodeObject, isPrimitive } from './object-encoding.ts'
+import { modulesOfReducer, reducerFor, type Reducer } from '../reducers.ts'
 import { isOwnModule } from './own-modules.ts'
 import { cachedPayload, cachePayload } from './payload-cache.ts'
 import { PayloadLimit } from './payload-limit.ts'
@@ -81,6 +82,7 @@ class GraphEncoder implements Encoding {
   private readonly shapeIndexes = new Map<string, number>()
   private readonly scripts: Graph['scripts'] = []
   private readonly scriptIndexes = new Map<Script | undefined, number>()
+  private needsReducer = false
 
   constructor(options: EncodeOptions) {
     this.options = options
@@ -101,7 +103,7 @@ class GraphEncoder implements Encoding {
       scripts: this.scripts,
       modules: this.modules,
     }
-    return { modules: this.modules, body: graph }
+    return { modules: this.modules, body: graph, ...(this.needsReducer ? { needsReducer: true } : {}) }
   }
 
   /** Whether the payload will be the same at the next call: an import, or a function that captures nothing. */
@@ -173,16 +175,20 @@ class GraphEncoder implements Encoding {
     return reference
   }
 
-  importNode({ module, name, path, check }: ImportedFrom): GraphNode {
+  private moduleIndex(module: ModuleReference): number {
     const key = keyOfModule(module)
     let index = this.moduleIndexes.get(key)
     if (index === undefined) {
       index = this.modules.push(module) - 1
       this.moduleIndexes.set(key, index)
     }
+    return index
+  }
+
+  importNode({ module, name, path, check }: ImportedFrom): GraphNode {
     return {
       t: 'import',
-      module: index,
+      module: this.moduleIndex(module),
       ...(name === undefined ? {} : { name }),
       ...(path && path.length > 0 ? { path } : {}),
       ...(check ? { check } : {}),
@@ -224,7 +230,17 @@ class GraphEncoder implements Encoding {
     const reference = this.findImport(value, trail)
     if (reference) return this.importNode(reference)
     if (typeof value === 'function') return encodeFunction(this, value, trail, index)
+    const reducer = reducerFor(value)
+    if (reducer) return this.reducedNode(value, reducer)
     return encodeObject(this, value, trail, index)
+  }
+
+  /** What the reducer returns has identities of its own: it is rebuilt whole before the object is. */
+  private reducedNode(value: object, reducer: Reducer): GraphNode {
+    const { modules, body } = new GraphEncoder(this.options).encode(reducer.encode(value))
+    for (const module of [...modules, ...modulesOfReducer(reducer)]) this.moduleIndex(module)
+    this.needsReducer = true
+    return { t: 'reduced', name: reducer.name, body }
   }
 
   /** Where another process can import the value from, as far as that is known without looking into a function. */

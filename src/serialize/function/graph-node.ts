@@ -136,6 +136,8 @@ export type GraphNode =
   | { t: 'import-function'; base: string }
   | { t: 'import-meta'; url: string }
   | { t: 'private-hook' }
+  /** An object that its reducer took apart: what that returned is a graph of its own. */
+  | { t: 'reduced'; name: string; body: unknown }
   /** A variable that can't be sent: reading it throws, until it is assigned. */
   | { t: 'broken-cell'; error: DeferredError }
   | { t: 'unsendable'; error: DeferredError }

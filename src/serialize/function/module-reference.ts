@@ -18,4 +18,6 @@ export interface GraphPayload {
   /** To be loaded with `loadModules()` before `decodeGraph()`. */
   modules: ModuleReference[]
   body: unknown
+  /** Whether the receiver has to have registered a reducer. */
+  needsReducer?: boolean
 }

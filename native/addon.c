@@ -1,0 +1,8 @@
+/* The module as Node.js loads it; every thread that loads it gets functions of its own over the one heap. */
+#include "heap.h"
+
+NAPI_MODULE_INIT() {
+  heap_define(env, exports);
+  wait_define(env, exports);
+  return exports;
+}

@@ -1,0 +1,224 @@
+/* The shared heap: made, taken over, mapped, given back; and the end of its members. */
+#include "heap.h"
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+
+struct heap heap = {.fd = -1};
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+
+napi_value throw_system_error(napi_env env, const char *call, int error) {
+  char text[128];
+  napi_value message, object, number;
+  snprintf(text, sizeof text, "%s: %s", call, strerror(error));
+  napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &message);
+  napi_create_error(env, NULL, message, &object);
+  napi_create_int32(env, error, &number);
+  napi_set_named_property(env, object, "errno", number);
+  napi_throw(env, object);
+  return NULL;
+}
+
+static uint64_t to_uint64(napi_env env, napi_value value) {
+  int64_t number = 0;
+  napi_get_value_int64(env, value, &number);
+  return number < 0 ? 0 : (uint64_t)number;
+}
+
+static napi_value from_int32(napi_env env, int32_t number) {
+  napi_value value;
+  napi_create_int32(env, number, &value);
+  return value;
+}
+
+uint32_t *heap_word(uint32_t offset) {
+  if (heap.control == NULL || offset % 4 != 0 || (uint64_t)offset + 4 > heap.layout.control_bytes) return NULL;
+  return (uint32_t *)(heap.control + offset);
+}
+
+/* The values of a record's state; heap-layout.ts has the same. */
+enum member_state { MEMBER_FREE = 0, MEMBER_ALIVE = 1 };
+
+bool heap_has_ended_member(uint32_t ends_seen) {
+  const struct layout *layout = &heap.layout;
+  if (__atomic_load_n((uint32_t *)(heap.control + layout->ends_offset), __ATOMIC_SEQ_CST) != ends_seen) return true;
+  const size_t life = os_life_word_offset();
+  for (uint32_t index = 0; index < layout->member_count; index++) {
+    char *record = heap.control + layout->members_offset + (size_t)index * layout->member_bytes;
+    uint32_t state = __atomic_load_n((uint32_t *)(record + layout->state_offset), __ATOMIC_ACQUIRE);
+    uint32_t word = __atomic_load_n((uint32_t *)(record + life), __ATOMIC_ACQUIRE);
+    if (state == MEMBER_ALIVE && (word & LIFE_ENDED)) return true;
+    /* Records are taken from the first on, and keep their life word: behind one that never had any there is none. */
+    if (state == MEMBER_FREE && word == 0) break;
+  }
+  return false;
+}
+
+static int open_memory(int fd, uint64_t size_max) {
+  bool is_new = fd < 0;
+  if (is_new) fd = os_memory_create(size_max);
+  if (fd < 0) return -fd;
+  /* Children get it through their list of descriptors; no other program that this process starts does. */
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  void *start =
+      mmap(NULL, heap.layout.control_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  if (start == MAP_FAILED) {
+    int error = errno;
+    if (is_new) close(fd);
+    return error;
+  }
+  heap.fd = fd;
+  heap.control = start;
+  return 0;
+}
+
+/* open(fd, or -1 for new memory; sizeMax; layout as Uint32Array): the descriptor. Threads after the first join it. */
+static napi_value open_heap(napi_env env, napi_callback_info info) {
+  ARGUMENTS(3);
+  struct layout *layout = NULL;
+  size_t count = 0;
+  napi_typedarray_type type;
+  if (napi_get_typedarray_info(env, argv[2], &type, &count, (void **)&layout, NULL, NULL) != napi_ok ||
+      type != napi_uint32_array || count * sizeof(uint32_t) != sizeof *layout)
+    return throw_system_error(env, "open", EINVAL);
+  int fd = -1, error = 0;
+  napi_get_value_int32(env, argv[0], &fd);
+  pthread_mutex_lock(&opening);
+  if (heap.control == NULL) {
+    heap.layout = *layout;
+    error = open_memory(fd, to_uint64(env, argv[1]));
+  }
+  pthread_mutex_unlock(&opening);
+  if (error != 0) return throw_system_error(env, "shared memory", error);
+  return from_int32(env, heap.fd);
+}
+
+/* ---- Mappings ---- */
+
+struct mapping {
+  void *start;
+  size_t length;
+};
+
+static void unmap(napi_env env, void *data, void *hint) {
+  (void)env;
+  (void)data;
+  struct mapping *mapping = hint;
+  munmap(mapping->start, mapping->length);
+  free(mapping);
+}
+
+static void unmap_shared(void *data, void *hint) { unmap(NULL, data, hint); }
+
+/* Declared by hand: it is newer than the oldest Node.js that this addon serves, and bound when the addon is loaded. */
+typedef napi_status (*create_shared)(napi_env, void *, size_t, void (*)(void *, void *), void *, napi_value *);
+extern napi_status node_api_create_external_sharedarraybuffer(napi_env, void *, size_t, void (*)(void *, void *),
+                                                              void *, napi_value *) __attribute__((weak));
+
+/*
+ * map(offset, length): that range of the heap as a buffer of its own mapping, a SharedArrayBuffer where Node.js can
+ * make one of foreign memory. The mapping ends when the buffer is collected.
+ */
+static napi_value map_range(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  struct mapping *mapping = malloc(sizeof *mapping);
+  if (mapping == NULL) return throw_system_error(env, "malloc", ENOMEM);
+  mapping->length = to_uint64(env, argv[1]);
+  mapping->start = mmap(NULL, mapping->length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, heap.fd,
+                        (off_t)to_uint64(env, argv[0]));
+  if (mapping->start == MAP_FAILED) {
+    int error = errno;
+    free(mapping);
+    return throw_system_error(env, "mmap", error);
+  }
+  napi_value buffer = NULL;
+  create_shared make_shared = node_api_create_external_sharedarraybuffer;
+  napi_status status =
+      make_shared != NULL
+          ? make_shared(env, mapping->start, mapping->length, unmap_shared, mapping, &buffer)
+          : napi_create_external_arraybuffer(env, mapping->start, mapping->length, unmap, mapping, &buffer);
+  if (status != napi_ok) {
+    unmap(NULL, NULL, mapping);
+    return throw_system_error(env, "a buffer over shared memory", ENOTSUP);
+  }
+  return buffer;
+}
+
+/*
+ * unmap(view): puts empty pages in the place of a mapping, so that the memory is given back now and a view that
+ * somebody still has reads zeros instead of crashing. `view` is a Uint8Array over all of it.
+ */
+static napi_value unmap_range(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  void *start = NULL;
+  size_t length = 0;
+  if (napi_get_typedarray_info(env, argv[0], NULL, &length, &start, NULL, NULL) != napi_ok || length == 0)
+    return throw_system_error(env, "unmap", EINVAL);
+  if (mmap(start, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
+      MAP_FAILED)
+    return throw_system_error(env, "unmap", errno);
+  return NULL;
+}
+
+/* reserve(offset, length): 0, or the error number when the system has no more memory to give. */
+static napi_value reserve(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  return from_int32(env, os_memory_reserve(heap.fd, to_uint64(env, argv[0]), to_uint64(env, argv[1])));
+}
+
+/* discard(offset, length): 0 or an error number. */
+static napi_value discard(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  return from_int32(env, os_memory_discard(heap.fd, to_uint64(env, argv[0]), to_uint64(env, argv[1])));
+}
+
+/* ---- Lives ---- */
+
+static napi_value life_word_offset(napi_env env, napi_callback_info info) {
+  (void)info;
+  return from_int32(env, (int32_t)os_life_word_offset());
+}
+
+/* watchLife(record offset): 0, or the error number when this system does not tell the end of a thread. */
+static napi_value watch_life(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  uint32_t offset = 0;
+  napi_get_value_uint32(env, argv[0], &offset);
+  if (heap_word(offset) == NULL || heap_word(offset + heap.layout.member_bytes - 4) == NULL)
+    return throw_system_error(env, "watchLife", EINVAL);
+  return from_int32(env, os_watch_life(heap.control + offset));
+}
+
+/* endWithParent(pid, graceMs): 0 or an error number. */
+static napi_value end_with_parent(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  int32_t parent = 0, grace_ms = 0;
+  napi_get_value_int32(env, argv[0], &parent);
+  napi_get_value_int32(env, argv[1], &grace_ms);
+  return from_int32(env, os_end_with_parent(parent, grace_ms));
+}
+
+void heap_define(napi_env env, napi_value exports) {
+  const napi_property_descriptor functions[] = {
+      {"open", NULL, open_heap, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"map", NULL, map_range, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"unmap", NULL, unmap_range, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"reserve", NULL, reserve, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"discard", NULL, discard, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"lifeWordOffset", NULL, life_word_offset, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"watchLife", NULL, watch_life, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"endWithParent", NULL, end_with_parent, NULL, NULL, NULL, napi_enumerable, NULL},
+  };
+  napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions);
+}

@@ -1,0 +1,168 @@
+/* Linux: memfd, futex, the robust list, pidfd. */
+#define _GNU_SOURCE
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The layout that the kernel reads when a thread ends; see robust_list(7) of the kernel's documentation. */
+struct robust_entry {
+  struct robust_entry *next;
+};
+struct robust_head {
+  struct robust_entry list;
+  long word_offset;
+  struct robust_entry *pending;
+};
+
+/* Offset of our robust_entry in a member record; the word before it belongs to libc, which may write it. */
+#define ENTRY_OFFSET 32
+
+/* For threads to which libc has given no list (musl does so only when a robust mutex is first used). */
+static _Thread_local struct robust_head own_head;
+
+int os_memory_create(uint64_t size_max) {
+  int fd = (int)syscall(SYS_memfd_create, "multiproc", 1u /* MFD_CLOEXEC */);
+  if (fd < 0) return -errno;
+  /* A file beyond the limit would raise SIGXFSZ. The pages cost nothing before they are used. */
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < size_max)
+    size_max = limit.rlim_cur;
+  if (ftruncate(fd, (off_t)size_max) < 0) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
+  return fd;
+}
+
+int os_memory_reserve(int fd, uint64_t offset, uint64_t length) {
+  for (;;) {
+    if (fallocate(fd, 0, (off_t)offset, (off_t)length) == 0) return 0;
+    if (errno != EINTR) return errno;
+  }
+}
+
+int os_memory_discard(int fd, uint64_t offset, uint64_t length) {
+  if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) == 0) return 0;
+  return errno;
+}
+
+/* FUTEX_WAIT_BITSET takes a point of time, unlike FUTEX_WAIT. */
+int os_wait(uint32_t *word, uint32_t expected, uint32_t bits, int64_t timeout_ns) {
+  struct timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  int64_t ns = until.tv_nsec + timeout_ns % 1000000000;
+  until.tv_sec += (time_t)(timeout_ns / 1000000000 + ns / 1000000000);
+  until.tv_nsec = (long)(ns % 1000000000);
+  if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, &until, NULL, bits) == 0) return 0;
+  return errno;
+}
+
+int os_wake(uint32_t *word, int count, uint32_t bits) {
+  long woken = syscall(SYS_futex, word, FUTEX_WAKE_BITSET, count, NULL, NULL, bits);
+  return woken < 0 ? 0 : (int)woken;
+}
+
+static struct robust_head *robust_head(void) {
+  struct robust_head *head = NULL;
+  size_t length = 0;
+  if (syscall(SYS_get_robust_list, 0, &head, &length) != 0) return NULL;
+  if (head != NULL) return head;
+  own_head.list.next = &own_head.list;
+  own_head.word_offset = -ENTRY_OFFSET;
+  if (syscall(SYS_set_robust_list, &own_head, sizeof own_head) != 0) return NULL;
+  return &own_head;
+}
+
+size_t os_life_word_offset(void) {
+  struct robust_head *head = robust_head();
+  return head == NULL ? 0 : (size_t)(ENTRY_OFFSET + head->word_offset);
+}
+
+int os_watch_life(void *record) {
+  struct robust_head *head = robust_head();
+  if (head == NULL) return errno ? errno : ENOSYS;
+  struct robust_entry *entry = (struct robust_entry *)((char *)record + ENTRY_OFFSET);
+  uint32_t *word = (uint32_t *)((char *)entry + head->word_offset);
+  /* The kernel reads the list of a dying thread at any instruction: the entry is complete before it is in the list. */
+  head->pending = entry;
+  entry->next = head->list.next;
+  __atomic_store_n(word, (uint32_t)os_thread_id(), __ATOMIC_SEQ_CST);
+  __atomic_store_n(&head->list.next, entry, __ATOMIC_SEQ_CST);
+  head->pending = NULL;
+  return 0;
+}
+
+struct watch {
+  int parent;
+  int pidfd;
+  int grace_ms;
+};
+
+static void sleep_ms(int ms) {
+  struct timespec rest = {ms / 1000, (long)(ms % 1000) * 1000000};
+  while (nanosleep(&rest, &rest) != 0 && errno == EINTR) {
+  }
+}
+
+static void *watch_parent(void *data) {
+  struct watch watch = *(struct watch *)data;
+  free(data);
+  if (watch.pidfd >= 0) {
+    struct pollfd ended = {.fd = watch.pidfd, .events = POLLIN};
+    while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
+    }
+  } else {
+    /* Kernels before 5.3: the orphan gets another parent. */
+    while (getppid() == watch.parent) sleep_ms(500);
+  }
+  sleep_ms(watch.grace_ms);
+  kill(getpid(), SIGKILL);
+  return NULL;
+}
+
+int os_start_thread(void *(*run)(void *), void *data) {
+  pthread_attr_t attributes;
+  pthread_t thread;
+  sigset_t all, before;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, 256 * 1024);
+  /* Signals are Node's: they must not be delivered to a thread that it does not know. */
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = pthread_create(&thread, &attributes, run, data);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  return error;
+}
+
+int os_end_with_parent(int parent, int grace_ms) {
+  struct watch *watch = malloc(sizeof *watch);
+  if (watch == NULL) return ENOMEM;
+  watch->parent = parent;
+  watch->grace_ms = grace_ms;
+  watch->pidfd = (int)syscall(SYS_pidfd_open, parent, 0u);
+  /* It may have ended before: its number may then be another's, or nobody's. */
+  if (getppid() != parent) {
+    if (watch->pidfd >= 0) close(watch->pidfd);
+    watch->pidfd = -1;
+  }
+  int error = os_start_thread(watch_parent, watch);
+  if (error != 0) free(watch);
+  return error;
+}
+
+int os_thread_id(void) { return (int)syscall(SYS_gettid); }

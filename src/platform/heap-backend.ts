@@ -1,0 +1,166 @@
+/**
+ * The two kinds of memory that a shared heap can be made of, and how one waits for a word of it: memory of the
+ * operating system, which processes and threads share (with the addon), or a SharedArrayBuffer, which the threads of
+ * one process share.
+ */
+import { LIFE_ENDED } from './heap-layout.ts'
+import { type NativeAddon, OUTCOME } from './native-addon.ts'
+
+/** How a wait for a word ended. `changed` may come for nothing: look again. */
+export type WaitOutcome = 'changed' | 'timedOut' | 'memberEnded'
+
+export interface HeapBackend {
+  /** The control part. */
+  readonly buffer: ArrayBufferLike
+  /** For native memory: the descriptor that children inherit. */
+  readonly fd: number | undefined
+  /** Blocks this thread until the word is no longer `expected`. `endsSeen`: the count of ends when the caller looked. */
+  waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome
+  /** The same without blocking; keeps the event loop alive. */
+  waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait
+  wake(index: number, count: number): void
+  /** Sees to it that the end of this thread is marked in the record's life word. */
+  watchLife(recordOffset: number): void
+  /** Where that word is in a record, in words. */
+  readonly lifeWord: number
+}
+
+export interface PendingWait {
+  readonly outcome: Promise<WaitOutcome>
+  /** Ends the wait now, as `timedOut`. */
+  cancel(): void
+}
+
+/** A sleeper of the portable backend looks around this often, as native/wait.c does. */
+const LOOK_AROUND_MS = 10
+
+const OUTCOMES: Record<number, WaitOutcome> = {
+  [OUTCOME.changed]: 'changed',
+  [OUTCOME.timedOut]: 'timedOut',
+  [OUTCOME.memberEnded]: 'memberEnded',
+  [OUTCOME.cancelled]: 'timedOut',
+}
+
+/** A wait that was cancelled leaves V8's list after this time. */
+const ARMED_MS_MAX = 1000
+
+/** Before a thread goes to sleep it gives its processor away for so long; a lock is rarely held for longer. */
+const YIELD_MICROSECONDS = 30
+
+export class NativeBackend implements HeapBackend {
+  readonly buffer: ArrayBufferLike
+  readonly fd: number
+  readonly lifeWord: number
+  readonly #addon: NativeAddon
+  readonly #pending = new Map<number, (outcome: WaitOutcome) => void>()
+  #isWatching = false
+
+  constructor(addon: NativeAddon, fd: number, controlBytes: number) {
+    this.#addon = addon
+    this.fd = fd
+    this.buffer = addon.map(0, controlBytes)
+    this.lifeWord = addon.lifeWordOffset() / 4
+  }
+
+  waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome {
+    return OUTCOMES[
+      this.#addon.wait(index * 4, expected >>> 0, timeoutMs, endsSeen >>> 0, YIELD_MICROSECONDS)
+    ]!
+  }
+
+  waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait {
+    if (!this.#isWatching) {
+      this.#isWatching = true
+      this.#addon.watch((id, outcome) => {
+        this.#pending.get(id)?.(OUTCOMES[outcome]!)
+        this.#pending.delete(id)
+      })
+    }
+    const id = this.#addon.startWait(index * 4, expected >>> 0, timeoutMs, endsSeen >>> 0)
+    const outcome = new Promise<WaitOutcome>(resolve => this.#pending.set(id, resolve))
+    return { outcome, cancel: () => this.#addon.cancelWait(id) }
+  }
+
+  wake(index: number, count: number): void {
+    this.#addon.wake(index * 4, count)
+  }
+
+  watchLife(recordOffset: number): void {
+    // Where the system does not tell, the parent marks the end when it sees it.
+    this.#addon.watchLife(recordOffset)
+  }
+}
+
+export class PortableBackend implements HeapBackend {
+  readonly buffer: SharedArrayBuffer
+  readonly fd = undefined
+  readonly lifeWord = 0
+  readonly #words: Int32Array
+  readonly #hasEndedMember: (endsSeen: number) => boolean
+
+  constructor(buffer: SharedArrayBuffer, hasEndedMember: (endsSeen: number) => boolean) {
+    this.buffer = buffer
+    this.#words = new Int32Array(buffer)
+    this.#hasEndedMember = hasEndedMember
+  }
+
+  waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome {
+    const until = performance.now() + timeoutMs
+    for (;;) {
+      if (Atomics.load(this.#words, index) !== expected) return 'changed'
+      if (this.#hasEndedMember(endsSeen)) return 'memberEnded'
+      const leftMs = until - performance.now()
+      if (leftMs <= 0) return 'timedOut'
+      if (Atomics.wait(this.#words, index, expected, Math.min(leftMs, LOOK_AROUND_MS)) === 'ok')
+        return 'changed'
+    }
+  }
+
+  waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait {
+    const until = performance.now() + timeoutMs
+    let end!: (outcome: WaitOutcome) => void
+    let hasEnded = false
+    // A pending Atomics.waitAsync() does not keep the event loop alive; this timer does, and looks around.
+    const timer = setInterval(() => look(), LOOK_AROUND_MS)
+    const outcome = new Promise<WaitOutcome>(resolve => {
+      end = result => {
+        hasEnded = true
+        clearInterval(timer)
+        resolve(result)
+      }
+    })
+    const look = (): void => {
+      if (Atomics.load(this.#words, index) !== expected) end('changed')
+      else if (this.#hasEndedMember(endsSeen)) end('memberEnded')
+      else if (performance.now() >= until) end('timedOut')
+    }
+    const arm = async (): Promise<void> => {
+      const { async, value } = Atomics.waitAsync(this.#words, index, expected, ARMED_MS_MAX)
+      const result = async ? await value : value
+      if (!hasEnded) {
+        if (result === 'timed-out') void arm()
+        else end('changed')
+      } else if (result === 'ok') {
+        // This wait had ended otherwise, but V8 still had it in its list: the wake is for somebody else.
+        Atomics.notify(this.#words, index, 1)
+      }
+    }
+    look()
+    if (!hasEnded) void arm()
+    return {
+      outcome,
+      cancel: () => {
+        if (!hasEnded) end('timedOut')
+      },
+    }
+  }
+
+  wake(index: number, count: number): void {
+    Atomics.notify(this.#words, index, count)
+  }
+
+  watchLife(recordOffset: number): void {
+    Atomics.and(this.#words, recordOffset / 4, ~LIFE_ENDED)
+    Atomics.or(this.#words, recordOffset / 4, 1)
+  }
+}

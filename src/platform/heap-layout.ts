@@ -1,0 +1,83 @@
+/**
+ * Where things are in the control part of the shared heap. Both sides of every start have it from here, and the
+ * addon is told it when the heap is opened. All numbers count 32-bit words unless their name says bytes.
+ */
+
+/** At the start of the control part. */
+export const HEADER = {
+  /** {@link MAGIC} once the heap is complete. */
+  magic: 0,
+  /** Tells heaps apart: two words at random. */
+  idLow: 1,
+  idHigh: 2,
+  blockCount: 3,
+  /** Where the next search for a free block begins. */
+  blockCursor: 4,
+  /** Blocks from here on were never used. */
+  blockLimit: 5,
+  /** The member that deals with the ends of others, as a token; 0 when nobody does. */
+  reaper: 6,
+  /** Counts the ends of members that have been dealt with. */
+  ends: 7,
+  /** First page that no segment has had, counted from {@link PAGES_START_BYTES}. */
+  pageLimit: 8,
+} as const
+
+/** "MPH" and the version of this layout. */
+export const MAGIC = 0x4d504801
+
+export const MEMBERS_MAX = 512
+export const MEMBERS_START_BYTES = 4096
+export const MEMBER_BYTES = 64
+/** In the record of a member. The first words hold its life word and the kernel's list: see native/README.md. */
+export const MEMBER = {
+  state: 10,
+  generation: 11,
+  pid: 12,
+  threadId: 13,
+} as const
+
+/** `enum member_state` in native/heap.c has the first two. */
+export const MEMBER_STATE = { free: 0, alive: 1, joining: 2 } as const
+/** Set in a life word by the kernel (FUTEX_OWNER_DIED), or by {@link SharedHeap.markEnded}. */
+export const LIFE_ENDED = 0x4000_0000
+
+export const BLOCKS_START_BYTES = 65_536
+export const BLOCK_BYTES = 256
+export const BLOCK_WORDS = BLOCK_BYTES / 4
+/** In a block. What its user may have starts at `payload`. */
+export const BLOCK = {
+  /** Counts how often the block was taken. */
+  generation: 0,
+  kind: 1,
+  /** One bit for each member that holds the block. */
+  holders: 4,
+  payload: 4 + MEMBERS_MAX / 32,
+} as const
+export const PAYLOAD_WORDS = BLOCK_WORDS - BLOCK.payload
+
+/** With the addon, where the memory costs nothing before it is used. */
+export const BLOCKS_NATIVE = 32_768
+/** Without it, in a SharedArrayBuffer for the threads of one process. */
+export const BLOCKS_PORTABLE = 4096
+
+export const PAGE_BYTES = 4096
+export function controlBytes(blockCount: number): number {
+  return BLOCKS_START_BYTES + blockCount * BLOCK_BYTES
+}
+/** Behind the control part, from a multiple of a large page on. */
+export const PAGES_START_BYTES = 16 * 1024 * 1024
+/** Addresses, not memory: a page takes storage only when it is used. */
+export const HEAP_BYTES_MAX = 2 ** 40
+
+/** What the addon has to know, in the order of `struct layout` in native/heap.h. */
+export function addonLayout(): Uint32Array {
+  return Uint32Array.of(
+    controlBytes(BLOCKS_NATIVE),
+    HEADER.ends * 4,
+    MEMBERS_START_BYTES,
+    MEMBERS_MAX,
+    MEMBER_BYTES,
+    MEMBER.state * 4,
+  )
+}

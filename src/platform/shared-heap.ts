@@ -1,0 +1,406 @@
+/**
+ * Memory that a program shares with all its children: locks, queues and shared arrays live in it. It is made of
+ * blocks (small, always mapped) and of pages behind them (segments, mapped on demand). Every process and thread that
+ * uses it is a member of it.
+ *
+ * With the addon the memory is the operating system's and children inherit its descriptor; without, it is a
+ * SharedArrayBuffer, which reaches threads only. The rules for members, blocks and waiting are in README.md.
+ */
+import { randomBytes } from 'node:crypto'
+import { threadId } from 'node:worker_threads'
+import { ClosedError, ProcessError } from '../errors.ts'
+import {
+  type HeapBackend,
+  NativeBackend,
+  type PendingWait,
+  PortableBackend,
+  type WaitOutcome,
+} from './heap-backend.ts'
+import {
+  BLOCK,
+  BLOCK_BYTES,
+  BLOCK_WORDS,
+  BLOCKS_NATIVE,
+  BLOCKS_PORTABLE,
+  BLOCKS_START_BYTES,
+  HEADER,
+  HEAP_BYTES_MAX,
+  LIFE_ENDED,
+  MAGIC,
+  MEMBER,
+  MEMBER_BYTES,
+  MEMBER_STATE,
+  MEMBERS_MAX,
+  MEMBERS_START_BYTES,
+  addonLayout,
+  controlBytes,
+} from './heap-layout.ts'
+import { nativeAddon } from './native-addon.ts'
+
+/** What a block is used for. Numbers are never given to another kind. */
+export type BlockKind = number
+
+/** Names a block in a message. It is valid until the block has been taken for something else. */
+export interface BlockHandle {
+  /** Of the heap, so that a handle which strays into another program is noticed. */
+  heap: number
+  index: number
+  generation: number
+}
+
+/** A block that this process or thread holds. */
+export interface HeldBlock {
+  readonly handle: BlockHandle
+  /** Index of its first word that belongs to its user; `PAYLOAD_WORDS` of them. */
+  readonly base: number
+  /** Lets go of it once; when nobody holds a block any more it may be taken for something else. */
+  release(): void
+}
+
+const SLOT_BITS = 9
+
+/** What a child is given to find the heap of its parent: a descriptor, the memory, or what its process has open. */
+export type HeapInheritance = { fd: number } | { buffer: SharedArrayBuffer } | 'process'
+
+let current: SharedHeap | undefined
+let inheritance: HeapInheritance | undefined
+
+/** The heap of this program: inherited, or made by the first call. */
+export function sharedHeap(): SharedHeap {
+  return (current ??= inheritance === undefined ? SharedHeap.create() : SharedHeap.inherit(inheritance))
+}
+
+/** The heap if this process or thread has used it already. */
+export function existingHeap(): SharedHeap | undefined {
+  return current
+}
+
+/** Says where the parent's heap is found. Before the first use; nothing is opened by it. */
+export function inheritHeap(from: HeapInheritance): void {
+  inheritance = from
+}
+
+export class SharedHeap {
+  readonly #backend: HeapBackend
+  /** The control part. Use Atomics on everything that another member may change. */
+  readonly words: Int32Array
+  readonly id: number
+  /** How many there are of each block that this process or thread holds. */
+  readonly #held = new Map<number, number>()
+  #token = 0
+
+  private constructor(backend: HeapBackend) {
+    this.#backend = backend
+    this.words = new Int32Array(backend.buffer)
+    if (this.words[HEADER.magic] === 0) this.#format()
+    if (this.words[HEADER.magic] !== MAGIC) {
+      throw new ProcessError(
+        'ERR_PROTOCOL',
+        'Cannot use the shared heap of the parent: its layout is of another version\n' +
+          'To fix: use the same version of multiproc in parent and child',
+      )
+    }
+    this.id = (this.words[HEADER.idHigh]! & 0xf_ffff) * 2 ** 32 + (this.words[HEADER.idLow]! >>> 0)
+  }
+
+  static create(): SharedHeap {
+    const addon = nativeAddon()
+    if (addon === undefined) {
+      return SharedHeap.#portable(new SharedArrayBuffer(controlBytes(BLOCKS_PORTABLE)))
+    }
+    const fd = addon.open(-1, HEAP_BYTES_MAX, addonLayout())
+    return new SharedHeap(new NativeBackend(addon, fd, controlBytes(BLOCKS_NATIVE)))
+  }
+
+  static inherit(from: HeapInheritance): SharedHeap {
+    if (typeof from === 'object' && 'buffer' in from) return SharedHeap.#portable(from.buffer)
+    const addon = nativeAddon()
+    if (addon === undefined) {
+      throw new ProcessError(
+        'ERR_START_FAILED',
+        'Cannot use the shared heap of the parent: the native addon cannot be loaded here\n' +
+          'To fix: run "multiproc doctor" with the Node.js of the child, or set MULTIPROC_NATIVE=0 for both',
+      )
+    }
+    // The process has it open already when one of its threads comes here.
+    const fd = addon.open(from === 'process' ? -1 : from.fd, HEAP_BYTES_MAX, addonLayout())
+    return new SharedHeap(new NativeBackend(addon, fd, controlBytes(BLOCKS_NATIVE)))
+  }
+
+  static #portable(buffer: SharedArrayBuffer): SharedHeap {
+    const heap: SharedHeap = new SharedHeap(
+      new PortableBackend(buffer, endsSeen => heap.ends !== endsSeen || heap.#hasEndedMember()),
+    )
+    return heap
+  }
+
+  /** Whether other processes share it, and not only threads. */
+  get isNative(): boolean {
+    return this.#backend.fd !== undefined
+  }
+
+  /** What a child process inherits; `undefined` without the addon. */
+  get fd(): number | undefined {
+    return this.#backend.fd
+  }
+
+  /** What a thread is given when there is no descriptor. */
+  get portableBuffer(): SharedArrayBuffer | undefined {
+    return this.isNative ? undefined : (this.#backend.buffer as SharedArrayBuffer)
+  }
+
+  #format(): void {
+    const { words } = this
+    const random = randomBytes(8)
+    words[HEADER.idLow] = random.readInt32LE(0)
+    words[HEADER.idHigh] = random.readInt32LE(4)
+    words[HEADER.blockCount] = Math.floor((words.byteLength - BLOCKS_START_BYTES) / BLOCK_BYTES)
+    Atomics.store(words, HEADER.magic, MAGIC)
+  }
+
+  // ---- Members ----
+
+  /**
+   * This process or thread as a member: a number above 0 below 2^29 that no other member has, now or earlier. Its
+   * first use makes it a member.
+   */
+  get token(): number {
+    if (this.#token === 0) {
+      this.#token = this.#join()
+      this.reap()
+    }
+    return this.#token
+  }
+
+  #join(): number {
+    const { words } = this
+    for (let slot = 0; slot < MEMBERS_MAX; slot++) {
+      const at = memberAt(slot)
+      const { free, joining, alive } = MEMBER_STATE
+      if (Atomics.compareExchange(words, at + MEMBER.state, free, joining) !== free) continue
+      // Generations start at 1 and skip 0, so that no token is 0.
+      const generation = (Atomics.add(words, at + MEMBER.generation, 1) + 1) & 0xf_ffff
+      if (generation === 0) Atomics.store(words, at + MEMBER.generation, 1)
+      words[at + MEMBER.pid] = process.pid
+      words[at + MEMBER.threadId] = threadId
+      this.#backend.watchLife(at * 4)
+      Atomics.store(words, at + MEMBER.state, alive)
+      return ((generation || 1) << SLOT_BITS) | slot
+    }
+    throw new ProcessError(
+      'ERR_LIMIT',
+      `Cannot use shared memory here: all ${MEMBERS_MAX} places for processes and threads of this program are taken\n` +
+        'To fix: run fewer processes and threads at the same time',
+    )
+  }
+
+  /** Whether the member is still there. One that has ended in any way, also by SIGKILL, is not. */
+  isAlive(token: number): boolean {
+    const at = memberAt(token & (MEMBERS_MAX - 1))
+    const { words } = this
+    return (
+      Atomics.load(words, at + MEMBER.state) === MEMBER_STATE.alive &&
+      (Atomics.load(words, at + MEMBER.generation) & 0xf_ffff) === token >>> SLOT_BITS &&
+      (Atomics.load(words, at + this.#backend.lifeWord) & LIFE_ENDED) === 0
+    )
+  }
+
+  /** How many members have ended so far. Read it before looking at who is alive, and give it to the wait. */
+  get ends(): number {
+    return Atomics.load(this.words, HEADER.ends)
+  }
+
+  /** For whoever sees a process or thread end, where the system does not mark it (threads without the addon). */
+  markEnded({ pid, threadId }: { pid: number; threadId: number | undefined }): void {
+    const { words } = this
+    for (let slot = 0; slot < MEMBERS_MAX; slot++) {
+      const at = memberAt(slot)
+      if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.alive) continue
+      if (words[at + MEMBER.pid] !== pid) continue
+      if (threadId !== undefined && words[at + MEMBER.threadId] !== threadId) continue
+      Atomics.or(words, at + this.#backend.lifeWord, LIFE_ENDED)
+    }
+    this.reap()
+  }
+
+  #hasEndedMember(): boolean {
+    for (let slot = 0; slot < MEMBERS_MAX; slot++) {
+      const at = memberAt(slot)
+      const life = Atomics.load(this.words, at + this.#backend.lifeWord)
+      const state = Atomics.load(this.words, at + MEMBER.state)
+      if (state === MEMBER_STATE.alive && (life & LIFE_ENDED) !== 0) return true
+      if (state === MEMBER_STATE.free && life === 0) return false
+    }
+    return false
+  }
+
+  /** Deals with the ends of members: what they held is let go, and their places are free again. */
+  reap(): void {
+    // One at a time: a slow second one could let go of what the next member in a place holds. Only a member can do it,
+    // so that others see when the one who does it is killed. Who is none yet has nothing to wait for either.
+    if (this.#token === 0 || !this.#hasEndedMember()) return
+    const { words } = this
+    const before = Atomics.load(words, HEADER.reaper)
+    if (before !== 0 && this.isAlive(before)) return
+    if (Atomics.compareExchange(words, HEADER.reaper, before, this.#token) !== before) return
+    try {
+      for (let slot = 0; slot < MEMBERS_MAX; slot++) {
+        const at = memberAt(slot)
+        const life = Atomics.load(words, at + this.#backend.lifeWord)
+        if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.alive || (life & LIFE_ENDED) === 0)
+          continue
+        this.#releaseAllOf(slot)
+        // First nobody is taken for alive any more, then the sleepers are told to look.
+        Atomics.store(words, at + MEMBER.state, MEMBER_STATE.free)
+        Atomics.add(words, HEADER.ends, 1)
+      }
+    } finally {
+      Atomics.store(words, HEADER.reaper, 0)
+    }
+  }
+
+  #releaseAllOf(slot: number): void {
+    const limit = Atomics.load(this.words, HEADER.blockLimit)
+    const word = BLOCK.holders + (slot >>> 5)
+    const others = ~(1 << (slot & 31))
+    for (let index = 0; index < limit; index++) Atomics.and(this.words, blockAt(index) + word, others)
+  }
+
+  // ---- Blocks ----
+
+  /** Takes a block, all zeros. */
+  allocate(kind: BlockKind): HeldBlock {
+    const { words } = this
+    const count = words[HEADER.blockCount]!
+    const slot = this.token & (MEMBERS_MAX - 1)
+    for (let attempt = 0; attempt < count; attempt++) {
+      const index = (Atomics.add(words, HEADER.blockCursor, 1) >>> 0) % count
+      const at = blockAt(index)
+      const generation = Atomics.load(words, at + BLOCK.generation)
+      if (this.#isHeldByOthers(at, -1)) continue
+      const next = (generation + 1) | 0
+      if (Atomics.compareExchange(words, at + BLOCK.generation, generation, next) !== generation) continue
+      this.#raiseLimit(index + 1)
+      Atomics.or(words, at + BLOCK.holders + (slot >>> 5), 1 << (slot & 31))
+      // Somebody may have attached to its earlier life after it was found free. That one keeps it.
+      if (this.#isHeldByOthers(at, slot)) {
+        Atomics.and(words, at + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
+        continue
+      }
+      words.fill(0, at + BLOCK.payload, at + BLOCK_WORDS)
+      Atomics.store(words, at + BLOCK.kind, kind)
+      return this.#hold(index, next)
+    }
+    throw new ProcessError(
+      'ERR_LIMIT',
+      `Cannot make another shared object: all ${count} are in use\n` +
+        'To fix: let go of locks, queues and shared arrays that are no longer needed, or make them once and pass them on',
+    )
+  }
+
+  /**
+   * Holds the block that a handle names.
+   *
+   * @throws ClosedError when it has been taken for something else since, or belongs to another program.
+   */
+  attach(handle: BlockHandle, kind: BlockKind): HeldBlock {
+    const { words } = this
+    const { index, generation } = handle
+    if (handle.heap === this.id && index >= 0 && index < words[HEADER.blockCount]!) {
+      const at = blockAt(index)
+      const slot = this.token & (MEMBERS_MAX - 1)
+      Atomics.or(words, at + BLOCK.holders + (slot >>> 5), 1 << (slot & 31))
+      if (
+        Atomics.load(words, at + BLOCK.generation) === generation &&
+        Atomics.load(words, at + BLOCK.kind) === kind
+      ) {
+        return this.#hold(index, generation)
+      }
+      if (!this.#held.has(index)) Atomics.and(words, at + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
+    }
+    throw new ClosedError(
+      'Cannot use a shared object that arrived here: ' +
+        (handle.heap === this.id
+          ? 'nobody kept it while it was on its way, and its memory has been given to another'
+          : 'it belongs to another program') +
+        '\nTo fix: keep a reference to it in the process that sent it until it has arrived',
+    )
+  }
+
+  #hold(index: number, generation: number): HeldBlock {
+    this.#held.set(index, (this.#held.get(index) ?? 0) + 1)
+    let isHeld = true
+    return {
+      handle: { heap: this.id, index, generation },
+      base: blockAt(index) + BLOCK.payload,
+      release: () => {
+        if (!isHeld) return
+        isHeld = false
+        this.#letGo(index)
+      },
+    }
+  }
+
+  #letGo(index: number): void {
+    const count = this.#held.get(index)! - 1
+    if (count > 0) {
+      this.#held.set(index, count)
+      return
+    }
+    this.#held.delete(index)
+    const slot = this.token & (MEMBERS_MAX - 1)
+    Atomics.and(this.words, blockAt(index) + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
+  }
+
+  #isHeldByOthers(at: number, ownSlot: number): boolean {
+    for (let word = 0; word < MEMBERS_MAX / 32; word++) {
+      const own = ownSlot >>> 5 === word && ownSlot >= 0 ? 1 << (ownSlot & 31) : 0
+      if ((Atomics.load(this.words, at + BLOCK.holders + word) & ~own) !== 0) return true
+    }
+    return false
+  }
+
+  #raiseLimit(limit: number): void {
+    for (;;) {
+      const before = Atomics.load(this.words, HEADER.blockLimit)
+      if (before >= limit) return
+      if (Atomics.compareExchange(this.words, HEADER.blockLimit, before, limit) === before) return
+    }
+  }
+
+  // ---- Waiting ----
+
+  /**
+   * Blocks this thread until the word at `index` is no longer `expected`, for at most `timeoutMs`. It also returns
+   * when a member has ended since `endsSeen` was read, so that the caller can look whether it waits for that one.
+   */
+  waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome {
+    const outcome = this.#backend.waitSync(index, expected, timeoutMs, endsSeen)
+    if (outcome === 'memberEnded') this.reap()
+    return outcome
+  }
+
+  /** The same without blocking. A wait in progress keeps the event loop alive. */
+  waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait {
+    const { outcome, cancel } = this.#backend.waitAsync(index, expected, timeoutMs, endsSeen)
+    const looked = async (): Promise<WaitOutcome> => {
+      const result = await outcome
+      if (result === 'memberEnded') this.reap()
+      return result
+    }
+    return { outcome: looked(), cancel }
+  }
+
+  /** Wakes up to `count` of those who wait for the word. */
+  wake(index: number, count = Infinity): void {
+    this.#backend.wake(index, Math.min(count, 0x7fff_ffff))
+  }
+}
+
+function memberAt(slot: number): number {
+  return (MEMBERS_START_BYTES + slot * MEMBER_BYTES) / 4
+}
+
+function blockAt(index: number): number {
+  return (BLOCKS_START_BYTES + index * BLOCK_BYTES) / 4
+}

@@ -1,0 +1,187 @@
+/** The shared heap: members and their ends, blocks and their holders, and waits that cannot last for ever. */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { nativeAddon } from '#src/platform/native-addon.js'
+import { PAYLOAD_WORDS } from '#src/platform/heap-layout.js'
+import { sharedHeap } from '#src/platform/shared-heap.js'
+import type { StartMethod } from '#src/process/child-boot.js'
+import { popen, type Popen } from '#src/process/popen.js'
+import { newChildBoot } from '#src/process/process-state.js'
+import { checkLeaks } from '../leak-check.js'
+
+checkLeaks()
+
+const heap = sharedHeap()
+const KIND = 99
+
+/** Every kind of child that shares the heap. Without the addon only threads do. */
+const methods: StartMethod[] = nativeAddon() === undefined ? ['thread'] : ['spawn', 'thread']
+
+interface Member {
+  child: Popen
+  token: number
+  store(index: number, value: number): void
+  end(): Promise<void>
+}
+
+async function startMember(method: StartMethod): Promise<Member> {
+  const child = popen(method, {
+    entry: new URL('../fixtures/heap-member-main.js', import.meta.url),
+    boot: newChildBoot({ name: 'member', identity: [1], isDaemon: true, startMethod: method }),
+  })
+  const ended = new Promise<void>(resolve => {
+    child.onExit = () => resolve()
+  })
+  const token = await new Promise<number>(resolve => {
+    child.connection.onMessage = bytes => resolve(Number(Buffer.from(bytes).toString()))
+  })
+  return {
+    child,
+    token,
+    store: (index, value) => child.connection.send(Buffer.from(JSON.stringify({ index, value }))),
+    end: () => {
+      child.kill('SIGKILL')
+      return ended
+    },
+  }
+}
+
+describe('blocks', () => {
+  test('a block is all zeros, and its handle leads to it', () => {
+    const block = heap.allocate(KIND)
+    const words = heap.words.subarray(block.base, block.base + PAYLOAD_WORDS)
+    assert.ok(words.every(word => word === 0))
+    words[3] = 7
+    const again = heap.attach(block.handle, KIND)
+    assert.equal(again.base, block.base)
+    again.release()
+    block.release()
+  })
+
+  test('a block that is held is not given to anybody else', () => {
+    const held = heap.allocate(KIND)
+    const others = Array.from({ length: 5000 }, () => {
+      const other = heap.allocate(KIND)
+      assert.notEqual(other.base, held.base)
+      other.release()
+      return other
+    })
+    assert.ok(others.length > 0)
+    held.release()
+  })
+
+  test('attach() rejects a block that was taken for something else, another kind and another heap', () => {
+    const block = heap.allocate(KIND)
+    const { handle } = block
+    const closed = { code: 'ERR_CLOSED' }
+    assert.throws(() => heap.attach(handle, KIND + 1), closed)
+    assert.throws(() => heap.attach({ ...handle, heap: handle.heap + 1 }, KIND), closed)
+    assert.throws(() => heap.attach({ ...handle, index: -1 }, KIND), closed)
+    assert.throws(() => heap.attach({ ...handle, index: 1e9 }, KIND), closed)
+    block.release()
+    for (let taken = 0; taken < 40_000; taken++) heap.allocate(KIND).release()
+    assert.throws(() => heap.attach(handle, KIND), closed)
+  })
+
+  test('allocate() says so when all blocks are in use, and works again when one is let go', () => {
+    const held: { release(): void }[] = []
+    assert.throws(
+      () => {
+        for (;;) held.push(heap.allocate(KIND))
+      },
+      { code: 'ERR_LIMIT' },
+    )
+    held.pop()!.release()
+    heap.allocate(KIND).release()
+    for (const block of held) block.release()
+  })
+})
+
+describe('waiting', () => {
+  test('waitSync() and waitAsync() end with the timeout when nothing happens', async () => {
+    const block = heap.allocate(KIND)
+    assert.equal(heap.waitSync(block.base, 0, 5, heap.ends), 'timedOut')
+    assert.equal(await heap.waitAsync(block.base, 0, 5, heap.ends).outcome, 'timedOut')
+    block.release()
+  })
+
+  test('a word that is different already is not waited for', async () => {
+    const block = heap.allocate(KIND)
+    assert.equal(heap.waitSync(block.base, 1, Infinity, heap.ends), 'changed')
+    assert.equal(await heap.waitAsync(block.base, 1, Infinity, heap.ends).outcome, 'changed')
+    block.release()
+  })
+
+  test('waitAsync() ends at a wake, and when it is cancelled', async () => {
+    const block = heap.allocate(KIND)
+    const woken = heap.waitAsync(block.base, 0, Infinity, heap.ends)
+    const cancelled = heap.waitAsync(block.base + 1, 0, Infinity, heap.ends)
+    Atomics.store(heap.words, block.base, 1)
+    heap.wake(block.base)
+    cancelled.cancel()
+    assert.equal(await woken.outcome, 'changed')
+    assert.equal(await cancelled.outcome, 'timedOut')
+    block.release()
+  })
+
+  test('hundreds of waits at the same time all end', async () => {
+    const block = heap.allocate(KIND)
+    const waits = Array.from({ length: 300 }, () => heap.waitAsync(block.base, 0, Infinity, heap.ends))
+    Atomics.store(heap.words, block.base, 1)
+    heap.wake(block.base)
+    for (const { outcome } of waits) assert.equal(await outcome, 'changed')
+    block.release()
+  })
+})
+
+for (const method of methods) {
+  describe(`members (${method})`, () => {
+    test('a child wakes a wait here, blocking or not', async () => {
+      const member = await startMember(method)
+      const block = heap.allocate(KIND)
+      const wait = heap.waitAsync(block.base, 0, Infinity, heap.ends)
+      member.store(block.base, 5)
+      assert.equal(await wait.outcome, 'changed')
+      assert.equal(heap.words[block.base], 5)
+      member.store(block.base, 6)
+      // A message to a thread leaves at the end of the tick.
+      await new Promise(resolve => setImmediate(resolve))
+      assert.equal(heap.waitSync(block.base, 5, Infinity, heap.ends), 'changed')
+      block.release()
+      await member.end()
+    })
+
+    test('a member that is killed is no longer alive, its place is used again, and waits notice', async () => {
+      assert.ok(heap.isAlive(heap.token))
+      const member = await startMember(method)
+      assert.ok(heap.isAlive(member.token))
+      const block = heap.allocate(KIND)
+      const wait = heap.waitAsync(block.base, 0, Infinity, heap.ends)
+      const ended = member.end()
+      assert.equal(await wait.outcome, 'memberEnded')
+      assert.ok(!heap.isAlive(member.token))
+      await ended
+      const next = await startMember(method)
+      assert.ok(heap.isAlive(next.token))
+      assert.notEqual(next.token, member.token)
+      assert.ok(!heap.isAlive(member.token))
+      await next.end()
+      block.release()
+    })
+  })
+}
+
+test(
+  'a thread that blocks notices that a killed process was a member',
+  { skip: !heap.isNative },
+  async () => {
+    const member = await startMember('spawn')
+    const block = heap.allocate(KIND)
+    process.kill(member.child.pid!, 'SIGKILL')
+    // The event loop does not turn here: only the kernel can tell.
+    assert.equal(heap.waitSync(block.base, 0, 10_000, heap.ends), 'memberEnded')
+    assert.ok(!heap.isAlive(member.token))
+    await member.end()
+    block.release()
+  },
+)
