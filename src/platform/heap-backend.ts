@@ -19,6 +19,14 @@ export interface HeapBackend {
   /** The same without blocking; keeps the event loop alive. */
   waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait
   wake(index: number, count: number): void
+  /** Maps a range behind the control part; the mapping ends when the buffer is collected. */
+  map(offset: number, byteLength: number): ArrayBufferLike
+  /** Puts empty pages in the place of such a mapping, now. */
+  unmap(buffer: ArrayBufferLike): void
+  /** Has the system provide the memory of a range: 0, or the error number. */
+  reserve(offset: number, byteLength: number): number
+  /** Gives it back. */
+  discard(offset: number, byteLength: number): void
   /** Sees to it that the end of this thread is marked in the record's life word. */
   watchLife(recordOffset: number): void
   /** Where that word is in a record, in words. */
@@ -83,6 +91,22 @@ export class NativeBackend implements HeapBackend {
 
   wake(index: number, count: number): void {
     this.#addon.wake(index * 4, count)
+  }
+
+  map(offset: number, byteLength: number): ArrayBufferLike {
+    return this.#addon.map(offset, byteLength)
+  }
+
+  unmap(buffer: ArrayBufferLike): void {
+    this.#addon.unmap(new Uint8Array(buffer))
+  }
+
+  reserve(offset: number, byteLength: number): number {
+    return this.#addon.reserve(offset, byteLength)
+  }
+
+  discard(offset: number, byteLength: number): void {
+    this.#addon.discard(offset, byteLength)
   }
 
   watchLife(recordOffset: number): void {
@@ -157,6 +181,24 @@ export class PortableBackend implements HeapBackend {
 
   wake(index: number, count: number): void {
     Atomics.notify(this.#words, index, count)
+  }
+
+  map(): never {
+    throw new Error(
+      'This is a bug in multiproc, please report it: without the addon there are no pages to map',
+    )
+  }
+
+  unmap(): never {
+    return this.map()
+  }
+
+  reserve(): never {
+    return this.map()
+  }
+
+  discard(): never {
+    return this.map()
   }
 
   watchLife(recordOffset: number): void {

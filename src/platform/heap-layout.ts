@@ -21,6 +21,8 @@ export const HEADER = {
   ends: 7,
   /** First page that no segment has had, counted from {@link PAGES_START_BYTES}. */
   pageLimit: 8,
+  /** Where the next search for a free segment begins. */
+  segmentCursor: 9,
 } as const
 
 /** "MPH" and the version of this layout. */
@@ -55,6 +57,19 @@ export const BLOCK = {
   payload: 4 + MEMBERS_MAX / 32,
 } as const
 export const PAYLOAD_WORDS = BLOCK_WORDS - BLOCK.payload
+
+/** The kind of blocks that describe segments. They are never taken for anything else: their place is theirs for ever. */
+export const SEGMENT_KIND = 1
+/** In the payload of such a block. */
+export const SEGMENT = {
+  /** 2 to the power of this many pages belong to it. */
+  size: 0,
+  firstPage: 1,
+  /** So many of them the system has provided, from the first on. */
+  providedPages: 2,
+  /** 1 once somebody may have written to it. */
+  isUsed: 3,
+} as const
 
 /** With the addon, where the memory costs nothing before it is used. */
 export const BLOCKS_NATIVE = 32_768

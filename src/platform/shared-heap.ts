@@ -32,6 +32,10 @@ import {
   MEMBER_STATE,
   MEMBERS_MAX,
   MEMBERS_START_BYTES,
+  PAGE_BYTES,
+  PAGES_START_BYTES,
+  SEGMENT,
+  SEGMENT_KIND,
   addonLayout,
   controlBytes,
 } from './heap-layout.ts'
@@ -58,6 +62,8 @@ export interface HeldBlock {
 }
 
 const SLOT_BITS = 9
+/** A search for a free block looks at no more than so many. */
+const SEARCHED_MAX = 256
 
 /** What a child is given to find the heap of its parent: a descriptor, the memory, or what its process has open. */
 export type HeapInheritance = { fd: number } | { buffer: SharedArrayBuffer } | 'process'
@@ -155,6 +161,8 @@ export class SharedHeap {
     words[HEADER.idLow] = random.readInt32LE(0)
     words[HEADER.idHigh] = random.readInt32LE(4)
     words[HEADER.blockCount] = Math.floor((words.byteLength - BLOCKS_START_BYTES) / BLOCK_BYTES)
+    // No segment has page 0: a block that says so was not finished.
+    words[HEADER.pageLimit] = 1
     Atomics.store(words, HEADER.magic, MAGIC)
   }
 
@@ -260,10 +268,20 @@ export class SharedHeap {
   }
 
   #releaseAllOf(slot: number): void {
-    const limit = Atomics.load(this.words, HEADER.blockLimit)
+    const { words } = this
+    const limit = Atomics.load(words, HEADER.blockLimit)
     const word = BLOCK.holders + (slot >>> 5)
-    const others = ~(1 << (slot & 31))
-    for (let index = 0; index < limit; index++) Atomics.and(this.words, blockAt(index) + word, others)
+    const bit = 1 << (slot & 31)
+    for (let index = 0; index < limit; index++) {
+      const at = blockAt(index)
+      const wasHeld = (Atomics.and(words, at + word, ~bit) & bit) !== 0
+      if (!wasHeld || Atomics.load(words, at + BLOCK.kind) !== SEGMENT_KIND) continue
+      // What the one that ended had to itself goes back to the system.
+      const block = this.takeFree(index, SEGMENT_KIND)
+      if (block === undefined) continue
+      this.discardPages(block)
+      block.release()
+    }
   }
 
   // ---- Blocks ----
@@ -272,29 +290,68 @@ export class SharedHeap {
   allocate(kind: BlockKind): HeldBlock {
     const { words } = this
     const count = words[HEADER.blockCount]!
-    const slot = this.token & (MEMBERS_MAX - 1)
     for (let attempt = 0; attempt < count; attempt++) {
       const index = (Atomics.add(words, HEADER.blockCursor, 1) >>> 0) % count
       const at = blockAt(index)
-      const generation = Atomics.load(words, at + BLOCK.generation)
-      if (this.#isHeldByOthers(at, -1)) continue
-      const next = (generation + 1) | 0
-      if (Atomics.compareExchange(words, at + BLOCK.generation, generation, next) !== generation) continue
+      if (Atomics.load(words, at + BLOCK.kind) === SEGMENT_KIND) continue
+      const block = this.#take(index)
+      if (block === undefined) continue
       this.#raiseLimit(index + 1)
-      Atomics.or(words, at + BLOCK.holders + (slot >>> 5), 1 << (slot & 31))
-      // Somebody may have attached to its earlier life after it was found free. That one keeps it.
-      if (this.#isHeldByOthers(at, slot)) {
-        Atomics.and(words, at + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
-        continue
-      }
       words.fill(0, at + BLOCK.payload, at + BLOCK_WORDS)
       Atomics.store(words, at + BLOCK.kind, kind)
-      return this.#hold(index, next)
+      return block
     }
     throw new ProcessError(
       'ERR_LIMIT',
       `Cannot make another shared object: all ${count} are in use\n` +
         'To fix: let go of locks, queues and shared arrays that are no longer needed, or make them once and pass them on',
+    )
+  }
+
+  /** Takes a block that nobody holds; it becomes another than it was before. */
+  #take(index: number): HeldBlock | undefined {
+    const { words } = this
+    const at = blockAt(index)
+    const generation = Atomics.load(words, at + BLOCK.generation)
+    if (this.#isHeldByOthers(at, -1)) return undefined
+    const next = (generation + 1) | 0
+    if (Atomics.compareExchange(words, at + BLOCK.generation, generation, next) !== generation)
+      return undefined
+    const slot = this.token & (MEMBERS_MAX - 1)
+    Atomics.or(words, at + BLOCK.holders + (slot >>> 5), 1 << (slot & 31))
+    // Somebody may have attached to its earlier life after it was found free. That one keeps it.
+    if (this.#isHeldByOthers(at, slot)) {
+      Atomics.and(words, at + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
+      return undefined
+    }
+    return this.#hold(index, next)
+  }
+
+  /** Takes the block at `index`, with its contents, when it is of that kind and nobody holds it. */
+  takeFree(index: number, kind: BlockKind): HeldBlock | undefined {
+    if (Atomics.load(this.words, blockAt(index) + BLOCK.kind) !== kind) return undefined
+    return this.#take(index)
+  }
+
+  /** Takes a free block of that kind which `matches`. Looks at some only: there may be one all the same. */
+  findFree(kind: BlockKind, matches: (base: number) => boolean): HeldBlock | undefined {
+    const { words } = this
+    const limit = Atomics.load(words, HEADER.blockLimit)
+    for (let attempt = 0; attempt < Math.min(limit, SEARCHED_MAX); attempt++) {
+      const index = (Atomics.add(words, HEADER.segmentCursor, 1) >>> 0) % limit
+      const at = blockAt(index)
+      if (Atomics.load(words, at + BLOCK.kind) !== kind || !matches(at + BLOCK.payload)) continue
+      const block = this.#take(index)
+      if (block !== undefined) return block
+    }
+    return undefined
+  }
+
+  /** Whether a block has no other holder than this process or thread. */
+  isOnlyHeldHere({ handle }: HeldBlock): boolean {
+    return (
+      this.#held.get(handle.index) === 1 &&
+      !this.#isHeldByOthers(blockAt(handle.index), this.token & (MEMBERS_MAX - 1))
     )
   }
 
@@ -366,6 +423,49 @@ export class SharedHeap {
       if (before >= limit) return
       if (Atomics.compareExchange(this.words, HEADER.blockLimit, before, limit) === before) return
     }
+  }
+
+  // ---- Pages ----
+
+  /** Sets pages aside for ever. They cost no memory before they are used; `undefined` when there are no more. */
+  takePages(count: number): number | undefined {
+    for (;;) {
+      const first = Atomics.load(this.words, HEADER.pageLimit)
+      if (first + count > (HEAP_BYTES_MAX - PAGES_START_BYTES) / PAGE_BYTES) return undefined
+      if (Atomics.compareExchange(this.words, HEADER.pageLimit, first, first + count) === first) return first
+    }
+  }
+
+  mapPages(firstPage: number, count: number): ArrayBufferLike {
+    return this.#backend.map(PAGES_START_BYTES + firstPage * PAGE_BYTES, count * PAGE_BYTES)
+  }
+
+  unmap(buffer: ArrayBufferLike): void {
+    this.#backend.unmap(buffer)
+  }
+
+  /** Has the system provide the first pages of a segment: 0, or the error number. */
+  providePages(block: HeldBlock, count: number): number {
+    const { words } = this
+    const provided = words[block.base + SEGMENT.providedPages]!
+    if (count <= provided) return 0
+    const first = words[block.base + SEGMENT.firstPage]! + provided
+    const error = this.#backend.reserve(
+      PAGES_START_BYTES + first * PAGE_BYTES,
+      (count - provided) * PAGE_BYTES,
+    )
+    if (error === 0) words[block.base + SEGMENT.providedPages] = count
+    return error
+  }
+
+  /** Gives the memory of a segment back to the system; it reads zeros afterwards. */
+  discardPages(block: HeldBlock): void {
+    const { words } = this
+    const first = words[block.base + SEGMENT.firstPage]!
+    const count = words[block.base + SEGMENT.providedPages]!
+    if (count > 0) this.#backend.discard(PAGES_START_BYTES + first * PAGE_BYTES, count * PAGE_BYTES)
+    words[block.base + SEGMENT.providedPages] = 0
+    words[block.base + SEGMENT.isUsed] = 0
   }
 
   // ---- Waiting ----

@@ -1,0 +1,131 @@
+/** Segments: shared by whoever holds them, used again when nobody does, and given back when their holder is killed. */
+import assert from 'node:assert/strict'
+import { fstatSync } from 'node:fs'
+import { describe, test } from 'node:test'
+import { allocateSegment, attachSegment } from '#src/platform/heap-segments.js'
+import { sharedHeap } from '#src/platform/shared-heap.js'
+import type { StartMethod } from '#src/process/child-boot.js'
+import { popen } from '#src/process/popen.js'
+import { newChildBoot } from '#src/process/process-state.js'
+import { encode } from '#src/serialize/codec.js'
+import { AttachmentList } from '#src/transport/attachments.js'
+import { checkLeaks, eventually } from '../leak-check.js'
+
+checkLeaks()
+
+const heap = sharedHeap()
+const methods: StartMethod[] = heap.isNative ? ['spawn', 'thread'] : ['thread']
+const MIB = 1 << 20
+
+/** The memory that the heap takes up now. */
+function usedBytes(): number {
+  return fstatSync(heap.fd!).blocks * 512
+}
+
+async function startChild(
+  method: StartMethod,
+): Promise<{ ask(order: unknown): Promise<void>; end(): Promise<void> }> {
+  const child = popen(method, {
+    entry: new URL('../fixtures/heap-segment-main.js', import.meta.url),
+    boot: newChildBoot({ name: 'holder', identity: [1], isDaemon: true, startMethod: method }),
+  })
+  const ended = new Promise<void>(resolve => {
+    child.onExit = () => resolve()
+  })
+  const answer = (): Promise<void> =>
+    new Promise(resolve => {
+      child.connection.onMessage = () => resolve()
+    })
+  await answer()
+  return {
+    ask: order => {
+      const { attach, items } = new AttachmentList()
+      child.connection.send(encode(order, { attach }), items)
+      return answer()
+    },
+    end: () => {
+      child.kill('SIGKILL')
+      return ended
+    },
+  }
+}
+
+for (const method of methods) {
+  describe(method, () => {
+    test('a segment is the same memory in a child that was already running', async () => {
+      const child = await startChild(method)
+      const segment = allocateSegment(1000, { isZero: true })
+      const numbers = new Int32Array(segment.buffer)
+      numbers[0] = 41
+      await child.ask({ handle: segment.handle })
+      assert.equal(numbers[0], 42)
+      segment.release()
+      await child.end()
+    })
+
+    test('a segment that a child holds is not given to anybody else', { skip: !heap.isNative }, async () => {
+      const child = await startChild(method)
+      const segment = allocateSegment(3 * 4096, { isZero: true })
+      await child.ask({ handle: segment.handle })
+      const { handle } = segment
+      segment.release()
+      const others = Array.from({ length: 20 }, () => allocateSegment(3 * 4096))
+      for (const other of others) assert.notDeepEqual(other.handle, handle)
+      const again = attachSegment(handle)
+      assert.equal(new Int32Array(again.buffer)[0], 1)
+      for (const held of [again, ...others]) held.release()
+      await child.end()
+    })
+  })
+}
+
+describe('with the addon', { skip: !heap.isNative }, () => {
+  test('the place of a segment is used again, zeroed when that is asked for', () => {
+    const first = allocateSegment(MIB)
+    new Uint8Array(first.buffer, 0, MIB).fill(7)
+    first.release()
+    const again = allocateSegment(MIB)
+    assert.equal(again.buffer, first.buffer)
+    assert.equal(new Uint8Array(again.buffer)[0], 7)
+    again.release()
+    const zeros = allocateSegment(MIB, { isZero: true })
+    assert.ok(new Uint8Array(zeros.buffer, 0, MIB).every(byte => byte === 0))
+    zeros.release()
+  })
+
+  test('memory of free segments beyond 64 MiB goes back to the system', () => {
+    const before = usedBytes()
+    const held = Array.from({ length: 10 }, () => allocateSegment(16 * MIB))
+    assert.ok(usedBytes() >= before + 160 * MIB)
+    for (const segment of held) segment.release()
+    assert.ok(usedBytes() <= before + 64 * MIB)
+  })
+
+  test('what a killed child had to itself goes back to the system', async () => {
+    const child = await startChild('spawn')
+    const before = usedBytes()
+    await child.ask({ take: 100 * MIB })
+    assert.ok(usedBytes() >= before + 100 * MIB)
+    await child.end()
+    assert.ok(heap.token > 0)
+    await eventually(() => {
+      heap.reap()
+      return usedBytes() <= before
+    })
+  })
+
+  test('views that are left after release() read zeros when the mapping is taken away', () => {
+    const segment = allocateSegment(4096, { isUnmapped: true })
+    const view = new Uint8Array(segment.buffer)
+    view.fill(9)
+    const other = attachSegment(segment.handle)
+    segment.release()
+    assert.equal(view[0], 0)
+    assert.equal(new Uint8Array(other.buffer)[0], 9)
+    other.release()
+  })
+
+  test('more than the machine has is an error, and no crash', () => {
+    assert.throws(() => allocateSegment(2 ** 45), { code: 'ERR_LIMIT' })
+  })
+})
