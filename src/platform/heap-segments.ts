@@ -17,6 +17,8 @@ export interface HeldSegment {
   readonly handle: SegmentHandle
   /** Maps at least as many bytes as were asked for. */
   readonly buffer: ArrayBufferLike
+  /** Whether it was not released yet. */
+  readonly isHeld: boolean
   /** Lets go of it, once. Nobody may use `buffer` afterwards: the memory can belong to others then. */
   release(): void
 }
@@ -24,6 +26,8 @@ export interface HeldSegment {
 export interface SegmentOptions {
   /** Whether it must read zeros; otherwise it has what its last user left. */
   isZero?: boolean
+  /** Whether the system provides the memory only as it is used; a system that has none left then ends the process. */
+  isLazy?: boolean
   /** Whether `release()` takes the mapping away, so that views which are left read zeros. */
   isUnmapped?: boolean
 }
@@ -48,7 +52,7 @@ export function allocateSegment(byteLength: number, options: SegmentOptions = {}
   if (size > SIZE_MAX || byteLength > totalmem())
     throw noMemory(byteLength, 'it is more than this machine has')
   const block = takeWarm(heap, size) ?? takeAny(heap, size) ?? create(heap, size)
-  const error = heap.providePages(block, pages)
+  const error = heap.providePages(block, pages, options)
   if (error !== 0) {
     heap.discardPages(block)
     block.release()
@@ -75,7 +79,17 @@ export function attachSegment(handle: SegmentHandle, options: SegmentOptions = {
 }
 
 function portableSegment(buffer: SharedArrayBuffer): HeldSegment {
-  return { handle: { buffer }, buffer, release: () => {} }
+  let isHeld = true
+  return {
+    handle: { buffer },
+    buffer,
+    get isHeld() {
+      return isHeld
+    },
+    release: () => {
+      isHeld = false
+    },
+  }
 }
 
 function held(heap: SharedHeap, block: HeldBlock, { isUnmapped = false }: SegmentOptions): HeldSegment {
@@ -88,6 +102,9 @@ function held(heap: SharedHeap, block: HeldBlock, { isUnmapped = false }: Segmen
   return {
     handle: block.handle,
     buffer,
+    get isHeld() {
+      return isHeld
+    },
     release: () => {
       if (!isHeld) return
       isHeld = false

@@ -13,6 +13,8 @@
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type HeldSegment, allocateSegment } from './heap-segments.ts'
+import { sharedHeap } from './shared-heap.ts'
 
 const headerSize = 16
 const recordHeaderSize = 12
@@ -68,8 +70,8 @@ export class JournalWriter {
     })
   }
 
-  /** A journal in memory that parent and worker thread share. */
-  static overMemory(memory: SharedArrayBuffer): JournalWriter {
+  /** A journal in memory that parent and worker share. */
+  static overMemory(memory: ArrayBufferLike): JournalWriter {
     const target = new Uint8Array(memory)
     return new JournalWriter({
       sharedHeader: new Uint32Array(memory, 0, headerSize / 4),
@@ -121,11 +123,26 @@ export class Journal {
   readonly fd: number | undefined
   /** For a worker thread: the memory that it shares. */
   readonly memory: SharedArrayBuffer | undefined
+  /** For a child process that shares the heap: where it is. */
+  readonly segment: HeldSegment | undefined
   #isClosed = false
 
-  private constructor(storage: { fd?: number; memory?: SharedArrayBuffer }) {
+  private constructor(storage: { fd?: number; memory?: SharedArrayBuffer; segment?: HeldSegment }) {
     this.fd = storage.fd
     this.memory = storage.memory
+    this.segment = storage.segment
+  }
+
+  /** The journal of a child process: in the shared heap where that reaches processes, else in a file. */
+  static forProcess(): Journal | undefined {
+    return sharedHeap().isNative ? Journal.inSegment() : Journal.inFile()
+  }
+
+  /** A journal in the shared heap. */
+  static inSegment(): Journal {
+    const segment = allocateSegment(journalSizeBytes, { isLazy: true })
+    new Uint8Array(segment.buffer, 0, headerSize).fill(0)
+    return new Journal({ segment })
   }
 
   /**
@@ -188,12 +205,14 @@ export class Journal {
     if (this.#isClosed) return
     this.#isClosed = true
     if (this.fd !== undefined) closeSync(this.fd)
+    this.segment?.release()
   }
 
   #bytes(offset: number, length: number): Buffer {
     const bytes = Buffer.alloc(length)
-    if (this.memory) {
-      const source = new Uint8Array(this.memory)
+    const memory = this.memory ?? this.segment?.buffer
+    if (memory) {
+      const source = new Uint8Array(memory, 0, journalSizeBytes)
       bytes.set(source.subarray(offset, offset + length))
       return bytes.subarray(0, Math.max(0, Math.min(length, source.byteLength - offset)))
     }

@@ -445,15 +445,13 @@ export class SharedHeap {
   }
 
   /** Has the system provide the first pages of a segment: 0, or the error number. */
-  providePages(block: HeldBlock, count: number): number {
+  providePages(block: HeldBlock, count: number, { isLazy = false } = {}): number {
     const { words } = this
     const provided = words[block.base + SEGMENT.providedPages]!
     if (count <= provided) return 0
     const first = words[block.base + SEGMENT.firstPage]! + provided
-    const error = this.#backend.reserve(
-      PAGES_START_BYTES + first * PAGE_BYTES,
-      (count - provided) * PAGE_BYTES,
-    )
+    const offset = PAGES_START_BYTES + first * PAGE_BYTES
+    const error = isLazy ? 0 : this.#backend.reserve(offset, (count - provided) * PAGE_BYTES)
     if (error === 0) words[block.base + SEGMENT.providedPages] = count
     return error
   }

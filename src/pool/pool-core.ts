@@ -17,6 +17,7 @@ import { FunctionTable } from './function-table.ts'
 import type { Job, JobOwner, Part } from './job.ts'
 import { type Body, encodeBody } from './protocol.ts'
 import { recoverChunk } from './recover-chunk.ts'
+import { journalPlace } from './worker-journal.ts'
 import { Scheduler } from './scheduler.ts'
 import { fatalFunction, startFailure, workerDied } from './death-report.ts'
 import { type Death, WorkerRunner, encodeParts } from './worker-runner.ts'
@@ -206,7 +207,7 @@ export class PoolCore implements JobOwner {
 
   #startWorker(): void {
     const { method, maxTasksPerChild, initializer, resourceLimits } = this.options
-    const journal = method === 'thread' ? Journal.inMemory() : Journal.inFile()
+    const journal = method === 'thread' ? Journal.inMemory() : Journal.forProcess()
     const name = `PoolWorker-${++this.#workerCount}`
     let child
     try {
@@ -217,7 +218,7 @@ export class PoolCore implements JobOwner {
           identity: nextChildIdentity(),
           isDaemon: true,
           startMethod: method,
-          roleData: { hasJournalFile: journal?.fd !== undefined },
+          roleData: journalPlace(journal),
         }),
         resourceLimits,
         extraFds: journal?.fd === undefined ? [] : [journal.fd],

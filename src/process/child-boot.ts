@@ -3,6 +3,8 @@
  * Node.js version reads it too and nothing of the user's is decoded before the child knows who it is.
  */
 
+import type { RingEnd } from '../transport/ring-connection.ts'
+
 /** How a child is started: as a process (`spawn`) or as a thread of this process. */
 export type StartMethod = 'spawn' | 'thread'
 
@@ -23,6 +25,8 @@ export interface ChildBoot {
   roleData?: unknown
   /** The descriptor of the shared heap in the child; set by `popen()`. */
   sharedHeapFd?: number | undefined
+  /** Where the rings of the connection are; without, its frames travel over the socket. Set by `popen()`. */
+  ring?: RingEnd | undefined
 }
 
 export function encodeBoot(boot: ChildBoot): Uint8Array {

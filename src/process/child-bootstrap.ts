@@ -11,6 +11,8 @@ import { inheritHeap } from '../platform/shared-heap.ts'
 import { writePipedOutputSynchronously } from '../platform/synchronous-output.ts'
 import type { Connection } from '../transport/connection.ts'
 import { PortConnection } from '../transport/port-connection.ts'
+import { readFirstFrame } from '../transport/first-frame.ts'
+import { RingConnection } from '../transport/ring-connection.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import { decodeBoot, type ChildBoot } from './child-boot.ts'
 import { ParentProcess } from './parent-process.ts'
@@ -35,27 +37,10 @@ export interface BootstrappedChild {
  * @throws ProcessError when this file was not started by `popen()`.
  */
 export async function bootstrapChild(): Promise<BootstrappedChild> {
-  const { connection, sharedBuffers } = openConnection()
+  const { connection, boot, sharedBuffers } = isMainThread ? await openProcess() : await openThread()
   const ended = new Promise<void>(resolve => connection.afterClose(() => resolve()))
-  const boot = await new Promise<ChildBoot>((resolve, reject) => {
-    connection.onMessage = bytes => {
-      connection.onMessage = undefined
-      try {
-        resolve(decodeBoot(bytes))
-      } catch (error) {
-        reject(error)
-      }
-    }
-    void ended.then(() => endWithParent())
-  })
+  void ended.then(() => endWithParent())
   becomeChild(boot, new ParentProcess({ name: boot.parentName, pid: boot.parentPid, ended }))
-  if (isMainThread) {
-    writePipedOutputSynchronously()
-    if (boot.sharedHeapFd !== undefined) {
-      inheritHeap({ fd: boot.sharedHeapFd })
-      nativeAddon()?.endWithParent(boot.parentPid, ORPHAN_GRACE_MS)
-    }
-  }
   process.argv.splice(1, process.argv.length, ...boot.argv.slice(1))
   // What was sent and has not left this process would be lost by process.exit().
   process.on('exit', () => {
@@ -65,19 +50,43 @@ export async function bootstrapChild(): Promise<BootstrappedChild> {
   return { connection, boot, sharedBuffers }
 }
 
-function openConnection(): {
-  connection: SocketConnection | PortConnection
+interface OpenedConnection {
+  connection: SocketConnection | RingConnection | PortConnection
+  boot: ChildBoot
   sharedBuffers: readonly SharedArrayBuffer[]
-} {
-  if (!isMainThread) {
-    const { multiprocChannel, sharedBuffers, sharedHeap } = (workerData ?? {}) as Partial<ThreadStart>
-    if (multiprocChannel === undefined) throw notStartedByUs()
-    if (sharedHeap !== undefined) inheritHeap(sharedHeap)
-    return { connection: new PortConnection(multiprocChannel), sharedBuffers: sharedBuffers ?? [] }
-  }
+}
+
+async function openProcess(): Promise<OpenedConnection> {
   if (!hasChannel()) throw notStartedByUs()
   const socket = new Socket({ fd: CHANNEL_FD, readable: true, writable: true })
-  return { connection: new SocketConnection(socket), sharedBuffers: [] }
+  const frame = await readFirstFrame(socket)
+  // The parent ended, or changed its mind, before it said anything.
+  if (frame === undefined) process.exit(0)
+  const boot = decodeBoot(frame)
+  if (boot.sharedHeapFd !== undefined) {
+    inheritHeap({ fd: boot.sharedHeapFd })
+    nativeAddon()?.endWithParent(boot.parentPid, ORPHAN_GRACE_MS)
+  }
+  const connection =
+    boot.ring === undefined ? new SocketConnection(socket) : RingConnection.attach(socket, boot.ring)
+  socket.resume()
+  writePipedOutputSynchronously()
+  return { connection, boot, sharedBuffers: [] }
+}
+
+async function openThread(): Promise<OpenedConnection> {
+  const { multiprocChannel, sharedBuffers, sharedHeap } = (workerData ?? {}) as Partial<ThreadStart>
+  if (multiprocChannel === undefined) throw notStartedByUs()
+  if (sharedHeap !== undefined) inheritHeap(sharedHeap)
+  const connection = new PortConnection(multiprocChannel)
+  const frame = await new Promise<Uint8Array>(resolve => {
+    connection.onMessage = bytes => {
+      connection.onMessage = undefined
+      resolve(bytes)
+    }
+    connection.afterClose(() => endWithParent())
+  })
+  return { connection, boot: decodeBoot(frame), sharedBuffers: sharedBuffers ?? [] }
 }
 
 function notStartedByUs(): ProcessError {

@@ -15,7 +15,9 @@ import { childEnvironment, childExecArgv } from '../platform/child-flags.ts'
 import { existingHeap, sharedHeap } from '../platform/shared-heap.ts'
 import { inheritOrIgnore, systemErrorName } from '../platform/standard-streams.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
-import { encodeBoot } from './child-boot.ts'
+import { gatherFrames } from '../transport/frame-format.ts'
+import { RingConnection } from '../transport/ring-connection.ts'
+import { type ChildBoot, encodeBoot } from './child-boot.ts'
 import { getExecutable } from './executable.ts'
 import type { PopenOptions } from './popen.ts'
 import { StartedChild } from './started-child.ts'
@@ -24,7 +26,7 @@ export class SpawnPopen extends StartedChild {
   readonly method = 'spawn'
   readonly threadId = undefined
   readonly pid: number | undefined
-  readonly connection: SocketConnection
+  readonly connection: SocketConnection | RingConnection
   readonly stdin: Writable | null
   readonly stdout: Readable | null
   readonly stderr: Readable | null
@@ -73,7 +75,7 @@ export class SpawnPopen extends StartedChild {
       this.neverStarted(startError(executable, options.cwd, failure))
       return
     }
-    this.connection = new SocketConnection(socket)
+    this.connection = connect(socket, { ...options.boot, sharedHeapFd })
     // Standard input of a dying child fails like the channel; its end is reported by 'exit'.
     this.stdin?.on('error', () => {})
     child.on('error', () => {})
@@ -82,8 +84,6 @@ export class SpawnPopen extends StartedChild {
       this.ended({ exitCode, signal })
     })
     this.watch([this.stdout, this.stderr])
-    this.connection.send(encodeBoot({ ...options.boot, sharedHeapFd }))
-    this.connection.flush()
   }
 
   kill(signal: NodeJS.Signals = 'SIGTERM'): void {
@@ -98,6 +98,19 @@ export class SpawnPopen extends StartedChild {
       else stream?.unref()
     }
   }
+}
+
+/** Sends the boot frame, which always goes over the socket, and sets up what carries the frames behind it. */
+function connect(socket: Socket, boot: ChildBoot): SocketConnection | RingConnection {
+  if (boot.sharedHeapFd !== undefined) {
+    const { connection, end } = RingConnection.create(socket)
+    for (const piece of gatherFrames([encodeBoot({ ...boot, ring: end })])) socket.write(piece)
+    return connection
+  }
+  const connection = new SocketConnection(socket)
+  connection.send(encodeBoot(boot))
+  connection.flush()
+  return connection
 }
 
 function destroyed(socket: Socket): Socket {

@@ -6,6 +6,7 @@
 import type { Readable, Writable } from 'node:stream'
 import { ProcessError } from '../errors.ts'
 import type { PortConnection } from '../transport/port-connection.ts'
+import type { RingConnection } from '../transport/ring-connection.ts'
 import type { SocketConnection } from '../transport/socket-connection.ts'
 import type { StartMethod } from './child-boot.ts'
 import type { ExitStatus, Popen } from './popen.ts'
@@ -19,7 +20,7 @@ export abstract class StartedChild implements Popen {
   abstract readonly method: StartMethod
   abstract readonly pid: number | undefined
   abstract readonly threadId: number | undefined
-  abstract readonly connection: SocketConnection | PortConnection
+  abstract readonly connection: SocketConnection | RingConnection | PortConnection
   abstract readonly stdin: Writable | null
   abstract readonly stdout: Readable | null
   abstract readonly stderr: Readable | null

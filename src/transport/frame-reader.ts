@@ -25,6 +25,11 @@ export class FrameReader {
     return this.#headerFilled > 0 || this.#body !== undefined
   }
 
+  /** How many bytes are missing of the body that it is in the middle of. */
+  get bodyBytesLeft(): number {
+    return this.#body === undefined ? 0 : this.#bodyLength - this.#bodyFilled
+  }
+
   /** Takes the next chunk and calls `emit` for every frame that it completes. Throws `ERR_PROTOCOL` on garbage. */
   read(chunk: Buffer, emit: (frame: Buffer) => void): void {
     let offset = 0

@@ -9,16 +9,10 @@ import { writeFully } from '../platform/synchronous-output.ts'
 import { BufferedConnection } from './buffered-connection.ts'
 import { gatherFrames } from './frame-format.ts'
 import { FrameReader } from './frame-reader.ts'
-
-/** What a system says when the other end is gone: an ordinary end, not an error. */
-const PEER_GONE = new Set(['EPIPE', 'ECONNRESET', 'ENOTCONN', 'ECONNABORTED', 'EOF'])
+import { isPeerGone } from './peer-gone.ts'
 
 /** How long a process that ends waits for a peer that reads nothing. */
 const SILENT_PEER_MS_MAX = 10_000
-
-function isPeerGone(error: Error): boolean {
-  return PEER_GONE.has((error as NodeJS.ErrnoException).code ?? '')
-}
 
 export class SocketConnection extends BufferedConnection {
   readonly canAttach = false

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Journal, JournalWriter, journalSizeBytes } from '#src/platform/journal.js'
+import { sharedHeap } from '#src/platform/shared-heap.js'
 
-const kinds = {
+const kinds: Record<string, () => { journal: Journal; writer: JournalWriter }> = {
   file: () => {
     const journal = Journal.inFile()!
     return { journal, writer: JournalWriter.overFile(journal.fd!) }
@@ -11,6 +12,14 @@ const kinds = {
     const journal = Journal.inMemory()
     return { journal, writer: JournalWriter.overMemory(journal.memory!) }
   },
+}
+if (sharedHeap().isNative) {
+  Object.assign(kinds, {
+    segment: () => {
+      const journal = Journal.inSegment()
+      return { journal, writer: JournalWriter.overMemory(journal.segment!.buffer) }
+    },
+  })
 }
 const bytes = (text: string): Uint8Array => Buffer.from(text)
 const texts = (finished: ReadonlyMap<number, Uint8Array>): [number, string][] =>

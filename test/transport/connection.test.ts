@@ -6,8 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { MessageChannel } from 'node:worker_threads'
+import { sharedHeap } from '#src/platform/shared-heap.js'
 import { HIGH_WATER_BYTES, type Connection } from '#src/transport/connection.js'
 import { createPortChannel, PortConnection } from '#src/transport/port-connection.js'
+import { RingConnection } from '#src/transport/ring-connection.js'
 import { SocketConnection } from '#src/transport/socket-connection.js'
 import { checkLeaks, eventually } from '../leak-check.js'
 
@@ -29,6 +31,15 @@ const pairs: Record<string, () => Promise<[Connection, Connection]>> = {
     const [a, b] = await socketPair()
     return [new SocketConnection(a), new SocketConnection(b)]
   },
+  ...(sharedHeap().isNative
+    ? {
+        async ring(): Promise<[Connection, Connection]> {
+          const [a, b] = await socketPair()
+          const { connection, end } = RingConnection.create(a)
+          return [connection, RingConnection.attach(b, end)]
+        },
+      }
+    : {}),
   async port() {
     const [a, b] = createPortChannel()
     return [new PortConnection(a), new PortConnection(b)]

@@ -1,0 +1,289 @@
+/**
+ * A connection to a child process through two rings in shared memory. The socket beside them carries doorbells alone:
+ * one byte that says "look", sent only to a side that sleeps; and its end is the end of the connection.
+ */
+import type { Socket } from 'node:net'
+import { ClosedError, ProcessError } from '../errors.ts'
+import {
+  type HeldSegment,
+  type SegmentHandle,
+  allocateSegment,
+  attachSegment,
+} from '../platform/heap-segments.ts'
+import { writeFully } from '../platform/synchronous-output.ts'
+import { BufferedConnection } from './buffered-connection.ts'
+import { ByteRing, RING_HEADER_BYTES } from './byte-ring.ts'
+import { HEADER_BYTES, gatherFrames, packFrames } from './frame-format.ts'
+import { FrameReader } from './frame-reader.ts'
+import { isPeerGone } from './peer-gone.ts'
+
+/** Of each direction. Two of them fit into the second level of a processor's cache. */
+const CAPACITY_BYTES = 256 * 1024
+/** Small frames are taken out of the ring together, up to this. */
+const COPIED_BYTES_MAX = 64 * 1024
+/** The byte on the socket. Anything else there is foreign. */
+const DOORBELL = 0x07
+const DOORBELL_BYTES = Uint8Array.of(DOORBELL)
+/** Before its end a process waits so long for a reader that takes nothing. */
+const SILENT_PEER_MS_MAX = 10_000
+
+/** What the other side is given to find the rings. */
+export interface RingEnd {
+  segment: SegmentHandle
+}
+
+export class RingConnection extends BufferedConnection {
+  readonly canAttach = false
+  readonly #socket: Socket
+  readonly #segment: HeldSegment
+  readonly #out: ByteRing
+  readonly #in: ByteRing
+  readonly #reader = new FrameReader()
+  readonly #emit = (frame: Buffer): void => this.deliver(frame)
+  /** What had no room in the ring yet, in order. */
+  #waiting: Uint8Array[] = []
+  #waitingOffset = 0
+  #waitingBytes = 0
+  #isReading = true
+  #isEnding = false
+  #receivedBytes = 0
+  #error: Error | undefined
+
+  private constructor(socket: Socket, segment: HeldSegment, side: 0 | 1) {
+    super()
+    this.#socket = socket
+    this.#segment = segment
+    const rings = [0, 1].map(
+      index => new ByteRing(segment.buffer, index * (RING_HEADER_BYTES + CAPACITY_BYTES), CAPACITY_BYTES),
+    )
+    this.#out = rings[side]!
+    this.#in = rings[1 - side]!
+    if (side === 0) for (const ring of rings) ring.clear()
+    socket.on('data', (bells: Uint8Array) => this.#rung(bells))
+    socket.on('error', error => {
+      this.#error ??= error
+    })
+    socket.once('close', () => this.#ended())
+    if (socket.destroyed) process.nextTick(() => this.#ended())
+    else process.nextTick(() => this.#read())
+  }
+
+  /** The side that makes the rings. The other must have `end` before anything is sent over the socket. */
+  static create(socket: Socket): { connection: RingConnection; end: RingEnd } {
+    const segment = allocateSegment(2 * (RING_HEADER_BYTES + CAPACITY_BYTES))
+    return { connection: new RingConnection(socket, segment, 0), end: { segment: segment.handle } }
+  }
+
+  static attach(socket: Socket, { segment }: RingEnd): RingConnection {
+    return new RingConnection(socket, attachSegment(segment), 1)
+  }
+
+  get receivedBytes(): number {
+    return this.#receivedBytes
+  }
+
+  protected get writtenBytes(): number {
+    return this.#waitingBytes + (this.#segment.isHeld ? this.#out.length : 0)
+  }
+
+  // ---- Writing ----
+
+  protected write(frames: readonly Uint8Array[]): void {
+    if (this.#socket.destroyed || this.#isEnding) return
+    let total = 0
+    for (const frame of frames) total += HEADER_BYTES + frame.length
+    // The usual case: the frames of a tick are put together where they will be read.
+    const isInPlace =
+      this.#waitingBytes === 0 &&
+      total <= COPIED_BYTES_MAX &&
+      this.#out.writeInPlace(total, target => packFrames(frames, target))
+    if (!isInPlace) {
+      this.#waiting.push(...gatherFrames(frames))
+      this.#waitingBytes += total
+    }
+    this.#pump()
+  }
+
+  /** Moves what waits into the ring, and tells the reader. */
+  #pump(): void {
+    for (;;) {
+      for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+        const count = this.#out.write(first, this.#waitingOffset)
+        this.#waitingBytes -= count
+        this.#waitingOffset += count
+        if (this.#waitingOffset < first.length) break
+        this.#waiting.shift()
+        this.#waitingOffset = 0
+      }
+      if (this.#out.wakeReader()) this.#ring()
+      if (this.#waiting.length === 0) return
+      // First say that room is wanted, then look once more: the reader may have made it in between.
+      const { length } = this.#out
+      this.#out.sleepWriter()
+      if (this.#out.length === length) return
+    }
+  }
+
+  #ring(): void {
+    if (!this.#socket.destroyed && this.#socket.writable) this.#socket.write(DOORBELL_BYTES)
+  }
+
+  protected override armDrain(): void {
+    this.#out.sleepWriter()
+    if (this.writtenBytes === 0) process.nextTick(() => this.#taken())
+  }
+
+  #taken(): void {
+    if (this.#socket.destroyed) return
+    this.#pump()
+    if (this.#isEnding && this.#waiting.length === 0) this.#endSocket()
+    if (this.noteTaken()) this.armDrain()
+  }
+
+  protected writeAttached(): never {
+    throw new TypeError(
+      'Cannot attach objects to a message for another process: only threads share memory and ' +
+        'message ports\n' +
+        'To fix: use the start method "thread", or send the data itself',
+    )
+  }
+
+  /** Writes everything that was sent, waiting for a slow reader; for the moment before the end of the process. */
+  flushBeforeExit(fd: number): boolean {
+    this.flush()
+    if (this.#socket.destroyed) return false
+    let silentUntil = performance.now() + SILENT_PEER_MS_MAX
+    while (this.#waitingBytes > 0 && !this.#socket.destroyed) {
+      const before = this.#waitingBytes
+      this.#pump()
+      // The event loop does not turn any more, so bells that it was given have not been rung.
+      if (!ringNow(fd)) return false
+      if (this.#waitingBytes < before) silentUntil = performance.now() + SILENT_PEER_MS_MAX
+      else if (performance.now() > silentUntil) return false
+      else Atomics.wait(pause, 0, 0, 1)
+    }
+    return ringNow(fd)
+  }
+
+  // ---- Reading ----
+
+  #rung(bells: Uint8Array): void {
+    if (!bells.every(byte => byte === DOORBELL)) {
+      this.#fail(
+        new ProcessError(
+          'ERR_PROTOCOL',
+          `Cannot read from the channel: the bytes ${Buffer.from(bells.subarray(0, 8)).toString('hex')} are no doorbell\n` +
+            'To fix: let nothing else write to the channel (file descriptor 3 of a child), and use the ' +
+            'same version of multiproc on both sides',
+        ),
+      )
+      return
+    }
+    this.#read()
+    this.#taken()
+  }
+
+  /** Takes everything out of the ring, then says that this side sleeps. */
+  #read(): void {
+    if (!this.#segment.isHeld) return
+    this.#in.wakeReader()
+    try {
+      do {
+        while (this.#isReading && this.#in.length > 0) this.#readSome()
+        if (!this.#isReading) return
+        this.#in.sleepReader()
+      } while (this.#in.length > 0)
+    } catch (error) {
+      this.#fail(error as Error)
+    }
+  }
+
+  #readSome(): void {
+    // A long body is copied to its own memory by the frame reader; everything else is copied out first, together.
+    const isLong = this.#reader.bodyBytesLeft >= COPIED_BYTES_MAX
+    const view = this.#in.peek(isLong ? this.#reader.bodyBytesLeft : COPIED_BYTES_MAX)
+    const count = view.length
+    this.#receivedBytes += count
+    const chunk = isLong
+      ? Buffer.from(view.buffer, view.byteOffset, count)
+      : Buffer.from(Uint8Array.prototype.slice.call(view).buffer)
+    if (!isLong) this.#made(count)
+    this.#reader.read(chunk, this.#emit)
+    if (isLong && this.#segment.isHeld) this.#made(count)
+  }
+
+  /** Gives room back. */
+  #made(count: number): void {
+    this.#in.skip(count)
+    if (this.#in.wakeWriter()) this.#ring()
+  }
+
+  protected stopReading(): void {
+    this.#isReading = false
+  }
+
+  protected startReading(): void {
+    this.#isReading = true
+    this.#read()
+  }
+
+  // ---- The end ----
+
+  #fail(error: Error): void {
+    this.#error ??= error
+    this.#socket.destroy()
+  }
+
+  #ended(): void {
+    // What the other side wrote before its end is in the ring, also when it was killed.
+    this.#isReading = true
+    if (this.#error === undefined || isPeerGone(this.#error)) this.#read()
+    const wasInsideFrame = this.#reader.isInsideFrame
+    this.#waiting = []
+    this.#waitingBytes = 0
+    this.#segment.release()
+    if (this.#error !== undefined && !isPeerGone(this.#error)) this.finish(this.#error)
+    else if (wasInsideFrame) {
+      this.finish(
+        new ClosedError(
+          'The connection ended in the middle of a message: the process on the other side died while it wrote\nTo fix: see how that process ended',
+        ),
+      )
+    } else this.finish()
+  }
+
+  protected end(): void {
+    this.#isEnding = true
+    this.#pump()
+    if (this.#waiting.length === 0) this.#endSocket()
+  }
+
+  #endSocket(): void {
+    this.#socket.end(() => this.#socket.destroy())
+  }
+
+  protected destroy(): void {
+    if (this.#socket.destroyed) this.#ended()
+    else this.#socket.destroy()
+  }
+
+  ref(): void {
+    this.#socket.ref()
+  }
+
+  unref(): void {
+    this.#socket.unref()
+  }
+}
+
+/** Rings past the event loop. Returns whether the other side is there to hear it. */
+function ringNow(fd: number): boolean {
+  try {
+    return writeFully(fd, DOORBELL_BYTES, { patienceMs: SILENT_PEER_MS_MAX })
+  } catch (error) {
+    if (isPeerGone(error as Error)) return false
+    throw error
+  }
+}
+
+const pause = new Int32Array(new SharedArrayBuffer(4))
