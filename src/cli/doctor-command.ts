@@ -1,5 +1,6 @@
 /** `multiproc doctor`: says what this machine offers, and tries it. Exit code 1 when a worker does not work. */
 import { type MachineFacts, type ResourceLimit, machineFacts } from '../platform/machine-facts.ts'
+import { type NativeStatus, nativeStatus } from '../platform/native-addon.ts'
 import { getAllStartMethods } from '../process/start-methods.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
 import { packageVersion } from './run-cli.ts'
@@ -25,8 +26,8 @@ interface Diagnosis {
   runsTypeScript: boolean
   machine: MachineFacts
   workers: WorkerCheck[]
-  /** What carries messages. The native one is not part of this version. */
-  transport: 'portable'
+  /** Whether the native addon is used, and from where, or why not. */
+  native: NativeStatus
 }
 
 /** Runs the command and gives its exit code. */
@@ -60,11 +61,11 @@ async function diagnose(): Promise<Diagnosis> {
     runsTypeScript: Boolean((process.features as { typescript?: unknown }).typescript),
     machine: machineFacts(),
     workers,
-    transport: 'portable',
+    native: nativeStatus(),
   }
 }
 
-function describe({ version, node, runsTypeScript, machine, workers }: Diagnosis): string {
+function describe({ version, node, runsTypeScript, machine, workers, native }: Diagnosis): string {
   const { cpus, memory } = machine
   const rows: [title: string, text: string][] = [
     [
@@ -93,15 +94,24 @@ function describe({ version, node, runsTypeScript, machine, workers }: Diagnosis
         ? 'this Node.js runs .ts files'
         : 'this Node.js does not run .ts files (22.18 and newer do); use a compiler or tsx',
     ],
+    ['Native addon', native.isOn ? `used, from ${native.path}` : `not used: ${native.reason}`],
     [
       'Transport',
-      'portable: sockets for processes, message ports for threads (no native addon in this version)',
+      native.isOn
+        ? 'shared memory for processes, message ports for threads'
+        : 'sockets for processes, message ports for threads',
+    ],
+    [
+      'Shared memory',
+      native.isOn ? 'for processes and threads' : 'for threads; processes need the native addon',
     ],
     [
       'Journals',
-      machine.journalFolder === undefined
-        ? 'none: when a worker dies, it is less exactly known which item it ran'
-        : `in ${machine.journalFolder}, to tell which item a worker ran when it died`,
+      native.isOn
+        ? 'in shared memory, to tell which item a worker ran when it died'
+        : machine.journalFolder === undefined
+          ? 'none: when a worker dies, it is less exactly known which item it ran'
+          : `in ${machine.journalFolder}, to tell which item a worker ran when it died`,
     ],
   ]
   const lines = rows.map(([title, text]) => `${title.padEnd(16)}${text}`)

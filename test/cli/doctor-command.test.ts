@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { cpuCount, getAllStartMethods } from 'multiproc'
+import { nativeStatus } from '#src/platform/native-addon.js'
 import { cpuListLength, resourceLimit } from '#src/platform/machine-facts.js'
 import { runCommand } from './run-command.js'
 
@@ -11,7 +12,15 @@ test('doctor starts a worker of every kind and says that it answered', async () 
   assert.match(stdout, /^Worker thread +start method "thread": first answer after \d+ ms, then [\d.]+ ms$/m)
   assert.match(stdout, /^Closures +yes/m)
   assert.match(stdout, new RegExp(`^CPUs +${cpuCount()} usable`, 'm'))
-  assert.match(stdout, /^Transport +portable.*no native addon/m)
+})
+
+test('doctor says whether the native addon is used, and why not', async () => {
+  const { stdout } = await runCommand(['doctor'])
+  const status = nativeStatus()
+  assert.match(stdout, status.isOn ? /^Native addon +used, from .*\.node$/m : /^Native addon +not used: /m)
+  assert.match(stdout, status.isOn ? /^Transport +shared memory/m : /^Transport +sockets/m)
+  const { stdout: without } = await runCommand(['doctor'], { env: { MULTIPROC_NATIVE: '0' } })
+  assert.match(without, /^Native addon +not used: MULTIPROC_NATIVE is 0$/m)
 })
 
 test('doctor --json gives the same as data', async () => {

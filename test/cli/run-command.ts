@@ -21,20 +21,23 @@ export function fixture(name: string): string {
 /** Starts the program. A run that does not end is killed, and then has no exit code. */
 export function startCommand(
   args: readonly string[],
-  { nodeOptions = '' } = {},
+  { nodeOptions = '', env = {} }: { nodeOptions?: string; env?: NodeJS.ProcessEnv } = {},
 ): ChildProcessWithoutNullStreams {
   const child = spawn(process.execPath, [program, ...args], {
     timeout: RUN_MS_MAX,
     killSignal: 'SIGKILL',
-    env: { ...process.env, NODE_OPTIONS: nodeOptions },
+    env: { ...process.env, NODE_OPTIONS: nodeOptions, ...env },
   })
   // The program may end before it has read all of its input.
   child.stdin.on('error', () => {})
   return child
 }
 
-export async function runCommand(args: readonly string[], { stdin = '' } = {}): Promise<Ended> {
-  const child = startCommand(args)
+export async function runCommand(
+  args: readonly string[],
+  { stdin = '', env = {} }: { stdin?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<Ended> {
+  const child = startCommand(args, { env })
   child.stdin.end(stdin)
   const [stdout, stderr, [code]] = await Promise.all([
     text(child.stdout),
