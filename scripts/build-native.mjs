@@ -20,6 +20,10 @@ function sourcesFor(system) {
     .map(name => join(sourceFolder, name))
 }
 
+function usualOutput() {
+  return join(outputFolder, `${process.platform}-${process.arch}${suffixOfC()}.node`)
+}
+
 function isUpToDate(output) {
   if (!existsSync(output)) return false
   const made = statSync(output).mtimeMs
@@ -33,13 +37,18 @@ function suffixOfC() {
   return readFileSync('/proc/self/maps', 'latin1').includes('/ld-musl-') ? '-musl' : ''
 }
 
-/** Returns the path of the binary, or undefined where there is none. */
-export function buildNative({ isForced = false } = {}) {
+/**
+ * Returns the path of the binary, or undefined where there is none.
+ *
+ * @param {object} options
+ * @param {string[]} [options.flags] - more flags for the compiler
+ * @param {string} [options.output] - another place than where the library looks for it
+ */
+export function buildNative({ isForced = false, flags = [], output = usualOutput() } = {}) {
   const system = SYSTEMS[process.platform]
   if (system === undefined || process.env['MULTIPROC_NATIVE'] === '0') return undefined
-  const output = join(outputFolder, `${process.platform}-${process.arch}${suffixOfC()}.node`)
   if (!isForced && isUpToDate(output)) return output
-  mkdirSync(outputFolder, { recursive: true })
+  mkdirSync(dirname(output), { recursive: true })
   // A program that runs has the old file mapped: it is replaced, never overwritten.
   const draft = `${output}.${process.pid}`
   const compiler = process.env['CC'] ?? 'cc'
@@ -50,6 +59,7 @@ export function buildNative({ isForced = false } = {}) {
       '-O2',
       '-Wall',
       '-Wextra',
+      ...flags,
       '-fPIC',
       '-shared',
       '-fvisibility=hidden',

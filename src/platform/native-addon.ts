@@ -1,9 +1,11 @@
 /**
  * Finds and loads the native addon. Without it (no binary for this system, or `MULTIPROC_NATIVE=0`) everything works
- * by portable means; `nativeStatus()` says which of the two it is and why.
+ * by portable means; `nativeStatus()` says which of the two it is and why. `MULTIPROC_NATIVE` may also be the path of a
+ * binary, such as one with sanitizers.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { isAbsolute } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** How a wait in the addon ended; `enum outcome` in native/wait.c has the same numbers. */
@@ -51,11 +53,17 @@ function load(): { addon: NativeAddon | undefined; status: NativeStatus } {
     addon: undefined,
     status: { isOn: false, reason },
   })
-  if (process.env['MULTIPROC_NATIVE'] === '0') return without('MULTIPROC_NATIVE is 0')
+  const wanted = process.env['MULTIPROC_NATIVE']
+  if (wanted === '0') return without('MULTIPROC_NATIVE is 0')
   const target = `${process.platform}-${process.arch}${isMusl() ? '-musl' : ''}`
   const require = createRequire(import.meta.url)
   const built = fileURLToPath(new URL(`../native/${target}.node`, import.meta.url))
-  const path = existsSync(built) ? built : resolved(require, `@multiproc/${target}`)
+  const path =
+    wanted !== undefined && isAbsolute(wanted)
+      ? wanted
+      : existsSync(built)
+        ? built
+        : resolved(require, `@multiproc/${target}`)
   if (path === undefined) return without(`there is no binary for ${target}`)
   try {
     return { addon: require(path) as NativeAddon, status: { isOn: true, path } }
