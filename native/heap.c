@@ -123,8 +123,13 @@ static void unmap_shared(void *data, void *hint) { unmap(NULL, data, hint); }
 
 /* Declared by hand: it is newer than the oldest Node.js that this addon serves, and bound when the addon is loaded. */
 typedef napi_status (*create_shared)(napi_env, void *, size_t, void (*)(void *, void *), void *, napi_value *);
+#ifdef __APPLE__
+#define BOUND_IF_THERE __attribute__((weak_import))
+#else
+#define BOUND_IF_THERE __attribute__((weak))
+#endif
 extern napi_status node_api_create_external_sharedarraybuffer(napi_env, void *, size_t, void (*)(void *, void *),
-                                                              void *, napi_value *) __attribute__((weak));
+                                                              void *, napi_value *) BOUND_IF_THERE;
 
 /*
  * map(offset, length): that range of the heap as a buffer of its own mapping, a SharedArrayBuffer where Node.js can

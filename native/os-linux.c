@@ -26,6 +26,18 @@ struct robust_head {
   struct robust_entry *pending;
 };
 
+/* Newer than the headers that the binaries for old systems are compiled against. */
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_memfd_create
+#if defined(__x86_64__)
+#define SYS_memfd_create 319
+#else
+#define SYS_memfd_create 279
+#endif
+#endif
+
 /* Offset of our robust_entry in a member record; the word before it belongs to libc, which may write it. */
 #define ENTRY_OFFSET 32
 
@@ -131,22 +143,6 @@ static void *watch_parent(void *data) {
   sleep_ms(watch.grace_ms);
   kill(getpid(), SIGKILL);
   return NULL;
-}
-
-int os_start_thread(void *(*run)(void *), void *data) {
-  pthread_attr_t attributes;
-  pthread_t thread;
-  sigset_t all, before;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, 256 * 1024);
-  /* Signals are Node's: they must not be delivered to a thread that it does not know. */
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = pthread_create(&thread, &attributes, run, data);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attributes);
-  return error;
 }
 
 int os_end_with_parent(int parent, int grace_ms) {

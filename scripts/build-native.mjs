@@ -11,10 +11,10 @@ import { fileURLToPath } from 'node:url'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const sourceFolder = join(root, 'native')
 const outputFolder = join(root, 'dist', 'native')
-const SYSTEMS = { linux: 'linux' }
+const SYSTEMS = { linux: 'linux', darwin: 'macos' }
 
 /** The sources for this system: all but those of other systems. */
-function sourcesFor(system) {
+export function sourcesFor(system) {
   return readdirSync(sourceFolder)
     .filter(name => name.endsWith('.c') && (!name.startsWith('os-') || name === `os-${system}.c`))
     .map(name => join(sourceFolder, name))
@@ -68,7 +68,8 @@ export function buildNative({ isForced = false, flags = [], output = usualOutput
       ...sourcesFor(system),
       '-o',
       draft,
-      '-lpthread',
+      // Functions of Node.js are bound when it loads the addon.
+      ...(system === 'macos' ? ['-undefined', 'dynamic_lookup'] : ['-lpthread']),
     ],
     { encoding: 'utf8' },
   )

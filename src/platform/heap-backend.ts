@@ -3,7 +3,6 @@
  * operating system, which processes and threads share (with the addon), or a SharedArrayBuffer, which the threads of
  * one process share.
  */
-import { LIFE_ENDED } from './heap-layout.ts'
 import { type NativeAddon, OUTCOME } from './native-addon.ts'
 
 /** How a wait for a word ended. `changed` may come for nothing: look again. */
@@ -111,7 +110,7 @@ export class NativeBackend implements HeapBackend {
 
   watchLife(recordOffset: number): void {
     // Where the system does not tell, the parent marks the end when it sees it.
-    this.#addon.watchLife(recordOffset)
+    if (this.#addon.watchLife(recordOffset) !== 0) markAlive(new Int32Array(this.buffer), recordOffset)
   }
 }
 
@@ -202,7 +201,11 @@ export class PortableBackend implements HeapBackend {
   }
 
   watchLife(recordOffset: number): void {
-    Atomics.and(this.#words, recordOffset / 4, ~LIFE_ENDED)
-    Atomics.or(this.#words, recordOffset / 4, 1)
+    markAlive(this.#words, recordOffset)
   }
+}
+
+/** A life word at the start of a record that no kernel writes. */
+function markAlive(words: Int32Array, recordOffset: number): void {
+  Atomics.store(words, recordOffset / 4, 1)
 }
