@@ -59,13 +59,20 @@ function openConnection(): {
   sharedBuffers: readonly SharedArrayBuffer[]
 } {
   if (!isMainThread) {
-    const { multiprocChannel, sharedBuffers } = (workerData ?? {}) as Partial<ThreadStart>
-    if (multiprocChannel === undefined) throw notStartedByUs()
+    const { multiprocChannel, ownEnd, sharedBuffers } = (workerData ?? {}) as Partial<ThreadStart>
+    if (multiprocChannel === undefined || ownEnd === undefined) throw notStartedByUs()
+    announceOwnEnd(ownEnd)
     return { connection: new PortConnection(multiprocChannel), sharedBuffers: sharedBuffers ?? [] }
   }
   if (!hasChannel()) throw notStartedByUs()
   const socket = new Socket({ fd: CHANNEL_FD, readable: true, writable: true })
   return { connection: new SocketConnection(socket), sharedBuffers: [] }
+}
+
+/** Tells the parent that this thread ends by itself, and is not terminated: see `ThreadPopen`. */
+function announceOwnEnd(ownEnd: SharedArrayBuffer): void {
+  const word = new Int32Array(ownEnd)
+  process.on('exit', code => Atomics.store(word, 0, 1 + (code & 0xff)))
 }
 
 function notStartedByUs(): ProcessError {

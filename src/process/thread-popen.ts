@@ -15,6 +15,8 @@ import { StartedChild } from './started-child.ts'
 /** What a thread finds in `workerData`. */
 export interface ThreadStart {
   multiprocChannel: PortEnd
+  /** One 32-bit word: 0, or 1 + the exit code from the moment that the thread ends by itself. */
+  ownEnd: SharedArrayBuffer
   sharedBuffers: readonly SharedArrayBuffer[]
 }
 
@@ -28,8 +30,8 @@ export class ThreadPopen extends StartedChild {
   readonly stderr: Readable | null
   readonly #worker: Worker | undefined
   #killedBy: NodeJS.Signals | undefined
+  readonly #ownEnd = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
   #error: Error | undefined
-  #hasBegun = false
 
   constructor(options: PopenOptions) {
     super()
@@ -37,7 +39,11 @@ export class ThreadPopen extends StartedChild {
     const [here, there] = createPortChannel()
     this.connection = new PortConnection(here)
     const { stdin = 'ignore', stdout = 'inherit', stderr = 'inherit' } = options.stdio ?? {}
-    const data: ThreadStart = { multiprocChannel: there, sharedBuffers: options.sharedBuffers ?? [] }
+    const data: ThreadStart = {
+      multiprocChannel: there,
+      ownEnd: this.#ownEnd.buffer,
+      sharedBuffers: options.sharedBuffers ?? [],
+    }
     const worker = startWorker(options.entry, {
       name: options.boot.name,
       env: childEnvironment(options.env),
@@ -63,9 +69,6 @@ export class ThreadPopen extends StartedChild {
     }
     this.stdout = stdout === 'pipe' ? outputs.stdout : null
     this.stderr = stderr === 'pipe' ? outputs.stderr : null
-    worker.once('online', () => {
-      this.#hasBegun = true
-    })
     worker.on('error', error => {
       this.#error = error
     })
@@ -84,12 +87,20 @@ export class ThreadPopen extends StartedChild {
       const isOutOfMemory = (this.#error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY'
       return isOutOfMemory ? { exitCode: 1, signal: null, error: this.#error } : { exitCode: 1, signal: null }
     }
-    // terminate() ends a running thread with code 1 and one that has not begun with 0. Another code means that the
-    // thread had ended by itself before.
-    const killedCode = this.#hasBegun ? 1 : 0
-    if (this.#killedBy !== undefined && exitCode === killedCode)
+    if (this.#killedBy !== undefined && !this.#hasEndedByItself(exitCode))
       return { exitCode: null, signal: this.#killedBy }
     return { exitCode: exitCode & 0xff, signal: null }
+  }
+
+  // terminate() makes Node.js report 0 or 1, as if the thread had ended so: 0 until the thread has an environment, 1
+  // from then on, which is some time before it runs its first line and long before this side gets to hear of that
+  // ('online'). So this side cannot tell what a killed thread will report. The thread can tell what it does: no
+  // 'exit' event happens in one that is terminated, and `announceOwnEnd()` (child-bootstrap.ts) writes down its code in
+  // that event. It may still be terminated behind that, which replaces its code by 1.
+  #hasEndedByItself(exitCode: number): boolean {
+    const announced = Atomics.load(this.#ownEnd, 0)
+    if (exitCode === 0) return announced !== 0
+    return exitCode !== 1 || announced === 1 + exitCode
   }
 
   kill(signal: NodeJS.Signals = 'SIGTERM'): void {
