@@ -13,6 +13,7 @@ import { SocketConnection } from '../transport/socket-connection.ts'
 import { decodeBoot, type ChildBoot } from './child-boot.ts'
 import { ParentProcess } from './parent-process.ts'
 import { becomeChild } from './process-state.ts'
+import { ThreadLife } from './thread-life.ts'
 import type { ThreadStart } from './thread-popen.ts'
 
 /** What a child's main file begins with. */
@@ -59,20 +60,14 @@ function openConnection(): {
   sharedBuffers: readonly SharedArrayBuffer[]
 } {
   if (!isMainThread) {
-    const { multiprocChannel, ownEnd, sharedBuffers } = (workerData ?? {}) as Partial<ThreadStart>
-    if (multiprocChannel === undefined || ownEnd === undefined) throw notStartedByUs()
-    announceOwnEnd(ownEnd)
+    const { multiprocChannel, life, sharedBuffers } = (workerData ?? {}) as Partial<ThreadStart>
+    if (multiprocChannel === undefined || life === undefined) throw notStartedByUs()
+    new ThreadLife(life).begin()
     return { connection: new PortConnection(multiprocChannel), sharedBuffers: sharedBuffers ?? [] }
   }
   if (!hasChannel()) throw notStartedByUs()
   const socket = new Socket({ fd: CHANNEL_FD, readable: true, writable: true })
   return { connection: new SocketConnection(socket), sharedBuffers: [] }
-}
-
-/** Tells the parent that this thread ends by itself, and is not terminated: see `ThreadPopen`. */
-function announceOwnEnd(ownEnd: SharedArrayBuffer): void {
-  const word = new Int32Array(ownEnd)
-  process.on('exit', code => Atomics.store(word, 0, 1 + (code & 0xff)))
 }
 
 function notStartedByUs(): ProcessError {

@@ -11,12 +11,16 @@ import { createPortChannel, PortConnection, type PortEnd } from '../transport/po
 import { encodeBoot } from './child-boot.ts'
 import type { ExitStatus, PopenOptions } from './popen.ts'
 import { StartedChild } from './started-child.ts'
+import { ThreadLife } from './thread-life.ts'
+
+/** How long a thread that was killed may go on loading its modules, which takes seconds on a very busy machine. */
+const LOADING_MS_MAX = 5000
 
 /** What a thread finds in `workerData`. */
 export interface ThreadStart {
   multiprocChannel: PortEnd
-  /** One 32-bit word: 0, or 1 + the exit code from the moment that the thread ends by itself. */
-  ownEnd: SharedArrayBuffer
+  /** The memory of a `ThreadLife`. */
+  life: SharedArrayBuffer
   sharedBuffers: readonly SharedArrayBuffer[]
 }
 
@@ -30,7 +34,8 @@ export class ThreadPopen extends StartedChild {
   readonly stderr: Readable | null
   readonly #worker: Worker | undefined
   #killedBy: NodeJS.Signals | undefined
-  readonly #ownEnd = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+  readonly #life = new ThreadLife()
+  #terminateTimer: NodeJS.Timeout | undefined
   #error: Error | undefined
 
   constructor(options: PopenOptions) {
@@ -41,7 +46,7 @@ export class ThreadPopen extends StartedChild {
     const { stdin = 'ignore', stdout = 'inherit', stderr = 'inherit' } = options.stdio ?? {}
     const data: ThreadStart = {
       multiprocChannel: there,
-      ownEnd: this.#ownEnd.buffer,
+      life: this.#life.memory,
       sharedBuffers: options.sharedBuffers ?? [],
     }
     const worker = startWorker(options.entry, {
@@ -73,6 +78,7 @@ export class ThreadPopen extends StartedChild {
       this.#error = error
     })
     worker.once('exit', exitCode => {
+      clearTimeout(this.#terminateTimer)
       // As Node does with the pipes of a process: what nobody has begun to read is dropped.
       for (const output of [this.stdout, this.stderr]) if (output?.readableFlowing === null) output.resume()
       this.ended(this.#statusOf(exitCode))
@@ -87,26 +93,24 @@ export class ThreadPopen extends StartedChild {
       const isOutOfMemory = (this.#error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY'
       return isOutOfMemory ? { exitCode: 1, signal: null, error: this.#error } : { exitCode: 1, signal: null }
     }
-    if (this.#killedBy !== undefined && !this.#hasEndedByItself(exitCode))
+    if (this.#killedBy !== undefined && !this.#life.hasEndedByItself(exitCode))
       return { exitCode: null, signal: this.#killedBy }
     return { exitCode: exitCode & 0xff, signal: null }
-  }
-
-  // terminate() makes Node.js report 0 or 1, as if the thread had ended so: 0 until the thread has an environment, 1
-  // from then on, which is some time before it runs its first line and long before this side gets to hear of that
-  // ('online'). So this side cannot tell what a killed thread will report. The thread can tell what it does: no
-  // 'exit' event happens in one that is terminated, and `announceOwnEnd()` (child-bootstrap.ts) writes down its code in
-  // that event. It may still be terminated behind that, which replaces its code by 1.
-  #hasEndedByItself(exitCode: number): boolean {
-    const announced = Atomics.load(this.#ownEnd, 0)
-    if (exitCode === 0) return announced !== 0
-    return exitCode !== 1 || announced === 1 + exitCode
   }
 
   kill(signal: NodeJS.Signals = 'SIGTERM'): void {
     if (this.hasEnded || this.#worker === undefined) return
     this.#killedBy ??= signal
-    void this.#worker.terminate()
+    // A thread that is terminated while it loads its modules leaves the files open that it was reading: Node.js 20
+    // and some of 22 do not close them. So it is asked to end as soon as it has loaded.
+    if (this.#life.askToEndIfLoading()) {
+      // Not referenced: the thread keeps this process alive, if it is to. Released when the thread has ended.
+      this.#terminateTimer ??= setTimeout(() => this.#terminate(), LOADING_MS_MAX).unref()
+    } else this.#terminate()
+  }
+
+  #terminate(): void {
+    void this.#worker?.terminate()
   }
 
   protected setRef(isRef: boolean): void {

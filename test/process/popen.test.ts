@@ -282,6 +282,21 @@ forEachStartMethod(method => {
   })
 })
 
+test('a thread that is killed at any moment of its start is reported as killed, and leaves no file open', async () => {
+  const { child: first, exited: firstExited } = start('thread')
+  first.kill()
+  await firstExited
+  const before = openDescriptors().length
+  for (let delayMs = 0; delayMs < 40; delayMs++) {
+    const { child, exited } = start('thread')
+    // Sleep: the moments of a thread's start are what varies here, and it tells of none before it is ready.
+    await new Promise(resolve => setTimeout(resolve, delayMs))
+    child.kill()
+    assert.deepEqual(await exited, { exitCode: null, signal: 'SIGTERM' })
+  }
+  await eventually(() => openDescriptors().length <= before)
+})
+
 test('a thread that is killed when it has already ended with code 1 has ended with code 1', async () => {
   const { child, say, exited } = start('thread')
   const closed = new Promise<void>(resolve => (child.connection.onClose = () => resolve()))
