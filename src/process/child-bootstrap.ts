@@ -17,6 +17,7 @@ import { SocketConnection } from '../transport/socket-connection.ts'
 import { decodeBoot, type ChildBoot } from './child-boot.ts'
 import { ParentProcess } from './parent-process.ts'
 import { becomeChild } from './process-state.ts'
+import { ThreadLife } from './thread-life.ts'
 import type { ThreadStart } from './thread-popen.ts'
 
 /** An orphan that computes, and so does not notice the end of its connection, is killed after this time. */
@@ -75,8 +76,9 @@ async function openProcess(): Promise<OpenedConnection> {
 }
 
 async function openThread(): Promise<OpenedConnection> {
-  const { multiprocChannel, sharedBuffers, sharedHeap } = (workerData ?? {}) as Partial<ThreadStart>
-  if (multiprocChannel === undefined) throw notStartedByUs()
+  const { multiprocChannel, life, sharedBuffers, sharedHeap } = (workerData ?? {}) as Partial<ThreadStart>
+  if (multiprocChannel === undefined || life === undefined) throw notStartedByUs()
+  new ThreadLife(life).begin()
   if (sharedHeap !== undefined) inheritHeap(sharedHeap)
   const connection = new PortConnection(multiprocChannel)
   const frame = await new Promise<Uint8Array>(resolve => {
