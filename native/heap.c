@@ -205,6 +205,16 @@ static napi_value watch_life(napi_env env, napi_callback_info info) {
   return from_int32(env, os_watch_life(heap.control + offset));
 }
 
+/* ring(descriptor of a socket, byte): 0 or an error number. */
+static napi_value ring(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  int32_t fd = -1;
+  uint32_t byte = 0;
+  napi_get_value_int32(env, argv[0], &fd);
+  napi_get_value_uint32(env, argv[1], &byte);
+  return from_int32(env, os_ring(fd, (unsigned char)byte));
+}
+
 /* endWithParent(pid, graceMs): 0 or an error number. */
 static napi_value end_with_parent(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
@@ -223,6 +233,7 @@ void heap_define(napi_env env, napi_value exports) {
       {"discard", NULL, discard, NULL, NULL, NULL, napi_enumerable, NULL},
       {"lifeWordOffset", NULL, life_word_offset, NULL, NULL, NULL, napi_enumerable, NULL},
       {"watchLife", NULL, watch_life, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"ring", NULL, ring, NULL, NULL, NULL, napi_enumerable, NULL},
       {"endWithParent", NULL, end_with_parent, NULL, NULL, NULL, napi_enumerable, NULL},
   };
   napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions);

@@ -41,6 +41,9 @@ int os_end_with_parent(int parent, int grace_ms);
 
 int os_thread_id(void);
 
+/* Writes one byte to a socket without waiting. 0 or errno. */
+int os_ring(int fd, unsigned char byte);
+
 /* Starts a thread that nobody joins and that gets no signals. 0 or errno. */
 int os_start_thread(void *(*run)(void *), void *data);
 

@@ -20,6 +20,7 @@ export interface NativeAddon {
   discard(offset: number, length: number): number
   lifeWordOffset(): number
   watchLife(recordOffset: number): number
+  ring(fd: number, byte: number): number
   endWithParent(pid: number, graceMs: number): number
   wait(
     offset: number,

@@ -178,7 +178,7 @@ export class Worker {
         if (loading) await loading
         const item = isPacked ? items[index] : rebuild(bodies[index]!)
         if (index >= timedUntil) {
-          timedUntil = isPacked ? this.#timedTogether(index, markedUntil) : index + 1
+          timedUntil = isPacked ? this.#timedTogether(index, markedUntil, count) : index + 1
           startedMs = performance.now()
         }
         let value = mode === 'item' ? task(item) : task(...(item as unknown[]))
@@ -213,9 +213,10 @@ export class Worker {
     this.#flush()
   }
 
-  /** Reading the clock takes as long as a small function: quick items are timed in groups. */
-  #timedTogether(index: number, markedUntil: number): number {
-    return this.#quickStreak < quickStreakMin ? index + 1 : Math.min(index + timedItems, markedUntil)
+  /** Reading the clock takes as long as a small function: quick items are timed in groups, though each has its mark. */
+  #timedTogether(index: number, markedUntil: number, count: number): number {
+    if (this.#quickStreak < quickStreakMin) return index + 1
+    return Math.min(index + timedItems, this.#journal?.isMemory ? count : markedUntil)
   }
 
   /**

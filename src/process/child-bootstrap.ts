@@ -46,6 +46,7 @@ export async function bootstrapChild(): Promise<BootstrappedChild> {
   // What was sent and has not left this process would be lost by process.exit().
   process.on('exit', () => {
     if (connection instanceof PortConnection) connection.flush()
+    else if (connection instanceof RingConnection) connection.flushBeforeExit()
     else connection.flushBeforeExit(CHANNEL_FD)
   })
   return { connection, boot, sharedBuffers }

@@ -42,6 +42,10 @@ export class ByteRing {
     )
   }
 
+  get isFull(): boolean {
+    return this.length === this.#capacity
+  }
+
   /** Writes as much of `bytes` from `start` on as there is room for, and gives the number of bytes. */
   write(bytes: Uint8Array, start = 0): number {
     const count = Math.min(bytes.length - start, this.#capacity - this.length)

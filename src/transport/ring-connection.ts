@@ -10,7 +10,7 @@ import {
   allocateSegment,
   attachSegment,
 } from '../platform/heap-segments.ts'
-import { writeFully } from '../platform/synchronous-output.ts'
+import { descriptorOf, ringDoorbell } from '../platform/doorbell.ts'
 import { BufferedConnection } from './buffered-connection.ts'
 import { ByteRing, RING_HEADER_BYTES } from './byte-ring.ts'
 import { HEADER_BYTES, gatherFrames, packFrames } from './frame-format.ts'
@@ -23,7 +23,6 @@ const CAPACITY_BYTES = 256 * 1024
 const COPIED_BYTES_MAX = 64 * 1024
 /** The byte on the socket. Anything else there is foreign. */
 const DOORBELL = 0x07
-const DOORBELL_BYTES = Uint8Array.of(DOORBELL)
 /** Before its end a process waits so long for a reader that takes nothing. */
 const SILENT_PEER_MS_MAX = 10_000
 
@@ -35,6 +34,7 @@ export interface RingEnd {
 export class RingConnection extends BufferedConnection {
   readonly canAttach = false
   readonly #socket: Socket
+  readonly #fd: number
   readonly #segment: HeldSegment
   readonly #out: ByteRing
   readonly #in: ByteRing
@@ -52,6 +52,7 @@ export class RingConnection extends BufferedConnection {
   private constructor(socket: Socket, segment: HeldSegment, side: 0 | 1) {
     super()
     this.#socket = socket
+    this.#fd = descriptorOf(socket)
     this.#segment = segment
     const rings = [0, 1].map(
       index => new ByteRing(segment.buffer, index * (RING_HEADER_BYTES + CAPACITY_BYTES), CAPACITY_BYTES),
@@ -101,31 +102,35 @@ export class RingConnection extends BufferedConnection {
       this.#waiting.push(...gatherFrames(frames))
       this.#waitingBytes += total
     }
-    this.#pump()
+    this.#pump(isInPlace)
   }
 
-  /** Moves what waits into the ring, and tells the reader. */
-  #pump(): void {
+  /** Moves what waits into the ring, and tells the reader. Without news it is left asleep: bells must not answer bells. */
+  #pump(hasWritten = false): void {
+    let hasNews = hasWritten
     for (;;) {
       for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
         const count = this.#out.write(first, this.#waitingOffset)
+        hasNews ||= count > 0
         this.#waitingBytes -= count
         this.#waitingOffset += count
         if (this.#waitingOffset < first.length) break
         this.#waiting.shift()
         this.#waitingOffset = 0
       }
-      if (this.#out.wakeReader()) this.#ring()
+      if (hasNews && this.#out.wakeReader()) this.#ring()
       if (this.#waiting.length === 0) return
-      // First say that room is wanted, then look once more: the reader may have made it in between.
-      const { length } = this.#out
+      // First say that room is wanted, then look once more: the reader may have made some since the last byte that
+      // found none, and would not say so.
       this.#out.sleepWriter()
-      if (this.#out.length === length) return
+      if (this.#out.isFull) return
     }
   }
 
+  /** Past the streams of Node.js, which would take longer than everything else about a small message. */
   #ring(): void {
-    if (!this.#socket.destroyed && this.#socket.writable) this.#socket.write(DOORBELL_BYTES)
+    // A full socket has a bell in it that the other side has not heard yet; one that is gone needs none.
+    if (!this.#socket.destroyed) ringDoorbell(this.#fd, DOORBELL)
   }
 
   protected override armDrain(): void {
@@ -148,21 +153,24 @@ export class RingConnection extends BufferedConnection {
     )
   }
 
-  /** Writes everything that was sent, waiting for a slow reader; for the moment before the end of the process. */
-  flushBeforeExit(fd: number): boolean {
+  /**
+   * Writes everything that was sent, and waits for a slow reader. It is for the moment before the end of the process.
+   *
+   * @returns whether it was taken; not when the other side is gone, or takes nothing for too long
+   */
+  flushBeforeExit(): boolean {
     this.flush()
-    if (this.#socket.destroyed) return false
     let silentUntil = performance.now() + SILENT_PEER_MS_MAX
-    while (this.#waitingBytes > 0 && !this.#socket.destroyed) {
+    for (;;) {
+      if (this.#socket.destroyed) return false
       const before = this.#waitingBytes
       this.#pump()
-      // The event loop does not turn any more, so bells that it was given have not been rung.
-      if (!ringNow(fd)) return false
+      if (this.#waitingBytes === 0) return true
       if (this.#waitingBytes < before) silentUntil = performance.now() + SILENT_PEER_MS_MAX
-      else if (performance.now() > silentUntil) return false
-      else Atomics.wait(pause, 0, 0, 1)
+      // The event loop does not turn any more, so the end of the other side is not seen; its socket tells.
+      else if (performance.now() > silentUntil || !ringDoorbell(this.#fd, DOORBELL)) return false
+      Atomics.wait(pause, 0, 0, 1)
     }
-    return ringNow(fd)
   }
 
   // ---- Reading ----
@@ -273,16 +281,6 @@ export class RingConnection extends BufferedConnection {
 
   unref(): void {
     this.#socket.unref()
-  }
-}
-
-/** Rings past the event loop. Returns whether the other side is there to hear it. */
-function ringNow(fd: number): boolean {
-  try {
-    return writeFully(fd, DOORBELL_BYTES, { patienceMs: SILENT_PEER_MS_MAX })
-  } catch (error) {
-    if (isPeerGone(error as Error)) return false
-    throw error
   }
 }
 
