@@ -109,6 +109,31 @@ export function privateStateOf(encoding: Encoding, object: object, trail: Trail)
   return states
 }
 
+/**
+ * Whether the class should have a hook although no instance goes along: the copy that it becomes may be given
+ * instances later.
+ */
+export function canBeHooked(record: FunctionRecord): boolean {
+  if (!hasPrivateMembers(record.fn)) return false
+  const constructor = classMembers(record.analysis).find(
+    member => member.type === 'MethodDefinition' && member.kind === 'constructor',
+  )
+  return !constructor || !isDerived(record) || hasPlainParameters(constructor as acorn.MethodDefinition)
+}
+
+function isDerived({ analysis }: FunctionRecord): boolean {
+  return Boolean((analysis.root as acorn.Class).superClass)
+}
+
+function hasPlainParameters({ value }: acorn.MethodDefinition): boolean {
+  return value.params.every(({ type, ...rest }) => {
+    return (
+      type === 'Identifier' ||
+      (type === 'RestElement' && (rest as acorn.RestElement).argument.type === 'Identifier')
+    )
+  })
+}
+
 /** Adds the hook to the text of a class, unless an earlier journey did. */
 export function addHook(encoding: Encoding, record: FunctionRecord): void {
   const { analysis, node, edits } = record
@@ -160,25 +185,15 @@ function guardInitializer({ edits, analysis }: FunctionRecord, value: acorn.Expr
 }
 
 /** The fields of a derived class are put in place by `super()`, which must then come first. */
-function guardConstructor(
-  { edits, analysis, trail }: FunctionRecord,
-  member: acorn.MethodDefinition,
-  hook: string,
-): void {
-  if (!(analysis.root as acorn.Class).superClass) return
-  const { params, body } = member.value
-  const isPlain = params.every(({ type, ...rest }) => {
-    return (
-      type === 'Identifier' ||
-      (type === 'RestElement' && (rest as acorn.RestElement).argument.type === 'Identifier')
-    )
-  })
-  if (!isPlain) {
+function guardConstructor(record: FunctionRecord, member: acorn.MethodDefinition, hook: string): void {
+  if (!isDerived(record)) return
+  const { edits, analysis, trail } = record
+  if (!hasPlainParameters(member)) {
     throw trail.error(
       'is a derived class with private fields whose constructor has default values or patterns as parameters',
       'move these into the body of the constructor, or export the class and create the instance inside the function',
     )
   }
-  const at = body.start - analysis.offset + 1
+  const at = member.value.body.start - analysis.offset + 1
   edits.push({ start: at, end: at, text: `if(${hook}.active)super();` })
 }
