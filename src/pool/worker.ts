@@ -5,7 +5,7 @@
  */
 import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
-import { MaybeEncodingError, SerializeError } from '../errors.ts'
+import { invalidArgument, MaybeEncodingError, SerializeError } from '../errors.ts'
 import { JournalWriter } from '../platform/journal.ts'
 import type { Connection } from '../transport/connection.ts'
 import { decode, dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
@@ -192,7 +192,7 @@ export class Worker {
           timedUntil = isPacked ? this.#timedTogether(index, markedUntil) : index + 1
           startedMs = performance.now()
         }
-        let value = mode === 'item' ? task(item) : task(...(item as unknown[]))
+        let value = mode === 'item' ? task(item) : task(...argumentsIn(item))
         if (isThenable(value)) {
           // What is finished must not wait for it: the loop turns while it is awaited.
           this.#scheduleFlush()
@@ -389,6 +389,16 @@ function rebuild(
   classes: { classes?: ClassScope; definedClasses?: ClassScope },
 ): unknown {
   return decode(bytes, { ...classes, attachments })
+}
+
+function argumentsIn(item: unknown): Iterable<unknown> {
+  if (typeof (item as Iterable<unknown> | null | undefined)?.[Symbol.iterator] === 'function')
+    return item as Iterable<unknown>
+  throw invalidArgument(
+    TypeError,
+    `An item of starmap must be an array of arguments, but it is ${item === null ? 'null' : `of the type ${typeof item}`}\n` +
+      'To fix: pass arrays, such as [[1, 2], [3, 4]], or use map for a function of one argument',
+  )
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

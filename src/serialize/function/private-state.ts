@@ -8,6 +8,7 @@ import { isNativeText, sourceTextOf, type Encoding, type FunctionRecord } from '
 import { builtinName } from './builtin-names.ts'
 import { findExportOf } from './export-reference.ts'
 import { analyseFunction, type FunctionAnalysis } from './function-analysis.ts'
+import { isOwnModule } from './own-modules.ts'
 import type { PrivateState } from './graph-node.ts'
 import { inspector } from './inspector-session.ts'
 import { nodeModuleMember } from './node-module-index.ts'
@@ -88,7 +89,14 @@ export function privateStateOf(encoding: Encoding, object: object, trail: Trail)
   const states: PrivateState[] = []
   for (const type of classes) {
     const { fields: names } = privateMembersOf(type)
-    if (!session || findExportOf(type)) {
+    const found = session && findExportOf(type)
+    if (found && isOwnModule(found.module.url)) {
+      throw trail.error(
+        `is ${/^[AEIOU]/.test(type.name) ? 'an' : 'a'} ${type.name} of multiproc, which belongs to this process`,
+        type.name === 'AsyncResult' ? '`await` it first and use the result' : 'make one inside the function',
+      )
+    }
+    if (!session || found) {
       throw trail.error(
         `is an instance of class ${type.name} with private fields (${names.join(', ') || 'methods only'}), which ` +
           (session
