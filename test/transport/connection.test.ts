@@ -15,6 +15,14 @@ import { checkLeaks, eventually } from '../leak-check.js'
 
 checkLeaks()
 
+const seed = Number(process.env['SEED'] ?? 1)
+
+/** Park and Miller's generator: the same numbers for the same seed. */
+function randomFrom(start: number): () => number {
+  let state = (start % 2_147_483_646) + 1
+  return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647
+}
+
 async function socketPair(): Promise<[Socket, Socket]> {
   const folder = mkdtempSync(join(tmpdir(), 'multiproc-'))
   const server = createServer().listen(join(folder, 's'))
@@ -71,6 +79,39 @@ for (const [kind, makePair] of Object.entries(pairs)) {
           `frame ${index}`,
         )
       }
+    })
+
+    test(`frames around the size of a ring pass in both directions at once, and none stalls (SEED=${seed})`, async () => {
+      const random = randomFrom(seed)
+      const [a, b] = await makePair()
+      const received = [a, b].map(collect)
+      const sent = [0, 0]
+      const total = 400
+      for (let round = 0; round < total; round++) {
+        for (const [side, connection] of [a, b].entries()) {
+          const size = Math.floor(random() < 0.5 ? random() * 600_000 : random() * 300)
+          connection.send(Buffer.alloc(size, round & 0xff))
+          sent[side]! += size
+          // The other side gets to read now and then, and so is asleep, awake or behind when the next one comes.
+          if (random() < 0.3) await new Promise(resolve => setImmediate(resolve))
+        }
+      }
+      for (const side of [0, 1]) {
+        const { frames } = received[1 - side]!
+        await eventually(() => frames.length === total)
+        assert.equal(
+          frames.reduce((sum, frame) => sum + frame.length, 0),
+          sent[side],
+        )
+        for (const [round, frame] of frames.entries()) {
+          assert.ok(
+            frame.every(byte => byte === (round & 0xff)),
+            `frame ${round}`,
+          )
+        }
+      }
+      a.close()
+      await received[1]!.closed
     })
 
     test('close() delivers what was sent before, and onClose comes after the last onMessage', async () => {
