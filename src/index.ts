@@ -35,6 +35,8 @@ export {
 } from './process/process.ts'
 export { parentProcess } from './process/process-state.ts'
 export { getAllStartMethods, getStartMethod, setStartMethod } from './process/start-methods.ts'
+export { JoinableQueue, Queue, type QueueOptions } from './queue/queue.ts'
+export { SimpleQueue } from './queue/simple-queue.ts'
 export { AsyncResult } from './pool/async-result.ts'
 export { ImapIterator } from './pool/imap-iterator.ts'
 export type { Input } from './pool/input-reader.ts'
