@@ -18,7 +18,8 @@ export interface HeapBackend {
   waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome
   /** The same without blocking; keeps the event loop alive. */
   waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait
-  wake(index: number, count: number): void
+  /** Gives how many were woken. */
+  wake(index: number, count: number): number
   /** Sees to it that the end of this thread is marked in the record's life word. */
   watchLife(recordOffset: number): void
   /** Where that word is in a record, in words. */
@@ -81,8 +82,8 @@ export class NativeBackend implements HeapBackend {
     return { outcome, cancel: () => this.#addon.cancelWait(id) }
   }
 
-  wake(index: number, count: number): void {
-    this.#addon.wake(index * 4, count)
+  wake(index: number, count: number): number {
+    return this.#addon.wake(index * 4, count)
   }
 
   watchLife(recordOffset: number): void {
@@ -155,8 +156,8 @@ export class PortableBackend implements HeapBackend {
     }
   }
 
-  wake(index: number, count: number): void {
-    Atomics.notify(this.#words, index, count)
+  wake(index: number, count: number): number {
+    return Atomics.notify(this.#words, index, count)
   }
 
   watchLife(recordOffset: number): void {
