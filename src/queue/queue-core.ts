@@ -5,10 +5,11 @@
 import { ClosedError, QueueEmptyError, QueueFullError, TimeoutError, invalidState } from '../errors.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { assertTimeout } from '../platform/bounded-wait.ts'
+import type { Receiver } from '../serialize/codec.ts'
 import { CHANNEL } from './channel-layout.ts'
 import { Channel, type ChannelHandle, type OutgoingItem } from './channel.ts'
 import { assertNothingToLoad, decodeItem, encodeItem, turnNowAndThen } from './item-codec.ts'
-import { IN_FLIGHT_MS } from './shared-objects.ts'
+import { IN_FLIGHT_MS, assertReachesProcesses } from './shared-objects.ts'
 import { type Attempt, WaitLine } from './wait-line.ts'
 
 /** The memory that an empty queue takes. */
@@ -47,8 +48,9 @@ export class QueueCore {
   }
 
   /** What travels. The channel is kept for a while even if it is closed here, so that it can arrive. */
-  handleToSend(): ChannelHandle {
+  handleToSend(receiver: Receiver): ChannelHandle {
     this.assertOpen('send')
+    if (!receiver.isSameProcess) assertReachesProcesses(this.#typeName)
     this.#inFlightUntil = performance.now() + IN_FLIGHT_MS
     return this.channel.handle
   }

@@ -289,7 +289,7 @@ function addQueueReducer(type: typeof Queue, name: string): void {
     type,
     name,
     module: import.meta.url,
-    encode: queue => coreOf(queue).handleToSend(),
+    encode: (queue, receiver) => coreOf(queue).handleToSend(receiver),
     decode: data => {
       const handle = data as ChannelHandle
       const known = queues.get(handle.block)

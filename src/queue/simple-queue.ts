@@ -126,7 +126,7 @@ addReducer<SimpleQueue>({
   type: SimpleQueue,
   name: 'multiproc.SimpleQueue',
   module: import.meta.url,
-  encode: queue => coreOf(queue).handleToSend(),
+  encode: (queue, receiver) => coreOf(queue).handleToSend(receiver),
   decode: data => {
     const handle = data as ChannelHandle
     const known = queues.get(handle.block)

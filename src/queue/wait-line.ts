@@ -21,8 +21,6 @@ interface Waiter {
 const TIMER_MS_MAX = 2 ** 31 - 1
 /** Who has stopped in the middle of an operation (by a debugger, say) is looked at this often. */
 const BUSY_MS = 2
-/** A thread that blocks comes back to JavaScript this often: only there can it be terminated. */
-const BLOCKED_MS = 50
 
 export class WaitLine {
   readonly #heap: SharedHeap
@@ -122,7 +120,7 @@ export class WaitLine {
       if (leftMs <= 0) return onTimeout()
       Atomics.add(words, this.#counter, 1)
       try {
-        heap.waitSync(this.#word, seen, Math.min(leftMs, result === 'busy' ? BUSY_MS : BLOCKED_MS), ends)
+        heap.waitSync(this.#word, seen, result === 'busy' ? Math.min(BUSY_MS, leftMs) : leftMs, ends)
       } finally {
         Atomics.sub(words, this.#counter, 1)
       }
