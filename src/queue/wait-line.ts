@@ -26,17 +26,29 @@ export class WaitLine {
   readonly #heap: SharedHeap
   readonly #word: number
   readonly #counter: number
+  readonly #lookAgainMs: (() => number) | undefined
   readonly #waiters: Waiter[] = []
   #pending: PendingWait | undefined
   #isRunning = false
   #isBusy = false
   #onIdle: (() => void)[] = []
 
-  /** @param words - the word that changes, and the one that counts who waits for it */
-  constructor(heap: SharedHeap, { word, counter }: { word: number; counter: number }) {
+  /**
+   * @param words - the word that changes, and the one that counts who waits for it; and how long at most until there is
+   * something to see although it has not changed
+   */
+  constructor(
+    heap: SharedHeap,
+    { word, counter, lookAgainMs }: { word: number; counter: number; lookAgainMs?: () => number },
+  ) {
     this.#heap = heap
     this.#word = word
     this.#counter = counter
+    this.#lookAgainMs = lookAgainMs
+  }
+
+  #waitMs(isBusy: boolean): number {
+    return isBusy ? BUSY_MS : (this.#lookAgainMs?.() ?? Infinity)
   }
 
   get length(): number {
@@ -120,7 +132,7 @@ export class WaitLine {
       if (leftMs <= 0) return onTimeout()
       Atomics.add(words, this.#counter, 1)
       try {
-        heap.waitSync(this.#word, seen, result === 'busy' ? Math.min(BUSY_MS, leftMs) : leftMs, ends)
+        heap.waitSync(this.#word, seen, Math.min(leftMs, this.#waitMs(result === 'busy')), ends)
       } finally {
         Atomics.sub(words, this.#counter, 1)
       }
@@ -163,7 +175,7 @@ export class WaitLine {
         if (this.#waiters.length === 0) break
         Atomics.add(words, this.#counter, 1)
         try {
-          this.#pending = heap.waitAsync(this.#word, seen, this.#isBusy ? BUSY_MS : Infinity, ends)
+          this.#pending = heap.waitAsync(this.#word, seen, this.#waitMs(this.#isBusy), ends)
           await this.#pending.outcome
         } finally {
           Atomics.sub(words, this.#counter, 1)

@@ -1,6 +1,6 @@
 /**
- * What `wait()` can wait for: an object says whether it is ready, and whose line to stand in until it is. Upper layers
- * (Process) take part by the same symbol.
+ * How an object takes part in `wait()`: it says whether it is ready, and how to learn that it may have become so. Upper
+ * layers (Process) take part by the same symbol.
  */
 import type { WaitLine } from './wait-line.ts'
 
@@ -10,8 +10,8 @@ export const readiness: unique symbol = Symbol.for('multiproc.readiness')
 /** Whether something is ready, and how to learn that it may have become so. */
 export interface Readiness {
   isReady(): boolean
-  /** Settles, in any way, when it may have become ready. */
-  changed?: Promise<unknown>
+  /** Has `onChange` called when it may have become ready, until `stop`. */
+  changed?: (onChange: () => void, stop: AbortSignal) => void
   /** The line in which its users wait. */
   line?: WaitLine
 }
