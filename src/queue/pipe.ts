@@ -1,4 +1,4 @@
-/** Pipe: two connected ends. */
+/** Pipe: two connected ends. Each lets go of what both are made of on its own. */
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { Channel } from './channel.ts'
 import { type PipeConnection, openEnd } from './pipe-connection.ts'
