@@ -12,6 +12,8 @@ import { assertNothingToLoad, decodeItem, encodeItem, turnNowAndThen } from './i
 import { IN_FLIGHT_MS, assertReachesProcesses } from './shared-objects.ts'
 import { type Attempt, WaitLine } from './wait-line.ts'
 
+const DONE = Promise.resolve()
+
 /** The memory that an empty queue takes. */
 const RING_BYTES = 16 * 1024
 
@@ -57,15 +59,34 @@ export class QueueCore {
 
   // ---- Put ----
 
-  async put(owner: object, value: unknown, options: WaitOptions): Promise<void> {
-    await this.putAll(owner, [value], options)
+  /** The usual case, without a wait and with one promise that is there already. */
+  put(owner: object, value: unknown, options: WaitOptions): Promise<void> {
+    if (this.writers.length > 0 || this.#isClosed || options.signal !== undefined) {
+      return this.putAll(owner, [value], options)
+    }
+    let items: OutgoingItem[] = []
+    try {
+      assertTimeout(options.timeout)
+      items = this.#encodeAll([value])
+      if (this.channel.put(items) === 1) {
+        this.readers.look()
+        return turnNowAndThen() ?? DONE
+      }
+    } catch (error) {
+      letGo(items, 0)
+      return Promise.reject(error)
+    }
+    return this.#putRest(owner, items, options)
   }
 
   /** Puts the items in order. Nothing is put when one of them cannot be sent. */
   async putAll(owner: object, values: readonly unknown[], options: WaitOptions): Promise<void> {
     assertTimeout(options.timeout)
     this.assertOpen('put')
-    const items = this.#encodeAll(values)
+    await this.#putRest(owner, this.#encodeAll(values), options)
+  }
+
+  async #putRest(owner: object, items: OutgoingItem[], options: WaitOptions): Promise<void> {
     let done = 0
     const attempt = (): Attempt<void> => {
       const count = this.channel.put(items, done)
@@ -133,7 +154,25 @@ export class QueueCore {
 
   // ---- Get ----
 
-  async get(owner: object, options: WaitOptions): Promise<unknown> {
+  /** The usual case without more promises than one. */
+  get(owner: object, options: WaitOptions): Promise<unknown> {
+    if (this.#isClosed || this.readers.length > 0 || this.#left.length > 0 || options.signal !== undefined) {
+      return this.#getLater(owner, options)
+    }
+    try {
+      assertTimeout(options.timeout)
+      const taken = this.channel.take(1)
+      if (typeof taken === 'string' || taken.length === 0) return this.#getLater(owner, options)
+      this.writers.look()
+      const turn = turnNowAndThen()
+      if (turn === undefined) return Promise.resolve(decodeItem(taken[0]!))
+      return turn.then(() => decodeItem(taken[0]!))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  async #getLater(owner: object, options: WaitOptions): Promise<unknown> {
     const [bytes] = await this.#take(owner, 1, options)
     await turnNowAndThen()
     return decodeItem(bytes!)
