@@ -4,6 +4,9 @@
  */
 import { cpuCount } from '../platform/cpu-count.ts'
 import { invalidState } from '../errors.ts'
+import { Pipe } from '../queue/pipe.ts'
+import { JoinableQueue, Queue } from '../queue/queue.ts'
+import { SimpleQueue } from '../queue/simple-queue.ts'
 import { Barrier } from '../sync/barrier.ts'
 import { BoundedSemaphore } from '../sync/bounded-semaphore.ts'
 import { Condition } from '../sync/condition.ts'
@@ -51,6 +54,22 @@ export class BaseContext {
   }
 
   // These work between all processes and threads of a program, however they were started.
+
+  get Queue(): typeof Queue {
+    return Queue
+  }
+
+  get JoinableQueue(): typeof JoinableQueue {
+    return JoinableQueue
+  }
+
+  get SimpleQueue(): typeof SimpleQueue {
+    return SimpleQueue
+  }
+
+  get Pipe(): typeof Pipe {
+    return Pipe
+  }
 
   get Lock(): typeof Lock {
     return Lock
