@@ -90,7 +90,16 @@ test('06: prints a table of times, a bar for each, and that all places gave the 
   assert.ok(output.includes('█'.repeat(40)), 'the longest bar has the full width')
 })
 
+test('07: four processes count in one file and lose nothing', async () => {
+  assert.equal(await outputOf('07-lock'), 'Counted to 400\n')
+})
+
+test('09: two processes take texts from one queue and put their lengths into another', async () => {
+  assert.equal(await outputOf('09-queue'), 'one 3\nthree 5\neleven 6\nseventeen 9\n')
+})
+
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
-  assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), ['01', '02', '03', '04', '05', '06'])
+  const numbers = ['01', '02', '03', '04', '05', '06', '07', '09']
+  assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), numbers)
 })

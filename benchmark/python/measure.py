@@ -168,6 +168,47 @@ def idle_memory(context, workers, size):
         return [total / 1024 / workers]
 
 
+MESSAGE = {'t': 1, 'id': 7, 's': 'hello world', 'v': [1, 2.5, 3]}
+
+
+def put_messages(orders, queue):
+    while True:
+        for _ in range(orders.get()):
+            queue.put(MESSAGE)
+
+
+def queue_messages(context, workers, size):
+    orders = context.Queue()
+    queue = context.Queue()
+    context.Process(target=put_messages, args=(orders, queue), daemon=True).start()
+
+    def run():
+        orders.put(size['messages'])
+        for _ in range(size['messages']):
+            queue.get()
+
+    run()
+    return [size['messages'] / timed(run)[0] for _ in range(size['repeats'])]
+
+
+def echo(connection):
+    while True:
+        connection.send(connection.recv())
+
+
+def pipe_round_trip(context, workers, size):
+    here, there = context.Pipe()
+    context.Process(target=echo, args=(there,), daemon=True).start()
+
+    def run():
+        here.send(MESSAGE)
+        here.recv()
+
+    for _ in range(size['warmUps']):
+        run()
+    return [statistics.median(timed(run)[0] for _ in range(size['messages'])) * 1e6]
+
+
 ROWS = {
     'single-tasks': single_tasks,
     'round-trip': round_trip,
@@ -178,6 +219,9 @@ ROWS = {
     'first-result': first_result,
     'cpu-scaling': cpu_scaling,
     'idle-memory': idle_memory,
+    'queue-messages': queue_messages,
+    'queue-batches': queue_messages,
+    'pipe-round-trip': pipe_round_trip,
 }
 
 

@@ -6,6 +6,8 @@ import { firstResultCold } from './first-result-cold.mjs'
 import { firstResult } from './first-result.mjs'
 import { idleMemory } from './idle-memory.mjs'
 import { mapSquares } from './map-squares.mjs'
+import { pipeRoundTrip } from './pipe-round-trip.mjs'
+import { queueBatches, queueMessages } from './queue-messages.mjs'
 import { result1MiB } from './result-1mib.mjs'
 import { roundTrip } from './round-trip.mjs'
 import { singleTasks } from './single-tasks.mjs'
@@ -34,6 +36,7 @@ import { singleTasks } from './single-tasks.mjs'
  * @property {string} how
  * @property {Record<string, number>} size
  * @property {Record<string, number>} quickSize
+ * @property {string[]} [onlyLibraries] The names of those that have the thing at all; every library when absent.
  * @property {Target[]} targets
  * @property {(job: { createPool: Function, workers: number, size: Record<string, number>, library: object }) => Promise<Measured>} measure
  */
@@ -49,4 +52,7 @@ export const rows = [
   firstResult,
   cpuScaling,
   idleMemory,
+  queueMessages,
+  queueBatches,
+  pipeRoundTrip,
 ]

@@ -52,6 +52,9 @@ export const BLOCK = {
   /** Counts how often the block was taken. */
   generation: 0,
   kind: 1,
+  /** Another block that keeps this one: its index + 1, or 0, and its generation. */
+  keeper: 2,
+  keeperGeneration: 3,
   /** One bit for each member that holds the block. */
   holders: 4,
   payload: 4 + MEMBERS_MAX / 32,

@@ -78,6 +78,20 @@ export function attachSegment(handle: SegmentHandle, options: SegmentOptions = {
   return held(heap, heap.attach(handle, SEGMENT_KIND), options)
 }
 
+/**
+ * The memory of a segment that another block keeps (see `SharedHeap.keep`) and that this process or thread does not
+ * hold: whoever calls it knows that it is kept, for as long as it uses the memory. Only with the addon.
+ */
+export function viewSegment(handle: BlockHandle): ArrayBufferLike {
+  const heap = sharedHeap()
+  const segment = heap.attach(handle, SEGMENT_KIND)
+  try {
+    return mappingOf(heap, segment)
+  } finally {
+    segment.release()
+  }
+}
+
 function portableSegment(buffer: SharedArrayBuffer): HeldSegment {
   let isHeld = true
   return {
@@ -93,11 +107,7 @@ function portableSegment(buffer: SharedArrayBuffer): HeldSegment {
 }
 
 function held(heap: SharedHeap, block: HeldBlock, { isUnmapped = false }: SegmentOptions): HeldSegment {
-  const pages = 2 ** heap.words[block.base + SEGMENT.size]!
-  const firstPage = heap.words[block.base + SEGMENT.firstPage]!
-  const buffer = isUnmapped
-    ? heap.mapPages(firstPage, pages)
-    : mapping(block.handle.index, () => heap.mapPages(firstPage, pages))
+  const buffer = isUnmapped ? mapPagesOf(heap, block) : mappingOf(heap, block)
   let isHeld = true
   return {
     handle: block.handle,
@@ -167,6 +177,14 @@ function letGo(heap: SharedHeap, block: HeldBlock): void {
 /** By the index of the block, the one used last at the end: a segment has its place for ever. */
 const mappings = new Map<number, ArrayBufferLike>()
 let mappedBytes = 0
+
+function mapPagesOf(heap: SharedHeap, { base }: HeldBlock): ArrayBufferLike {
+  return heap.mapPages(heap.words[base + SEGMENT.firstPage]!, 2 ** heap.words[base + SEGMENT.size]!)
+}
+
+function mappingOf(heap: SharedHeap, block: HeldBlock): ArrayBufferLike {
+  return mapping(block.handle.index, () => mapPagesOf(heap, block))
+}
 
 function mapping(index: number, map: () => ArrayBufferLike): ArrayBufferLike {
   const known = mappings.get(index)

@@ -272,16 +272,26 @@ export class SharedHeap {
     const limit = Atomics.load(words, HEADER.blockLimit)
     const word = BLOCK.holders + (slot >>> 5)
     const bit = 1 << (slot & 31)
+    let isKeeperGone = false
     for (let index = 0; index < limit; index++) {
       const at = blockAt(index)
-      const wasHeld = (Atomics.and(words, at + word, ~bit) & bit) !== 0
-      if (!wasHeld || Atomics.load(words, at + BLOCK.kind) !== SEGMENT_KIND) continue
+      if ((Atomics.and(words, at + word, ~bit) & bit) === 0) continue
       // What the one that ended had to itself goes back to the system.
-      const block = this.takeFree(index, SEGMENT_KIND)
-      if (block === undefined) continue
-      this.discardPages(block)
-      block.release()
+      if (Atomics.load(words, at + BLOCK.kind) === SEGMENT_KIND) this.#discardFree(index)
+      else isKeeperGone ||= !this.#isHeldByOthers(at, -1)
     }
+    if (!isKeeperGone) return
+    for (let index = 0; index < limit; index++) {
+      const at = blockAt(index)
+      if (Atomics.load(words, at + BLOCK.keeper) !== 0 && !this.#isKept(at)) this.#discardFree(index)
+    }
+  }
+
+  #discardFree(index: number): void {
+    const block = this.takeFree(index, SEGMENT_KIND)
+    if (block === undefined) return
+    this.discardPages(block)
+    block.release()
   }
 
   // ---- Blocks ----
@@ -313,7 +323,8 @@ export class SharedHeap {
     const { words } = this
     const at = blockAt(index)
     const generation = Atomics.load(words, at + BLOCK.generation)
-    if (this.#isHeldByOthers(at, -1)) return undefined
+    // Holders on both sides of the keeper: who gives it to a keeper, or takes it from one, holds it meanwhile.
+    if (this.#isHeldByOthers(at, -1) || this.#isKept(at) || this.#isHeldByOthers(at, -1)) return undefined
     const next = (generation + 1) | 0
     if (Atomics.compareExchange(words, at + BLOCK.generation, generation, next) !== generation)
       return undefined
@@ -324,7 +335,29 @@ export class SharedHeap {
       Atomics.and(words, at + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
       return undefined
     }
+    Atomics.store(words, at + BLOCK.keeper, 0)
     return this.#hold(index, next)
+  }
+
+  /**
+   * Has a block count as held for as long as anybody holds `keeper`, whatever becomes of this process: what waits in a
+   * queue belongs to the queue. Whoever calls it holds the block, and may let go of it afterwards.
+   */
+  keep(handle: BlockHandle, keeper: BlockHandle): void {
+    const at = blockAt(handle.index)
+    Atomics.store(this.words, at + BLOCK.keeperGeneration, keeper.generation)
+    Atomics.store(this.words, at + BLOCK.keeper, keeper.index + 1)
+  }
+
+  /** Ends that, if it is still so. Whoever holds the block by other means goes on doing so. */
+  unkeep(handle: BlockHandle, keeper: BlockHandle): void {
+    const { words } = this
+    const at = blockAt(handle.index)
+    if (
+      Atomics.load(words, at + BLOCK.generation) === handle.generation &&
+      Atomics.load(words, at + BLOCK.keeperGeneration) === keeper.generation
+    )
+      Atomics.compareExchange(words, at + BLOCK.keeper, keeper.index + 1, 0)
   }
 
   /** Takes the block at `index`, with its contents, when it is of that kind and nobody holds it. */
@@ -351,6 +384,7 @@ export class SharedHeap {
   isOnlyHeldHere({ handle }: HeldBlock): boolean {
     return (
       this.#held.get(handle.index) === 1 &&
+      !this.#isKept(blockAt(handle.index)) &&
       !this.#isHeldByOthers(blockAt(handle.index), this.token & (MEMBERS_MAX - 1))
     )
   }
@@ -415,6 +449,18 @@ export class SharedHeap {
       if ((Atomics.load(this.words, at + BLOCK.holders + word) & ~own) !== 0) return true
     }
     return false
+  }
+
+  /** Whether the block that keeps this one is held. */
+  #isKept(at: number): boolean {
+    const { words } = this
+    const keeper = Atomics.load(words, at + BLOCK.keeper) - 1
+    if (keeper < 0 || keeper >= words[HEADER.blockCount]!) return false
+    const keeperAt = blockAt(keeper)
+    return (
+      Atomics.load(words, keeperAt + BLOCK.generation) === Atomics.load(words, at + BLOCK.keeperGeneration) &&
+      this.#isHeldByOthers(keeperAt, -1)
+    )
   }
 
   #raiseLimit(limit: number): void {
@@ -489,9 +535,9 @@ export class SharedHeap {
     return { outcome: looked(), cancel }
   }
 
-  /** Wakes up to `count` of those who wait for the word. */
-  wake(index: number, count = Infinity): void {
-    this.#backend.wake(index, Math.min(count, 0x7fff_ffff))
+  /** Wakes up to `count` of those who wait for the word, and gives how many. Somebody who only looks around is none. */
+  wake(index: number, count = Infinity): number {
+    return this.#backend.wake(index, Math.min(count, 0x7fff_ffff))
   }
 }
 

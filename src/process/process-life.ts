@@ -76,6 +76,8 @@ export class ProcessLife {
     this.#isDaemon = boot.isDaemon
     this.#callerStack = new Error('Started here').stack
     child.connection.send(payload.bytes, payload.attachments)
+    // The caller may block this thread now, until the child has put something into a queue.
+    child.connection.flush()
     this.#outcome = new Promise<Outcome>((resolve, reject) => {
       let tag: number | undefined
       child.connection.onMessage = (bytes, attachments) => {

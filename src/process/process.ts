@@ -11,6 +11,7 @@ import { ClosedError, ProcessError, invalidArgument, invalidState } from '../err
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { signalName } from '../platform/signals.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
+import { type Readiness, readiness } from '../queue/waitable.ts'
 import { encode } from '../serialize/codec.ts'
 import { AttachmentList } from '../transport/attachments.ts'
 import type { StartMethod } from './child-boot.ts'
@@ -338,6 +339,15 @@ export class Process<Args extends readonly unknown[] = [], Result = unknown> {
   /** The standard error of the child, with `stdio: { stderr: 'pipe' }`. */
   get stderr(): Readable | null {
     return openRecordOf(this).life.popen?.stderr ?? null
+  }
+
+  /** For `wait()`: ready when the child has ended. */
+  [readiness](): Readiness {
+    const ended = this.sentinel
+    return {
+      isReady: () => this.exitCode !== null,
+      changed: onChange => void ended.then(onChange),
+    }
   }
 
   [inspect.custom](): string {

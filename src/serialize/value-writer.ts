@@ -14,7 +14,7 @@ import type { GraphPayload, ModuleReference } from './function/graph-encoder.ts'
 import { kindOfPrototype, type BuiltinKind, type PrototypeKind } from './prototype-kinds.ts'
 import { NEEDS_GRAPH } from './needs-graph.ts'
 import { COLUMN_ARRAYS, COLUMN_WIDTHS, IS_LITTLE_ENDIAN } from './number-columns.ts'
-import { modulesOfReducer, reducerFor, type Reducer } from './reducers.ts'
+import { modulesOfReducer, receiverOf, reducerFor, type Reducer } from './reducers.ts'
 import { tooDeep } from './depth.ts'
 import * as tags from './tags.ts'
 import { adviceFor, Unsendable } from './unsendable.ts'
@@ -644,7 +644,7 @@ export class ValueWriter extends ByteWriter {
     this.addModules(modulesOfReducer(reducer))
     this.writeByte(tags.REDUCED)
     this.writeString(reducer.name)
-    this.write(reducer.encode(value))
+    this.write(reducer.encode(value, receiverOf(this.options)))
   }
 
   /** Sends the value beside the bytes, if the transport can. */

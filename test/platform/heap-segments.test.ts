@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import { fstatSync } from 'node:fs'
 import { describe, test } from 'node:test'
-import { allocateSegment, attachSegment } from '#src/platform/heap-segments.js'
-import { sharedHeap } from '#src/platform/shared-heap.js'
+import { SEGMENT_KIND } from '#src/platform/heap-layout.js'
+import { allocateSegment, attachSegment, viewSegment } from '#src/platform/heap-segments.js'
+import { type BlockHandle, sharedHeap } from '#src/platform/shared-heap.js'
 import type { StartMethod } from '#src/process/child-boot.js'
 import { popen } from '#src/process/popen.js'
 import { newChildBoot } from '#src/process/process-state.js'
@@ -111,6 +112,36 @@ describe('with the addon', { skip: !heap.isNative }, () => {
     await eventually(() => {
       heap.reap()
       return usedBytes() <= before
+    })
+  })
+
+  test('a segment that a block keeps stays until nobody holds that block', () => {
+    const keeper = heap.allocate(99)
+    const segment = allocateSegment(5 * 4096)
+    const handle = segment.handle as BlockHandle
+    new Uint8Array(segment.buffer)[0] = 5
+    heap.keep(handle, keeper.handle)
+    segment.release()
+    const others = Array.from({ length: 300 }, () => allocateSegment(5 * 4096))
+    assert.equal(new Uint8Array(viewSegment(handle))[0], 5)
+    for (const other of others) {
+      assert.notEqual((other.handle as BlockHandle).index, handle.index)
+      other.release()
+    }
+    keeper.release()
+    assert.ok(heap.takeFree(handle.index, SEGMENT_KIND) !== undefined)
+  })
+
+  test('what a killed child kept goes back to the system', async () => {
+    const child = await startChild('spawn')
+    const before = usedBytes()
+    await child.ask({ keep: 100 * MIB })
+    assert.ok(usedBytes() >= before + 100 * MIB)
+    await child.end()
+    await eventually(() => {
+      heap.reap()
+      // The keeper itself may have been the first block in its page.
+      return usedBytes() < before + MIB
     })
   })
 

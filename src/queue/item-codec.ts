@@ -1,0 +1,49 @@
+/** Items to bytes and back, for queues and pipes alike. */
+import { ProcessError } from '../errors.ts'
+import { decode, encode, prepare } from '../serialize/codec.ts'
+
+/**
+ * An item as bytes.
+ *
+ * @throws SerializeError when it cannot leave this process: to the caller, before anything is sent.
+ */
+export function encodeItem(value: unknown, rootName: string): Uint8Array {
+  return encode(value, rootName === 'item' ? ITEM : { rootName })
+}
+
+const ITEM = Object.freeze({ rootName: 'item' })
+
+/** An item from its bytes, once the modules that it needs are loaded. */
+export function decodeItem(bytes: Uint8Array): unknown {
+  const loading = prepare(bytes)
+  return loading === undefined ? decode(bytes) : decodeAfter(loading, bytes)
+}
+
+async function decodeAfter(loading: Promise<void>, bytes: Uint8Array): Promise<unknown> {
+  await loading
+  return decode(bytes)
+}
+
+/** For the blocking forms, which cannot load modules: throws as long as some are missing, and has them loaded. */
+export function assertNothingToLoad(bytes: Uint8Array): void {
+  const loading = prepare(bytes)
+  if (loading === undefined) return
+  // Whoever takes the message will see what is wrong with them.
+  loading.catch(() => {})
+  throw new ProcessError(
+    'ERR_NOT_SUPPORTED',
+    'Cannot take the next item here: it needs modules that are not loaded yet, and this call cannot wait for them; ' +
+      'it stays where it is\nTo fix: use the form with "await", or import the module of the class or function first',
+  )
+}
+
+let operations = 0
+
+/**
+ * Lets the event loop turn now and then: a loop of `await get()` that always finds something would otherwise keep
+ * timers and sockets from ever being served.
+ */
+export function turnNowAndThen(): Promise<void> | undefined {
+  if ((++operations & 255) !== 0) return undefined
+  return new Promise(resolve => setImmediate(resolve))
+}

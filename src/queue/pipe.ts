@@ -1,0 +1,50 @@
+/** Pipe: two connected ends. Each lets go of what both are made of on its own. */
+import { assertKnownOptions } from '../platform/known-options.ts'
+import { Channel } from './channel.ts'
+import { type PipeConnection, openEnd } from './pipe-connection.ts'
+import { PipeEnds } from './pipe-ends.ts'
+
+/** So much may be in each direction before senders wait. As much as a pipe of Linux. */
+const RING_BYTES = 64 * 1024
+
+/**
+ * A pair of connected ends, as Python's `multiprocessing.Pipe`: what one sends the other receives.
+ *
+ * @param options - `duplex: false` makes a pipe of one direction: the first end only receives, the second only sends.
+ * Default: both do both.
+ * @throws ProcessError `ERR_LIMIT` without memory.
+ * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Pipe
+ *
+ * @example
+ * ```ts
+ * import { Pipe, Process } from 'multiproc'
+ *
+ * const [here, there] = Pipe<string>()
+ * const child = new Process({ target: async () => there.send(`hello ${await there.recv()}`) })
+ * child.start()
+ * await here.send('bob')
+ * console.log(await here.recv()) // hello bob
+ * await child.join()
+ * ```
+ */
+export function Pipe<First = unknown, Second = First>(
+  options: { duplex?: boolean | undefined } = {},
+): [PipeConnection<First, Second>, PipeConnection<Second, First>] {
+  assertKnownOptions('Pipe', options, ['duplex'])
+  const create = (): Channel => Channel.create({ isGrowing: false, ringBytes: RING_BYTES })
+  const ends = PipeEnds.create()
+  const first = options.duplex === false ? undefined : create()
+  const second = create()
+  // Each object holds all parts once, and lets go of them on its own.
+  const partsOf = (isOwn: boolean): Parameters<typeof openEnd>[0] => {
+    if (isOwn) return { ends, channels: [first, second] }
+    return {
+      ends: PipeEnds.attach(ends.handle),
+      channels: [first && Channel.attach(first.handle), Channel.attach(second.handle)],
+    }
+  }
+  return [openEnd(partsOf(true), 0), openEnd(partsOf(false), 1)] as unknown as [
+    PipeConnection<First, Second>,
+    PipeConnection<Second, First>,
+  ]
+}

@@ -1,0 +1,391 @@
+/**
+ * What all queues do: items into a channel and out of it, each now or as soon as possible, in the order of the calls.
+ * The public classes add names and options.
+ */
+import { ClosedError, QueueEmptyError, QueueFullError, TimeoutError, invalidState } from '../errors.ts'
+import type { WaitOptions } from '../platform/bounded-wait.ts'
+import { assertTimeout } from '../platform/bounded-wait.ts'
+import type { Receiver } from '../serialize/codec.ts'
+import { CHANNEL } from './channel-layout.ts'
+import { Channel, type ChannelHandle, type OutgoingItem } from './channel.ts'
+import { assertNothingToLoad, decodeItem, encodeItem, turnNowAndThen } from './item-codec.ts'
+import { IN_FLIGHT_MS, assertReachesProcesses } from './shared-objects.ts'
+import { type Attempt, WaitLine } from './wait-line.ts'
+
+const DONE = Promise.resolve()
+
+/** The memory that an empty queue takes. */
+const RING_BYTES = 16 * 1024
+
+export class QueueCore {
+  readonly channel: Channel
+  /** Those who wait for items, for room, and for `taskDone()`. */
+  readonly readers: WaitLine
+  readonly writers: WaitLine
+  readonly joiners: WaitLine
+  readonly #typeName: string
+  /** Taken together with one that could not be decoded, and not given to anybody yet. */
+  #left: Uint8Array[] = []
+  #isClosed = false
+  #wasUsed = false
+  #wasEmpty = false
+  #gaveUpWriters = false
+  #inFlightUntil = 0
+  #drained: Promise<void> = Promise.resolve()
+
+  constructor(channel: Channel, typeName: string) {
+    const { heap, base } = channel
+    this.channel = channel
+    this.#typeName = typeName
+    this.readers = new WaitLine(heap, {
+      word: base + CHANNEL.commits,
+      counter: base + CHANNEL.readersWaiting,
+    })
+    this.writers = new WaitLine(heap, { word: base + CHANNEL.takes, counter: base + CHANNEL.writersWaiting })
+    this.joiners = new WaitLine(heap, { word: base + CHANNEL.done, counter: base + CHANNEL.doneWaiting })
+  }
+
+  static create(typeName: string, maxSize: number): QueueCore {
+    return new QueueCore(Channel.create({ maxSize, isGrowing: true, ringBytes: RING_BYTES }), typeName)
+  }
+
+  /** What travels. The channel is kept for a while even if it is closed here, so that it can arrive. */
+  handleToSend(receiver: Receiver): ChannelHandle {
+    this.assertOpen('send')
+    if (!receiver.isSameProcess) assertReachesProcesses(this.#typeName)
+    this.#inFlightUntil = performance.now() + IN_FLIGHT_MS
+    return this.channel.handle
+  }
+
+  // ---- Put ----
+
+  /** The usual case, without a wait and with one promise that is there already. */
+  put(owner: object, value: unknown, options: WaitOptions): Promise<void> {
+    if (this.writers.length > 0 || this.#isClosed || options.signal !== undefined) {
+      return this.putAll(owner, [value], options)
+    }
+    let items: OutgoingItem[] = []
+    try {
+      assertTimeout(options.timeout)
+      items = this.#encodeAll([value])
+      if (this.channel.put(items) === 1) {
+        this.readers.look()
+        return turnNowAndThen() ?? DONE
+      }
+    } catch (error) {
+      letGo(items, 0)
+      return Promise.reject(error)
+    }
+    return this.#putRest(owner, items, options)
+  }
+
+  /** Puts the items in order. Nothing is put when one of them cannot be sent. */
+  async putAll(owner: object, values: readonly unknown[], options: WaitOptions): Promise<void> {
+    assertTimeout(options.timeout)
+    this.assertOpen('put')
+    await this.#putRest(owner, this.#encodeAll(values), options)
+  }
+
+  async #putRest(owner: object, items: OutgoingItem[], options: WaitOptions): Promise<void> {
+    let done = 0
+    const attempt = (): Attempt<void> => {
+      const count = this.channel.put(items, done)
+      if (count === 'busy') return 'busy'
+      done += count
+      if (count > 0) this.readers.look()
+      return done === items.length ? { value: undefined } : 'wait'
+    }
+    try {
+      options.signal?.throwIfAborted()
+      const isDone = this.writers.length === 0 && typeof attempt() === 'object'
+      if (!isDone) {
+        if (options.timeout === 0) throw this.#full(done, items.length)
+        await this.writers.wait(owner, attempt, options, () => {
+          throw this.#full(done, items.length)
+        })
+      }
+    } catch (error) {
+      letGo(items, done)
+      throw error
+    }
+    await turnNowAndThen()
+  }
+
+  putAllSync(values: readonly unknown[], timeout: number | undefined): void {
+    assertTimeout(timeout)
+    this.assertOpen('put')
+    const items = this.#encodeAll(values)
+    let done = 0
+    const attempt = (): Attempt<void> => {
+      // Those who wait with `await` came before.
+      this.writers.look()
+      if (this.writers.length > 0) return 'wait'
+      const count = this.channel.put(items, done)
+      if (count === 'busy') return 'busy'
+      done += count
+      return done === items.length ? { value: undefined } : 'wait'
+    }
+    try {
+      this.writers.waitSync(attempt, timeout, () => {
+        throw this.#full(done, items.length)
+      })
+    } catch (error) {
+      letGo(items, done)
+      throw error
+    } finally {
+      if (done > 0) this.readers.look()
+    }
+  }
+
+  #encodeAll(values: readonly unknown[]): OutgoingItem[] {
+    this.#wasUsed = true
+    const items: OutgoingItem[] = []
+    try {
+      for (const value of values) {
+        const bytes = encodeItem(value, values.length === 1 ? 'item' : `item ${items.length}`)
+        items.push(this.channel.outgoing(bytes))
+      }
+    } catch (error) {
+      letGo(items, 0)
+      throw error
+    }
+    return items
+  }
+
+  // ---- Get ----
+
+  /** The usual case without more promises than one. */
+  get(owner: object, options: WaitOptions): Promise<unknown> {
+    if (this.#isClosed || this.readers.length > 0 || this.#left.length > 0 || options.signal !== undefined) {
+      return this.#getLater(owner, options)
+    }
+    try {
+      assertTimeout(options.timeout)
+      const taken = this.channel.take(1)
+      if (typeof taken === 'string' || taken.length === 0) return this.#getLater(owner, options)
+      this.writers.look()
+      const turn = turnNowAndThen()
+      if (turn === undefined) return Promise.resolve(decodeItem(taken[0]!))
+      return turn.then(() => decodeItem(taken[0]!))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  async #getLater(owner: object, options: WaitOptions): Promise<unknown> {
+    const [bytes] = await this.#take(owner, 1, options)
+    await turnNowAndThen()
+    return decodeItem(bytes!)
+  }
+
+  /** At least one item, and as many as there are up to `max`. */
+  async getMany(owner: object, max: number, options: WaitOptions): Promise<unknown[]> {
+    const taken = await this.#take(owner, max, options)
+    await turnNowAndThen()
+    const items: unknown[] = []
+    for (const [index, bytes] of taken.entries()) {
+      try {
+        const item = decodeItem(bytes)
+        items.push(item instanceof Promise ? await item : item)
+      } catch (error) {
+        // The others are not lost: those before it are returned, the rest is for the next call.
+        if (items.length === 0) {
+          this.#left.unshift(...taken.slice(index + 1))
+          throw error
+        }
+        this.#left.unshift(...taken.slice(index))
+        break
+      }
+    }
+    return items
+  }
+
+  getSync(timeout: number | undefined): unknown {
+    this.assertOpen('get')
+    const [bytes] = this.readers.waitSync(
+      () => this.#tryTake(1, assertNothingToLoad),
+      timeout,
+      () => this.#emptyNow(),
+    )
+    this.writers.look()
+    return decodeItem(bytes!)
+  }
+
+  async #take(owner: object, max: number, options: WaitOptions): Promise<Uint8Array[]> {
+    assertTimeout(options.timeout)
+    this.assertOpen('get')
+    options.signal?.throwIfAborted()
+    const attempt = (): Attempt<Uint8Array[]> => this.#tryTake(max)
+    const now = this.readers.length === 0 ? attempt() : 'wait'
+    if (typeof now === 'object') {
+      this.writers.look()
+      return now.value
+    }
+    if (options.timeout === 0) return this.#emptyNow()
+    const taken = await this.readers.wait(owner, attempt, options, () => this.#emptyNow())
+    this.writers.look()
+    return taken
+  }
+
+  #tryTake(max: number, accept?: (bytes: Uint8Array) => void): Attempt<Uint8Array[]> {
+    if (this.#left.length > 0) {
+      accept?.(this.#left[0]!)
+      return { value: this.#left.splice(0, max) }
+    }
+    // Read before it is found empty: what is put before a shutdown is not overlooked.
+    const { isShutDown } = this.channel
+    const taken = this.channel.take(max, accept)
+    if (taken === 'busy') return 'busy'
+    if (taken.length > 0) return { value: taken }
+    if (!isShutDown) return 'wait'
+    throw new ClosedError(
+      `Cannot get from this ${this.#typeName}: it has been shut down and nothing is left\n` +
+        'To fix: iterate with "for await", which ends then',
+    )
+  }
+
+  /** Whether `get()` would return, or throw, at once. */
+  isReady(): boolean {
+    return this.#isClosed || this.#left.length > 0 || this.channel.size > 0 || this.channel.isShutDown
+  }
+
+  get size(): number {
+    this.assertOpen('use')
+    return this.#left.length + this.channel.size
+  }
+
+  isEmpty(): boolean {
+    // As in Python, a queue that was closed without having been used can still be asked.
+    if (this.#isClosed && !this.#wasUsed) return this.#wasEmpty
+    return this.size === 0
+  }
+
+  isFull(): boolean {
+    const { maxSize } = this.channel
+    return maxSize > 0 && this.size >= maxSize
+  }
+
+  // ---- taskDone and join ----
+
+  taskDone(): void {
+    this.assertOpen('use')
+    const { heap, base, puts } = this.channel
+    const { words } = heap
+    const at = base + CHANNEL.done
+    for (;;) {
+      const done = Atomics.load(words, at)
+      if (done === puts) {
+        throw invalidState(
+          'taskDone() was called more often than items were put\nTo fix: call it once for each item that get() returned',
+        )
+      }
+      if (Atomics.compareExchange(words, at, done, (done + 1) | 0) === done) break
+    }
+    if (Atomics.load(words, base + CHANNEL.doneWaiting) > 0) heap.wake(at)
+    this.joiners.look()
+  }
+
+  get unfinished(): number {
+    const { heap, base } = this.channel
+    const done = Atomics.load(heap.words, base + CHANNEL.done)
+    return Math.max(0, (this.channel.puts - done) | 0)
+  }
+
+  async join(owner: object, options: WaitOptions): Promise<void> {
+    assertTimeout(options.timeout)
+    this.assertOpen('use')
+    options.signal?.throwIfAborted()
+    if (this.unfinished === 0) return
+    await this.joiners.wait(
+      owner,
+      () => this.#tryJoin(),
+      options,
+      () => this.#unfinishedNow(),
+    )
+  }
+
+  joinSync(timeout: number | undefined): void {
+    this.assertOpen('use')
+    this.joiners.waitSync(
+      () => this.#tryJoin(),
+      timeout,
+      () => this.#unfinishedNow(),
+    )
+  }
+
+  #tryJoin(): Attempt<void> {
+    return this.unfinished === 0 ? { value: undefined } : 'wait'
+  }
+
+  #unfinishedNow(): never {
+    throw new TimeoutError(
+      `${this.unfinished} items of the queue have not been dealt with in time
+To fix: wait longer, or call taskDone() after each item`,
+    )
+  }
+
+  // ---- Close ----
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  close(forget: () => void): void {
+    if (this.#isClosed) return
+    this.#wasEmpty = this.size === 0
+    this.#isClosed = true
+    const error = this.#closedError('wait for')
+    this.readers.failAll(error)
+    this.joiners.failAll(error)
+    forget()
+    if (this.#gaveUpWriters) this.writers.failAll(error)
+    if (this.writers.length === 0) this.release()
+    else this.#drained = this.writers.idle.finally(() => this.release())
+  }
+
+  /** Lets go of the channel; what was sent of it stays for a while. */
+  release(): void {
+    const leftMs = this.#inFlightUntil - performance.now()
+    if (leftMs > 0) setTimeout(() => this.channel.release(), leftMs).unref()
+    else this.channel.release()
+  }
+
+  /** Resolves when everything that this process put has been taken in. */
+  async joinThread(): Promise<void> {
+    if (!this.#isClosed) {
+      throw invalidState('joinThread() waits for the end of close()\nTo fix: call close() before it')
+    }
+    await this.#drained
+  }
+
+  cancelJoinThread(): void {
+    this.#gaveUpWriters = true
+    if (this.#isClosed) this.writers.failAll(this.#closedError('put into'))
+  }
+
+  assertOpen(action: 'put' | 'get' | 'send' | 'use'): void {
+    if (this.#isClosed)
+      throw this.#closedError({ put: 'put into', get: 'get from', send: 'send', use: 'use' }[action])
+  }
+
+  #closedError(action: string): ClosedError {
+    return new ClosedError(
+      `Cannot ${action} this ${this.#typeName}: it is closed here\nTo fix: call close() when nothing here uses it any more`,
+    )
+  }
+
+  #full(done: number, count: number): QueueFullError {
+    const facts = count === 1 ? '' : `: ${done} of ${count} items were put`
+    return new QueueFullError(
+      `The queue is full${facts}\nTo fix: wait longer, get items faster, or make it larger than ${this.channel.maxSize}`,
+    )
+  }
+
+  #emptyNow(): never {
+    throw new QueueEmptyError('The queue is empty\nTo fix: wait longer, or put items into it')
+  }
+}
+
+function letGo(items: readonly OutgoingItem[], done: number): void {
+  for (const item of items.slice(done)) if ('segment' in item) item.segment.release()
+}

@@ -1,0 +1,303 @@
+/** Queue: items from any number of processes and threads to any number of others, first in, first out. */
+import { inspect } from 'node:util'
+import { invalidArgument } from '../errors.ts'
+import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { assertKnownOptions } from '../platform/known-options.ts'
+import { addReducer } from '../serialize/reducers.ts'
+import { Channel, type ChannelHandle } from './channel.ts'
+import { QueueCore } from './queue-core.ts'
+import { SharedObjects } from './shared-objects.ts'
+import { type Readiness, readiness } from './waitable.ts'
+
+/** Options of {@link Queue} and {@link JoinableQueue}. */
+export interface QueueOptions {
+  /** Most items in the queue at a time; `put()` waits while there are as many. Default 0: no limit. */
+  maxSize?: number | undefined
+}
+
+/** The most items that `getMany()` returns when it is not told. */
+const MANY = 1024
+
+/** Of each queue object, `JoinableQueue` included: what is not for its users. */
+const cores = new WeakMap<object, QueueCore>()
+const queues = new SharedObjects<object>()
+/** Set while an object is made for a handle that arrived. */
+let arriving: Channel | undefined
+
+/** What a queue of this module hides. */
+export function coreOf(queue: object): QueueCore {
+  const core = cores.get(queue)
+  if (core !== undefined) return core
+  throw invalidArgument(TypeError, 'This is not a queue\nTo fix: call the method on a queue')
+}
+
+/**
+ * A queue that processes and threads share, as Python's `multiprocessing.Queue`.
+ *
+ * Pass it to a child in any way: as an argument, in a captured variable, through another queue; also to a child that is
+ * already running. The items of one producer stay in order. `put()` turns the item into bytes at once, so an item that
+ * cannot be sent rejects that call and nothing else. A queue without `maxSize` takes items until memory is used up, so
+ * a process can end, and be joined, before what it put has been taken.
+ *
+ * When a process is killed, items that it had taken are gone with it; nothing else is.
+ *
+ * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Queue
+ *
+ * @example
+ * ```ts
+ * import { Process, Queue } from 'multiproc'
+ *
+ * const queue = new Queue<string>()
+ * const child = new Process({ target: () => queue.put('hello from the child') })
+ * child.start()
+ * console.log(await queue.get())
+ * await child.join()
+ * ```
+ */
+export class Queue<T = unknown> implements AsyncIterable<T> {
+  /**
+   * @param options - or `maxSize` itself
+   * @throws RangeError for a `maxSize` that is no whole number. ProcessError `ERR_LIMIT` without memory.
+   */
+  constructor(options: number | QueueOptions = {}) {
+    const channel = arriving
+    arriving = undefined
+    const typeName = new.target.name
+    const core = channel === undefined ? newCore(typeName, options) : new QueueCore(channel, typeName)
+    cores.set(this, core)
+    queues.add(core.channel.handle.block, this, () => core.release())
+  }
+
+  /** The most items that it holds at a time; 0 without a limit. */
+  get maxSize(): number {
+    return coreOf(this).channel.maxSize
+  }
+
+  /** How many items are in it now. Others may put and get at the same time. */
+  get size(): number {
+    return coreOf(this).size
+  }
+
+  /** Whether `close()` was called here. */
+  get isClosed(): boolean {
+    return coreOf(this).isClosed
+  }
+
+  /** How many items are in it now, as `size`. */
+  qsize(): number {
+    return coreOf(this).size
+  }
+
+  /** Whether nothing is in it now. What a finished `put()` put is seen by everybody. */
+  empty(): boolean {
+    return coreOf(this).isEmpty()
+  }
+
+  /** Whether it has as many items as `maxSize` allows. */
+  full(): boolean {
+    return coreOf(this).isFull()
+  }
+
+  /**
+   * Puts an item at the end. The promise fulfils when the item is in the queue: at once, unless the queue is full.
+   *
+   * @throws SerializeError when the item cannot be sent; QueueFullError when the timeout passes; ClosedError after
+   * `close()` or `shutdown()`; the signal's reason.
+   */
+  put(item: T, options: WaitOptions = {}): Promise<void> {
+    return coreOf(this).put(this, item, options)
+  }
+
+  /** `put()` that does not wait: `{ timeout: 0 }`. */
+  putNoWait(item: T): Promise<void> {
+    return coreOf(this).put(this, item, { timeout: 0 })
+  }
+
+  /** `put()` that blocks this thread. */
+  putSync(item: T, { timeout }: { timeout?: number | undefined } = {}): void {
+    coreOf(this).putAllSync([item], timeout)
+  }
+
+  /**
+   * Puts several items in order; much faster than one by one. When one of them cannot be sent, none is put.
+   *
+   * @throws as `put()`; when the timeout passes, those that were put stay, and the message says how many.
+   */
+  putMany(items: Iterable<T>, options: WaitOptions = {}): Promise<void> {
+    return coreOf(this).putAll(this, Array.from(items), options)
+  }
+
+  /** `putMany()` that blocks this thread. */
+  putManySync(items: Iterable<T>, { timeout }: { timeout?: number | undefined } = {}): void {
+    coreOf(this).putAllSync(Array.from(items), timeout)
+  }
+
+  /**
+   * Takes the first item, as soon as there is one. Several calls are served in their order.
+   *
+   * @throws QueueEmptyError when the timeout passes; ClosedError after `close()`, or when the queue was shut down and
+   * nothing is left; SerializeError when the item cannot be rebuilt here; the signal's reason.
+   */
+  get(options: WaitOptions = {}): Promise<T> {
+    return coreOf(this).get(this, options) as Promise<T>
+  }
+
+  /** `get()` that does not wait: `{ timeout: 0 }`. */
+  getNoWait(): Promise<T> {
+    return coreOf(this).get(this, { timeout: 0 }) as Promise<T>
+  }
+
+  /**
+   * `get()` that blocks this thread.
+   *
+   * @throws as `get()`; ProcessError `ERR_NOT_SUPPORTED` when the item needs a module that is not loaded here, which a
+   * blocked thread cannot do. The item stays in the queue.
+   */
+  getSync({ timeout }: { timeout?: number | undefined } = {}): T {
+    assertTimeout(timeout)
+    return coreOf(this).getSync(timeout) as T
+  }
+
+  /** Waits for an item, and takes as many as there are, up to `max` (1024). */
+  getMany({ max = MANY, ...options }: WaitOptions & { max?: number } = {}): Promise<T[]> {
+    if (!Number.isInteger(max) || max < 1) {
+      throw invalidArgument(
+        RangeError,
+        `Cannot get items: "max" must be a whole number from 1 on, got ${String(max)}\nTo fix: pass such a number`,
+      )
+    }
+    return coreOf(this).getMany(this, max, options) as Promise<T[]>
+  }
+
+  /**
+   * Nobody puts any more, here or elsewhere: `put()` rejects from now on, `get()` does once nothing is left, and
+   * `for await` ends. As Python's `queue.Queue.shutdown()`.
+   */
+  shutdown(): void {
+    const core = coreOf(this)
+    core.assertOpen('use')
+    core.channel.shutDown()
+    for (const line of [core.readers, core.writers, core.joiners]) line.look()
+  }
+
+  /**
+   * This process or thread does not use the queue any more; others do. Calls of `get()` that wait are rejected; calls
+   * of `put()` that wait are still carried out, see `joinThread()`. Twice is fine; so is not calling it.
+   */
+  close(): void {
+    const core = coreOf(this)
+    core.close(() => queues.forget(core.channel.handle.block, this))
+  }
+
+  /**
+   * After `close()`: waits until the items of all calls of `put()` are in the queue. There is no thread as in Python;
+   * only a full queue makes it wait. A process that ends by itself does so when its puts are done, too.
+   *
+   * @throws ProcessError `ERR_INVALID_STATE` before `close()`.
+   */
+  joinThread(): Promise<void> {
+    return coreOf(this).joinThread()
+  }
+
+  /** Has `close()` reject the calls of `put()` that wait, instead of carrying them out. */
+  cancelJoinThread(): void {
+    coreOf(this).cancelJoinThread()
+  }
+
+  /** The items as they come, until the queue is closed here, or shut down and empty. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
+    const core = coreOf(this)
+    for (;;) {
+      let item: T
+      try {
+        item = await this.get()
+      } catch (error) {
+        const hasEnded = core.isClosed || (core.channel.isShutDown && core.isEmpty())
+        if (hasEnded && (error as { code?: string }).code === 'ERR_CLOSED') return
+        throw error
+      }
+      yield item
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** For `wait()`: ready when `get()` would not wait. */
+  [readiness](): Readiness {
+    const core = coreOf(this)
+    return { isReady: () => core.isReady(), line: core.readers }
+  }
+
+  [inspect.custom](): string {
+    const core = coreOf(this)
+    const name = this.constructor.name
+    return core.isClosed ? `<${name} closed>` : `<${name} size=${core.size} maxSize=${this.maxSize}>`
+  }
+}
+
+function newCore(typeName: string, options: number | QueueOptions): QueueCore {
+  if (typeof options === 'object') assertKnownOptions(typeName, options, ['maxSize'])
+  const maxSize = typeof options === 'number' ? options : (options.maxSize ?? 0)
+  if (!Number.isInteger(maxSize) || maxSize >= 2 ** 31) {
+    throw invalidArgument(
+      typeof maxSize === 'number' ? RangeError : TypeError,
+      `Cannot make a ${typeName}: "maxSize" must be a whole number below 2^31, got ${String(maxSize)}\n` +
+        'To fix: pass such a number, or 0 for no limit',
+    )
+  }
+  return QueueCore.create(typeName, Math.max(0, maxSize))
+}
+
+/**
+ * A queue that also counts which of its items have been dealt with, as Python's `multiprocessing.JoinableQueue`: who
+ * gets an item calls `taskDone()` after its work, and `join()` waits until that was done for all that were put.
+ *
+ * An item that a killed process had taken is never reported as done: give `join()` a timeout or a signal where
+ * consumers may be killed.
+ *
+ * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.JoinableQueue
+ */
+export class JoinableQueue<T = unknown> extends Queue<T> {
+  /**
+   * One of the items that were taken has been dealt with.
+   *
+   * @throws ProcessError `ERR_INVALID_STATE` when it is called more often than items were put.
+   */
+  taskDone(): void {
+    coreOf(this).taskDone()
+  }
+
+  /**
+   * Waits until `taskDone()` has been called for every item that was put.
+   *
+   * @throws TimeoutError when the timeout passes; ClosedError after `close()`; the signal's reason.
+   */
+  join(options: WaitOptions = {}): Promise<void> {
+    return coreOf(this).join(this, options)
+  }
+
+  /** `join()` that blocks this thread. */
+  joinSync({ timeout }: { timeout?: number | undefined } = {}): void {
+    coreOf(this).joinSync(timeout)
+  }
+}
+
+function addQueueReducer(type: typeof Queue, name: string): void {
+  addReducer<Queue>({
+    type,
+    name,
+    module: import.meta.url,
+    encode: (queue, receiver) => coreOf(queue).handleToSend(receiver),
+    decode: data => {
+      const handle = data as ChannelHandle
+      const known = queues.get(handle.block)
+      if (known !== undefined) return known as Queue
+      arriving = Channel.attach(handle)
+      return new type()
+    },
+  })
+}
+addQueueReducer(Queue, 'multiproc.Queue')
+addQueueReducer(JoinableQueue, 'multiproc.JoinableQueue')

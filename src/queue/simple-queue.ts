@@ -1,0 +1,137 @@
+/** SimpleQueue: a queue with nothing but put and get. */
+import { inspect } from 'node:util'
+import { invalidArgument } from '../errors.ts'
+import type { WaitOptions } from '../platform/bounded-wait.ts'
+import { addReducer } from '../serialize/reducers.ts'
+import { Channel, type ChannelHandle } from './channel.ts'
+import { QueueCore } from './queue-core.ts'
+import { SharedObjects } from './shared-objects.ts'
+import { type Readiness, readiness } from './waitable.ts'
+
+const cores = new WeakMap<object, QueueCore>()
+const queues = new SharedObjects<object>()
+/** Set while an object is made for a handle that arrived. */
+let arriving: Channel | undefined
+
+function coreOf(queue: object): QueueCore {
+  const core = cores.get(queue)
+  if (core !== undefined) return core
+  throw invalidArgument(TypeError, 'This is not a SimpleQueue\nTo fix: call the method on a SimpleQueue')
+}
+
+/**
+ * A queue without a limit that has only `put()` and `get()`, as Python's `multiprocessing.SimpleQueue`. Unlike
+ * Python's it never makes `put()` wait.
+ *
+ * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.SimpleQueue
+ *
+ * @example
+ * ```ts
+ * import { Process, SimpleQueue } from 'multiproc'
+ *
+ * const squares = new SimpleQueue<number>()
+ * const child = new Process({ target: () => squares.put(7 * 7) })
+ * child.start()
+ * console.log(await squares.get()) // 49
+ * ```
+ */
+export class SimpleQueue<T = unknown> implements AsyncIterable<T> {
+  constructor() {
+    const channel = arriving
+    arriving = undefined
+    const core =
+      channel === undefined ? QueueCore.create('SimpleQueue', 0) : new QueueCore(channel, 'SimpleQueue')
+    cores.set(this, core)
+    queues.add(core.channel.handle.block, this, () => core.release())
+  }
+
+  /** Whether `close()` was called here. */
+  get isClosed(): boolean {
+    return coreOf(this).isClosed
+  }
+
+  /**
+   * Whether nothing is in it now.
+   *
+   * @throws ClosedError after `close()`.
+   */
+  empty(): boolean {
+    return coreOf(this).size === 0
+  }
+
+  /**
+   * Puts an item at the end.
+   *
+   * @throws SerializeError when the item cannot be sent; ClosedError after `close()`.
+   */
+  put(item: T): Promise<void> {
+    return coreOf(this).put(this, item, {})
+  }
+
+  /** `put()` in one step, without a promise. */
+  putSync(item: T): void {
+    coreOf(this).putAllSync([item], undefined)
+  }
+
+  /**
+   * Takes the first item, as soon as there is one.
+   *
+   * @throws QueueEmptyError when the timeout passes; ClosedError after `close()`; the signal's reason.
+   */
+  get(options: WaitOptions = {}): Promise<T> {
+    return coreOf(this).get(this, options) as Promise<T>
+  }
+
+  /** `get()` that blocks this thread. */
+  getSync({ timeout }: { timeout?: number | undefined } = {}): T {
+    return coreOf(this).getSync(timeout) as T
+  }
+
+  /** This process or thread does not use the queue any more; others do. Twice is fine. */
+  close(): void {
+    const core = coreOf(this)
+    core.close(() => queues.forget(core.channel.handle.block, this))
+  }
+
+  /** The items as they come, until the queue is closed here. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
+    for (;;) {
+      let item: T
+      try {
+        item = await this.get()
+      } catch (error) {
+        if (this.isClosed && (error as { code?: string }).code === 'ERR_CLOSED') return
+        throw error
+      }
+      yield item
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** For `wait()`: ready when `get()` would not wait. */
+  [readiness](): Readiness {
+    const core = coreOf(this)
+    return { isReady: () => core.isReady(), line: core.readers }
+  }
+
+  [inspect.custom](): string {
+    return this.isClosed ? '<SimpleQueue closed>' : `<SimpleQueue size=${coreOf(this).size}>`
+  }
+}
+
+addReducer<SimpleQueue>({
+  type: SimpleQueue,
+  name: 'multiproc.SimpleQueue',
+  module: import.meta.url,
+  encode: (queue, receiver) => coreOf(queue).handleToSend(receiver),
+  decode: data => {
+    const handle = data as ChannelHandle
+    const known = queues.get(handle.block)
+    if (known !== undefined) return known as SimpleQueue
+    arriving = Channel.attach(handle)
+    return new SimpleQueue()
+  },
+})
