@@ -18,6 +18,10 @@ export {
   WorkerDiedError,
 } from './errors.ts'
 export { cpuCount } from './platform/cpu-count.ts'
+export type { ElementOf, ElementType, TypedArrayConstructor, TypedArrayOf } from './memory/element-types.ts'
+export { rawArray } from './memory/raw-array.ts'
+export { sharedArray } from './memory/shared-array.ts'
+export { SharedMemory, type SharedMemoryOptions } from './memory/shared-memory.ts'
 export type { WaitOptions } from './platform/bounded-wait.ts'
 export type { StartMethod } from './process/child-boot.ts'
 export type { ChildStdio } from './process/popen.ts'

@@ -31,6 +31,7 @@ import type { ModuleReference } from './module-reference.ts'
 import { addPrivateFields, makePrivateHook, type PrivateHook } from './private-hook.ts'
 import { remapStack } from './stack-remapping.ts'
 import { registeredReducer } from '../reducers.ts'
+import { bufferOfNode } from './shared-buffer-node.ts'
 import { rememberStandIn } from './stand-ins.ts'
 
 export { loadModules } from './module-loader.ts'
@@ -201,6 +202,8 @@ class GraphDecoder {
         return new RegExp(node.source, node.flags)
       case 'buffer':
         return makeBuffer(node)
+      case 'shared-buffer':
+        return bufferOfNode(node.handle, this.options.attachments)
       case 'error':
         return new Error()
       case 'constructed':
