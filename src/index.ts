@@ -46,5 +46,19 @@ export { Pool, type PoolStats, type WorkerStats } from './pool/pool.ts'
 export type { ContextOption, ImapOptions, MapOptions, PoolOptions } from './pool/pool-options.ts'
 export { SpawnPool } from './pool/spawn-pool.ts'
 export { ThreadPool } from './pool/thread-pool.ts'
+export type {
+  AcquireOptions,
+  AcquireSyncOptions,
+  BlockingOptions,
+  RecoverOptions,
+} from './sync/acquirable.ts'
+export { Barrier, type BarrierOptions } from './sync/barrier.ts'
+export { BoundedSemaphore } from './sync/bounded-semaphore.ts'
+export { Condition, type ConditionWaitOptions, type ConditionWaitSyncOptions } from './sync/condition.ts'
+export { Event } from './sync/event.ts'
+export { Held } from './sync/held.ts'
+export { Lock } from './sync/lock.ts'
+export { RLock } from './sync/rlock.ts'
+export { Semaphore } from './sync/semaphore.ts'
 export { withCaptures } from './serialize/function/with-captures.ts'
-export { registerReducer, type Reducer } from './serialize/codec.ts'
+export { registerReducer, type Receiver, type Reducer } from './serialize/codec.ts'

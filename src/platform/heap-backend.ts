@@ -18,7 +18,8 @@ export interface HeapBackend {
   waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome
   /** The same without blocking; keeps the event loop alive. */
   waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait
-  wake(index: number, count: number): void
+  /** Gives how many were woken. */
+  wake(index: number, count: number): number
   /** Maps a range behind the control part; the mapping ends when the buffer is collected. */
   map(offset: number, byteLength: number): ArrayBufferLike
   /** Puts empty pages in the place of such a mapping, now. */
@@ -89,8 +90,8 @@ export class NativeBackend implements HeapBackend {
     return { outcome, cancel: () => this.#addon.cancelWait(id) }
   }
 
-  wake(index: number, count: number): void {
-    this.#addon.wake(index * 4, count)
+  wake(index: number, count: number): number {
+    return this.#addon.wake(index * 4, count)
   }
 
   map(offset: number, byteLength: number): ArrayBufferLike {
@@ -179,8 +180,8 @@ export class PortableBackend implements HeapBackend {
     }
   }
 
-  wake(index: number, count: number): void {
-    Atomics.notify(this.#words, index, count)
+  wake(index: number, count: number): number {
+    return Atomics.notify(this.#words, index, count)
   }
 
   map(): never {

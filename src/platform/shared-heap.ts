@@ -556,9 +556,9 @@ export class SharedHeap {
     return { outcome: looked(), cancel }
   }
 
-  /** Wakes up to `count` of those who wait for the word. */
-  wake(index: number, count = Infinity): void {
-    this.#backend.wake(index, Math.min(count, 0x7fff_ffff))
+  /** Wakes up to `count` of those who wait for the word, and gives how many. Somebody who only looks around is none. */
+  wake(index: number, count = Infinity): number {
+    return this.#backend.wake(index, Math.min(count, 0x7fff_ffff))
   }
 }
 

@@ -6,7 +6,7 @@ import { addReducer, type Reducer } from './reducers.ts'
 
 export { decode, prepare } from './decode.ts'
 export { encode, type EncodeOptions } from './encode.ts'
-export type { Reducer } from './reducers.ts'
+export type { Receiver, Reducer } from './reducers.ts'
 export { decodeThrown, encodeThrown, type ThrownOrigin } from './thrown.ts'
 
 /**

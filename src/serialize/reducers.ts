@@ -4,6 +4,15 @@
 import { SerializeError, invalidArgument } from '../errors.ts'
 import type { ModuleReference } from './function/module-reference.ts'
 
+/** What a reducer may know of the side that it encodes for. */
+export interface Receiver {
+  /**
+   * Whether that is another thread of this process, with which memory can be shared. A value for an unknown receiver
+   * is encoded as if for another process.
+   */
+  readonly isSameProcess: boolean
+}
+
 /** How objects of one type travel, as Python's `copyreg.pickle`. */
 export interface Reducer<T extends object = object> {
   /** Objects of this class and, unless they have a reducer of their own, of its subclasses. */
@@ -11,7 +20,7 @@ export interface Reducer<T extends object = object> {
   /** Names the type on both sides; choose one that no other package uses. */
   name: string
   /** Turns an object into something that can be sent. */
-  encode(value: T): unknown
+  encode(value: T, receiver: Receiver): unknown
   /** Turns what `encode` returned, after its journey, into an object. */
   decode(data: unknown): T
 }
@@ -72,6 +81,14 @@ export function registeredReducer(name: string): Reducer {
     { code: 'ERR_NOT_DESERIALIZABLE' },
   )
 }
+
+/** What a reducer is told of the receiver: only a connection between threads lets anything travel beside the bytes. */
+export function receiverOf({ attach }: { attach?: unknown }): Receiver {
+  return attach === undefined ? OTHER_PROCESS : SAME_PROCESS
+}
+
+const OTHER_PROCESS: Receiver = Object.freeze({ isSameProcess: false })
+const SAME_PROCESS: Receiver = Object.freeze({ isSameProcess: true })
 
 /** What the receiver has to load before it can use the reducer. */
 export function modulesOfReducer({ module }: OwnReducer): ModuleReference[] {

@@ -13,7 +13,7 @@ import type { GraphPayload, ModuleReference } from './function/graph-encoder.ts'
 import { kindOfPrototype, type BuiltinKind, type PrototypeKind } from './prototype-kinds.ts'
 import { NEEDS_GRAPH } from './needs-graph.ts'
 import { COLUMN_ARRAYS, COLUMN_WIDTHS, IS_LITTLE_ENDIAN } from './number-columns.ts'
-import { modulesOfReducer, reducerFor, type Reducer } from './reducers.ts'
+import { modulesOfReducer, receiverOf, reducerFor, type Reducer } from './reducers.ts'
 import { handleToSend } from '../platform/shared-buffers.ts'
 import { tooDeep } from './depth.ts'
 import * as tags from './tags.ts'
@@ -635,7 +635,7 @@ export class ValueWriter extends ByteWriter {
     this.addModules(modulesOfReducer(reducer))
     this.writeByte(tags.REDUCED)
     this.writeString(reducer.name)
-    this.write(reducer.encode(value))
+    this.write(reducer.encode(value, receiverOf(this.options)))
   }
 
   /** Writes a handle in the place of a buffer whose memory the receiver can have, too. */

@@ -25,7 +25,7 @@ import { inspector } from './inspector-session.ts'
 import { keyOfModule, type GraphPayload, type ModuleReference } from './module-reference.ts'
 import { nodeModuleMember, recheckNodeModules } from './node-module-index.ts'
 import { encodeObject, isPrimitive } from './object-encoding.ts'
-import { modulesOfReducer, reducerFor, type Reducer } from '../reducers.ts'
+import { modulesOfReducer, receiverOf, reducerFor, type Reducer } from '../reducers.ts'
 import { isOwnModule } from './own-modules.ts'
 import { cachedPayload, cachePayload } from './payload-cache.ts'
 import { PayloadLimit } from './payload-limit.ts'
@@ -245,7 +245,9 @@ class GraphEncoder implements Encoding {
 
   /** What the reducer returns has identities of its own: it is rebuilt whole before the object is. */
   private reducedNode(value: object, reducer: Reducer): GraphNode {
-    const { modules, body } = new GraphEncoder(this.options).encode(reducer.encode(value))
+    const { modules, body } = new GraphEncoder(this.options).encode(
+      reducer.encode(value, receiverOf(this.options)),
+    )
     for (const module of [...modules, ...modulesOfReducer(reducer)]) this.moduleIndex(module)
     this.needsReducer = true
     return { t: 'reduced', name: reducer.name, body }

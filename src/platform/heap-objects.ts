@@ -1,0 +1,109 @@
+/**
+ * Objects that stand for a block of the shared heap: locks, queues, shared arrays. A process or thread has one object
+ * for each block, however often its handle arrives, and lets go of the block when that object is collected.
+ */
+import { ClosedError, ProcessError } from '../errors.ts'
+import {
+  type BlockHandle,
+  type BlockKind,
+  type HeldBlock,
+  type SharedHeap,
+  sharedHeap,
+} from './shared-heap.ts'
+
+/** What an object holds on to: its block first, then those that it took later. All are released with the object. */
+export type HeldBlocks = [main: HeldBlock, ...more: HeldBlock[]]
+
+/** What `openBlock()` gives to the constructor of an object. */
+export interface OpenedBlock {
+  readonly heap: SharedHeap
+  /** The object may add further blocks to it. */
+  readonly blocks: HeldBlocks
+  /** Whether the block is fresh and all zeros; otherwise another object somewhere has filled it. */
+  readonly isNew: boolean
+}
+
+interface KnownObject {
+  readonly kind: BlockKind
+  readonly generation: number
+  readonly object: WeakRef<object>
+}
+
+const blocksOf = new WeakMap<object, HeldBlocks>()
+/** By the index of the block. An entry goes when its object has been collected. */
+const known = new Map<number, KnownObject>()
+/** The block for the object that is being made by `objectFor()`. */
+let arriving: HeldBlock | undefined
+let collected: FinalizationRegistry<HeldBlocks> | undefined
+
+/** Called by the constructor of an object: its block, a fresh one unless the object is made for a handle. */
+export function openBlock(object: object, kind: BlockKind): OpenedBlock {
+  const heap = sharedHeap()
+  const main = arriving ?? heap.allocate(kind)
+  const isNew = arriving === undefined
+  arriving = undefined
+  const blocks: HeldBlocks = [main]
+  collected ??= new FinalizationRegistry(letGo)
+  collected.register(object, blocks)
+  blocksOf.set(object, blocks)
+  known.set(main.handle.index, { kind, generation: main.handle.generation, object: new WeakRef(object) })
+  return { heap, blocks, isNew }
+}
+
+function letGo(blocks: HeldBlocks): void {
+  const { index } = blocks[0].handle
+  if (known.get(index)?.object.deref() === undefined) known.delete(index)
+  for (const block of blocks) block.release()
+}
+
+/**
+ * The handle of an object's block, to be sent in its place.
+ *
+ * @param receiver - whom it is for; see `Receiver` in `serialize/reducers.ts`
+ * @throws ProcessError `ERR_NOT_SUPPORTED` for another process when the heap reaches threads only.
+ */
+export function handleOf(object: object, receiver: { readonly isSameProcess: boolean }): BlockHandle {
+  const blocks = blocksOf.get(object)
+  if (blocks === undefined) {
+    throw new ClosedError(
+      `Cannot send a ${object.constructor.name}: it was not made by its constructor\n` +
+        `To fix: make it with new ${object.constructor.name}()`,
+    )
+  }
+  if (!receiver.isSameProcess && !sharedHeap().isNative) {
+    throw new ProcessError(
+      'ERR_NOT_SUPPORTED',
+      `Cannot send a ${object.constructor.name} to another process: without the native addon, memory is shared with threads only\n` +
+        'To fix: use threads (the option context: "thread"), or install multiproc where its addon loads ("multiproc doctor" tells why it does not)',
+    )
+  }
+  return blocks[0].handle
+}
+
+/** The object for a handle that arrived: the one that is here already, or what `make` constructs. */
+export function objectFor<T extends object>(handle: unknown, kind: BlockKind, make: () => T): T {
+  assertHandle(handle)
+  const heap = sharedHeap()
+  const here = known.get(handle.index)
+  if (here?.kind === kind && here.generation === handle.generation && handle.heap === heap.id) {
+    const object = here.object.deref()
+    if (object !== undefined) return object as T
+  }
+  const block = heap.attach(handle, kind)
+  arriving = block
+  try {
+    return make()
+  } finally {
+    if (arriving === block) block.release()
+    arriving = undefined
+  }
+}
+
+function assertHandle(value: unknown): asserts value is BlockHandle {
+  const { heap, index, generation } = (value ?? {}) as Partial<BlockHandle>
+  if ([heap, index, generation].every(field => Number.isSafeInteger(field))) return
+  throw new ProcessError(
+    'ERR_NOT_DESERIALIZABLE',
+    'Cannot rebuild a shared object: what arrived is no handle\nTo fix: use the same version of multiproc on both sides',
+  )
+}

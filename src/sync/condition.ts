@@ -1,0 +1,254 @@
+/** Condition: waiting, with a lock in hand, for something that another task will do under the same lock. */
+import { inspect } from 'node:util'
+import { ProcessError, invalidArgument, invalidState } from '../errors.ts'
+import { assertTimeout, type WaitOptions } from '../platform/bounded-wait.ts'
+import { handleOf, objectFor, openBlock } from '../platform/heap-objects.ts'
+import { assertKnownOptions } from '../platform/known-options.ts'
+import { addReducer } from '../serialize/reducers.ts'
+import type { AcquireOptions, AcquireSyncOptions, BlockingOptions, RecoverOptions } from './acquirable.ts'
+import { BLOCK_KINDS } from './block-kinds.ts'
+import { ConditionState } from './condition-state.ts'
+import type { Held } from './held.ts'
+import { type GiveUp, LocalWaiters } from './local-waiters.ts'
+import { Lock } from './lock.ts'
+import { LEVELS } from './ownable.ts'
+import type { RLock } from './rlock.ts'
+import { type SyncHeap, waitBlocking } from './waiting.ts'
+
+/** Options of `Condition.wait()` and `waitFor()`. */
+export interface ConditionWaitOptions extends WaitOptions, RecoverOptions {}
+
+/** Options of `Condition.waitSync()` and `waitForSync()`. */
+export interface ConditionWaitSyncOptions extends BlockingOptions, RecoverOptions {}
+
+const OPTIONS = ['timeout', 'signal', 'recover']
+
+/**
+ * A condition variable, as Python's `multiprocessing.Condition`: `wait()` gives the lock back, waits until another
+ * task calls `notify()`, and acquires the lock again.
+ *
+ * Its lock is a {@link Lock} of its own, unless one is given (Python's is an RLock; ours would not keep two tasks of
+ * one thread apart). A task that is killed while it waits is no longer notified, and its notification passes to
+ * another.
+ *
+ * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Condition
+ *
+ * @example
+ * ```ts
+ * import { Condition, Process } from 'multiproc'
+ *
+ * const condition = new Condition()
+ * const target = async () => {
+ *   using held = await condition.guard()
+ *   condition.notify()
+ * }
+ * {
+ *   using held = await condition.guard()
+ *   new Process({ target }).start()
+ *   console.log(await condition.wait()) // true
+ * }
+ * ```
+ */
+export class Condition {
+  readonly #lock: Lock | RLock
+  readonly #heap: SyncHeap
+  readonly #state: ConditionState
+  #waiters: LocalWaiters<true> | undefined
+
+  /**
+   * @param lock - the lock that goes with it; several conditions may share one. Default: a new Lock
+   * @throws TypeError when it is neither a Lock nor an RLock.
+   */
+  constructor(lock: Lock | RLock = new Lock()) {
+    if (!(typeof lock === 'object' && lock !== null && LEVELS in lock)) {
+      throw invalidArgument(
+        TypeError,
+        'Cannot make a Condition: "lock" must be a Lock or an RLock\nTo fix: pass one, or leave it out',
+      )
+    }
+    const { heap, blocks } = openBlock(this, BLOCK_KINDS.condition)
+    this.#lock = lock
+    this.#heap = heap
+    this.#state = new ConditionState(heap, blocks)
+  }
+
+  /** The lock that goes with it. */
+  get lock(): Lock | RLock {
+    return this.#lock
+  }
+
+  /** Acquires the lock; see {@link Lock.acquire}. */
+  acquire(options?: AcquireOptions): Promise<boolean> {
+    return this.#lock.acquire(options)
+  }
+
+  /** Acquires the lock, blocking this thread; see {@link Lock.acquireSync}. */
+  acquireSync(options?: AcquireSyncOptions): boolean {
+    return this.#lock.acquireSync(options)
+  }
+
+  /** Acquires the lock for a `using` declaration; see {@link Lock.guard}. */
+  guard(options?: AcquireOptions): Promise<Held> {
+    return this.#lock.guard(options)
+  }
+
+  /** The same, blocking this thread; see {@link Lock.guardSync}. */
+  guardSync(options?: AcquireSyncOptions): Held {
+    return this.#lock.guardSync(options)
+  }
+
+  /** Gives the lock back; see {@link Lock.release}. */
+  release(): void {
+    this.#lock.release()
+  }
+
+  /**
+   * Gives the lock back, waits for a notification, and acquires the lock again, however long that takes.
+   *
+   * @returns true, or false when the timeout came before a notification. The lock is held in either case.
+   * @throws ProcessError `ERR_INVALID_STATE` when the lock is not held; OwnerDiedError when another holder of the
+   * lock ended; the reason of the signal. The lock is held in the last two cases.
+   */
+  async wait(options: ConditionWaitOptions = {}): Promise<boolean> {
+    const levels = this.#begin('wait', options)
+    const { timeout, signal, recover } = options
+    try {
+      if (signal?.aborted) {
+        this.#state.leave({ isPassedOn: true })
+        throw signal.reason
+      }
+      this.#waiters ??= new LocalWaiters(this.#heap)
+      const leave = (why: GiveUp): true | undefined =>
+        this.#state.leave({ isPassedOn: why === 'abort' }) || undefined
+      const attempt = this.#state.attempt.bind(this.#state)
+      return (await this.#waiters.wait(attempt, { timeout, signal }, leave)) ?? false
+    } finally {
+      try {
+        await this.#lock.acquire({ recover })
+      } finally {
+        this.#lock[LEVELS] = levels
+      }
+    }
+  }
+
+  /** The same as `wait()`, blocking this thread. */
+  waitSync(options: ConditionWaitSyncOptions = {}): boolean {
+    const levels = this.#begin('waitSync', options)
+    const { timeout, recover } = options
+    try {
+      const isNotified = waitBlocking(this.#heap, sleep => this.#state.attempt(sleep), { timeout })
+      return isNotified ?? this.#state.leave({ isPassedOn: false })
+    } finally {
+      try {
+        this.#lock.acquireSync({ recover })
+      } finally {
+        this.#lock[LEVELS] = levels
+      }
+    }
+  }
+
+  /** Begins to wait, and gives the lock back: in this order, so that no notification falls in between. */
+  #begin(method: string, options: ConditionWaitOptions): number {
+    assertKnownOptions(`Condition.${method}()`, options, OPTIONS)
+    assertTimeout(options.timeout)
+    const levels = this.#assertHeld('wait')
+    if (!this.#state.join()) {
+      throw new ProcessError(
+        'ERR_LIMIT',
+        'Cannot wait: 32767 tasks of this thread wait for the Condition already\n' +
+          'To fix: let one task wait, and hand the work to the others',
+      )
+    }
+    this.#lock[LEVELS] = 0
+    return levels
+  }
+
+  /**
+   * Waits until the predicate returns something true. It is called with the lock held, now and after each
+   * notification.
+   *
+   * @returns what the predicate returned last, which is false in some way when the timeout came first
+   * @throws what `wait()` and the predicate throw.
+   */
+  async waitFor<T>(predicate: () => T | PromiseLike<T>, options: ConditionWaitOptions = {}): Promise<T> {
+    this.#assertHeld('wait')
+    const until = deadlineOf(options)
+    let result = await predicate()
+    while (!result) {
+      const timeout = Math.max(0, until - performance.now())
+      if (timeout === 0) break
+      await this.wait({ ...options, timeout })
+      result = await predicate()
+    }
+    return result
+  }
+
+  /** The same as `waitFor()`, blocking this thread. */
+  waitForSync<T>(predicate: () => T, options: ConditionWaitSyncOptions = {}): T {
+    this.#assertHeld('wait')
+    const until = deadlineOf(options)
+    let result = predicate()
+    while (!result) {
+      const timeout = Math.max(0, until - performance.now())
+      if (timeout === 0) break
+      this.waitSync({ ...options, timeout })
+      result = predicate()
+    }
+    return result
+  }
+
+  /**
+   * Wakes up to `count` of the tasks that wait. They go on when they have the lock. Later ones are not affected.
+   *
+   * @throws ProcessError `ERR_INVALID_STATE` when the lock is not held; RangeError for a count below 1.
+   */
+  notify(count = 1): void {
+    if (!(Number.isInteger(count) && count > 0) && count !== Infinity) {
+      throw invalidArgument(
+        RangeError,
+        `Cannot notify: "count" must be a whole number from 1 on, got ${String(count)}\nTo fix: pass such a number`,
+      )
+    }
+    this.#assertHeld('notify')
+    if (this.#state.notify(count) > 0) this.#waiters?.poke()
+  }
+
+  /** Wakes all tasks that wait. */
+  notifyAll(): void {
+    this.notify(Infinity)
+  }
+
+  #assertHeld(what: string): number {
+    const levels = this.#lock[LEVELS]
+    if (levels > 0) return levels
+    throw invalidState(
+      `Cannot ${what}: the lock of the Condition is not held here\n` +
+        `To fix: using held = await condition.guard(), and ${what} inside the same block`,
+    )
+  }
+
+  toString(): string {
+    return `<Condition ${String(this.#lock)}, ${this.#state.waiting} waiting>`
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return this.toString()
+  }
+}
+
+function deadlineOf({ timeout }: BlockingOptions): number {
+  assertTimeout(timeout)
+  return performance.now() + (timeout ?? Infinity)
+}
+
+addReducer<Condition>({
+  type: Condition,
+  name: 'multiproc.Condition',
+  module: import.meta.url,
+  encode: (condition, receiver) => ({ handle: handleOf(condition, receiver), lock: condition.lock }),
+  decode: data => {
+    const { handle, lock } = data as { handle: unknown; lock: Lock | RLock }
+    return objectFor(handle, BLOCK_KINDS.condition, () => new Condition(lock))
+  },
+})

@@ -1,0 +1,100 @@
+/** Event: a flag that tasks of all processes and threads wait for. */
+import { inspect } from 'node:util'
+import { assertTimeout, type WaitOptions } from '../platform/bounded-wait.ts'
+import { handleOf, objectFor, openBlock } from '../platform/heap-objects.ts'
+import { assertKnownOptions } from '../platform/known-options.ts'
+import { addReducer } from '../serialize/reducers.ts'
+import type { BlockingOptions } from './acquirable.ts'
+import { BLOCK_KINDS } from './block-kinds.ts'
+import { EventState } from './event-state.ts'
+import { LocalWaiters } from './local-waiters.ts'
+import { type SyncHeap, waitBlocking } from './waiting.ts'
+
+const OPTIONS = ['timeout', 'signal']
+
+/**
+ * A flag that is not set at first, as Python's `multiprocessing.Event`. `set()` lets all go who wait for it, also
+ * when it is cleared right afterwards.
+ *
+ * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Event
+ *
+ * @example
+ * ```ts
+ * import { Event, Process } from 'multiproc'
+ *
+ * const isReady = new Event()
+ * const child = new Process({ target: () => isReady.set() })
+ * child.start()
+ * console.log(await isReady.wait({ timeout: 10_000 })) // true
+ * await child.join()
+ * ```
+ */
+export class Event {
+  readonly #heap: SyncHeap
+  readonly #state: EventState
+  #waiters: LocalWaiters<true> | undefined
+
+  /** Not set at first. */
+  constructor() {
+    const { heap, blocks } = openBlock(this, BLOCK_KINDS.event)
+    this.#heap = heap
+    this.#state = new EventState(heap, blocks[0].base)
+  }
+
+  /** Whether it is set. */
+  isSet(): boolean {
+    return this.#state.isSet
+  }
+
+  /** Sets it, and lets all go who wait for it. */
+  set(): void {
+    this.#state.set()
+    this.#waiters?.poke()
+  }
+
+  /** Makes it unset again. */
+  clear(): void {
+    this.#state.clear()
+  }
+
+  /**
+   * Waits until it is set.
+   *
+   * @returns true, or false when the timeout came first
+   * @throws the reason of the signal.
+   */
+  async wait(options: WaitOptions = {}): Promise<boolean> {
+    assertKnownOptions('Event.wait()', options, OPTIONS)
+    assertTimeout(options.timeout)
+    options.signal?.throwIfAborted()
+    if (this.isSet()) return true
+    const { count } = this.#state
+    this.#waiters ??= new LocalWaiters(this.#heap)
+    return (await this.#waiters.wait(sleep => this.#state.attempt(sleep, count), options)) ?? false
+  }
+
+  /** The same as `wait()`, blocking this thread. */
+  waitSync(options: BlockingOptions = {}): boolean {
+    assertKnownOptions('Event.waitSync()', options, OPTIONS)
+    assertTimeout(options.timeout)
+    const { count } = this.#state
+    return waitBlocking(this.#heap, sleep => this.#state.attempt(sleep, count), options) ?? false
+  }
+
+  toString(): string {
+    return `<Event ${this.isSet() ? 'set' : 'unset'}>`
+  }
+
+  /** @internal */
+  [inspect.custom](): string {
+    return this.toString()
+  }
+}
+
+addReducer<Event>({
+  type: Event,
+  name: 'multiproc.Event',
+  module: import.meta.url,
+  encode: handleOf,
+  decode: handle => objectFor(handle, BLOCK_KINDS.event, () => new Event()),
+})

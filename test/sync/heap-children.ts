@@ -1,0 +1,23 @@
+/** Children that share the heap with the tests of this folder. */
+import { Process, type StartMethod } from 'multiproc'
+import { nativeAddon } from '#src/platform/native-addon.js'
+
+/** Every start method whose children share the heap. Without the addon only threads do. */
+export const sharingMethods: StartMethod[] = nativeAddon() === undefined ? ['thread'] : ['spawn', 'thread']
+
+/** Starts a child that runs the target with these arguments. */
+export function start<Args extends unknown[], Result>(
+  context: StartMethod,
+  target: (...args: Args) => Result,
+  ...args: Args
+): Process<Args, Result> {
+  const child = new Process<Args, Result>({ target, args, context, daemon: true })
+  child.start()
+  return child
+}
+
+/** Kills a child as nothing else can, and waits for its end. */
+export async function killed(child: Process<never>): Promise<void> {
+  child.kill()
+  await child.join()
+}
