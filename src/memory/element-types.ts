@@ -66,16 +66,18 @@ export function arrayTypeOf<Type extends ElementType>(type: Type): TypedArrayCon
 
 /**
  * Checks what is to be stored as an element: what does not fit wraps around as in C, but a fraction is no integer.
+ *
+ * @param array - the constructor of the typed array that will hold it
  */
-export function assertElement(array: AnyTypedArray, value: unknown): void {
-  const isBig = array instanceof BigInt64Array || array instanceof BigUint64Array
-  const isFloat = array instanceof Float32Array || array instanceof Float64Array
+export function assertElement(array: { readonly name: string }, value: unknown): void {
+  const isBig = array.name.startsWith('Big')
+  const isFloat = array.name.startsWith('Float')
   if (isBig ? typeof value === 'bigint' : typeof value === 'number' && (isFloat || Number.isInteger(value)))
     return
   const wanted = isBig ? 'a bigint' : isFloat ? 'a number' : 'an integer'
   throw invalidArgument(
     TypeError,
-    `Cannot store ${inspect(value, { depth: 0 })} in shared memory: an element of ${array[Symbol.toStringTag]} is ${wanted}\n` +
-      `To fix: convert it, or choose another type`,
+    `Cannot store ${inspect(value, { depth: 0 })} in shared memory: an element of ${array.name} is ${wanted}\n` +
+      'To fix: convert it, or choose another type',
   )
 }

@@ -2,6 +2,9 @@
 import { type ElementType, type TypedArrayOf, arrayTypeOf } from './element-types.ts'
 import { sharedArray } from './shared-array.ts'
 
+/** A length, or the elements; for the type `'c'` also text, of which the bytes in UTF-8 become the elements. */
+export type Elements = number | string | Iterable<number> | Iterable<bigint>
+
 /**
  * Makes a typed array in shared memory without a lock, as Python's `RawArray`: {@link sharedArray} with a type code.
  *
@@ -17,9 +20,10 @@ import { sharedArray } from './shared-array.ts'
  * console.log(numbers instanceof Int32Array, numbers[1]) // true 2
  * ```
  */
-export function rawArray<Type extends ElementType>(
-  type: Type,
-  lengthOrValues: number | Iterable<number> | Iterable<bigint>,
-): TypedArrayOf<Type> {
-  return sharedArray(arrayTypeOf(type), lengthOrValues)
+export function rawArray<Type extends ElementType>(type: Type, lengthOrValues: Elements): TypedArrayOf<Type> {
+  const isText = type === 'c' && typeof lengthOrValues === 'string'
+  return sharedArray(
+    arrayTypeOf(type),
+    isText ? Buffer.from(lengthOrValues) : (lengthOrValues as Exclude<Elements, string>),
+  )
 }
