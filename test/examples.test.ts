@@ -90,7 +90,15 @@ test('06: prints a table of times, a bar for each, and that all places gave the 
   assert.ok(output.includes('█'.repeat(40)), 'the longest bar has the full width')
 })
 
+test('08: two processes draw the rows of a picture into one array', async () => {
+  const lines = (await outputOf('08-shared-array')).trimEnd().split('\n').slice(1)
+  assert.equal(lines.length, 23)
+  // The set is symmetric: the rows below its middle are those above.
+  for (const distance of [1, 5, 11]) assert.equal(lines[11 + distance], lines[11 - distance])
+  assert.ok(lines[11]!.includes('%'.repeat(40)))
+})
+
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
-  assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), ['01', '02', '03', '04', '05', '06'])
+  assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), ['01', '02', '03', '04', '05', '06', '08'])
 })

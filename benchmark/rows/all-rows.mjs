@@ -8,6 +8,7 @@ import { idleMemory } from './idle-memory.mjs'
 import { mapSquares } from './map-squares.mjs'
 import { result1MiB } from './result-1mib.mjs'
 import { roundTrip } from './round-trip.mjs'
+import { shared64MiB } from './shared-64mib.mjs'
 import { singleTasks } from './single-tasks.mjs'
 
 /**
@@ -45,6 +46,7 @@ export const rows = [
   roundTrip,
   argument1MiB,
   result1MiB,
+  shared64MiB,
   firstResultCold,
   firstResult,
   cpuScaling,

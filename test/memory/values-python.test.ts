@@ -190,7 +190,7 @@ test('C152 test_free_from_gc: values and arrays that are dropped are let go, and
   for (let round = 0; round < 200; round++) {
     const value = new SharedValue('i', round)
     const array = new SharedArray('d', [round])
-    if (round === 100) {
+    if (round === 100 && heap.isNative) {
       const kept = decode(encode({ value, array })) as { value: SharedValue; array: SharedArray }
       assert.equal(kept.value.value, 100)
       assert.equal(kept.value.getObj(), value.getObj())
