@@ -117,6 +117,12 @@ const objects: Record<string, object> = {
   result: multiproc.AsyncResult.prototype,
   iterator,
   context: multiproc.getContext('spawn'),
+  lock: new multiproc.Lock(),
+  rlock: new multiproc.RLock(),
+  semaphore: new multiproc.Semaphore(),
+  condition: new multiproc.Condition(),
+  event: new multiproc.Event(),
+  barrier: new multiproc.Barrier(1),
   parent: { name: '', pid: 0, sentinel: undefined, isAlive() {}, join() {} },
 }
 

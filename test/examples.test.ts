@@ -90,6 +90,10 @@ test('06: prints a table of times, a bar for each, and that all places gave the 
   assert.ok(output.includes('█'.repeat(40)), 'the longest bar has the full width')
 })
 
+test('07: four processes count in one file and lose nothing', async () => {
+  assert.equal(await outputOf('07-lock'), 'Counted to 400\n')
+})
+
 test('08: two processes draw the rows of a picture into one array', async () => {
   const lines = (await outputOf('08-shared-array')).trimEnd().split('\n').slice(1)
   assert.equal(lines.length, 23)
@@ -100,5 +104,14 @@ test('08: two processes draw the rows of a picture into one array', async () => 
 
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
-  assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), ['01', '02', '03', '04', '05', '06', '08'])
+  assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), [
+    '01',
+    '02',
+    '03',
+    '04',
+    '05',
+    '06',
+    '07',
+    '08',
+  ])
 })

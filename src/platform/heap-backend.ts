@@ -53,6 +53,12 @@ const OUTCOMES: Record<number, WaitOutcome> = {
 /** A wait that was cancelled leaves V8's list after this time. */
 const ARMED_MS_MAX = 1000
 
+/**
+ * A thread that is in the addon cannot be terminated, and the end of the process waits for it: so often it comes back
+ * to JavaScript, where it can.
+ */
+const STOPPABLE_MS = 20
+
 /** Before a thread goes to sleep it gives its processor away for so long; a lock is rarely held for longer. */
 const YIELD_MICROSECONDS = 30
 
@@ -72,9 +78,17 @@ export class NativeBackend implements HeapBackend {
   }
 
   waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome {
-    return OUTCOMES[
-      this.#addon.wait(index * 4, expected >>> 0, timeoutMs, endsSeen >>> 0, YIELD_MICROSECONDS)
-    ]!
+    const until = timeoutMs > STOPPABLE_MS ? performance.now() + timeoutMs : 0
+    let stepMs = Math.min(timeoutMs, STOPPABLE_MS)
+    let yieldMicroseconds = YIELD_MICROSECONDS
+    for (;;) {
+      const outcome = this.#addon.wait(index * 4, expected >>> 0, stepMs, endsSeen >>> 0, yieldMicroseconds)
+      if (outcome !== OUTCOME.timedOut || until === 0) return OUTCOMES[outcome]!
+      const leftMs = until - performance.now()
+      if (leftMs <= 0) return 'timedOut'
+      stepMs = Math.min(leftMs, STOPPABLE_MS)
+      yieldMicroseconds = 0
+    }
   }
 
   waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait {

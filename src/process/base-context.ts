@@ -4,6 +4,13 @@
  */
 import { cpuCount } from '../platform/cpu-count.ts'
 import { invalidState } from '../errors.ts'
+import { Barrier } from '../sync/barrier.ts'
+import { BoundedSemaphore } from '../sync/bounded-semaphore.ts'
+import { Condition } from '../sync/condition.ts'
+import { Event } from '../sync/event.ts'
+import { Lock } from '../sync/lock.ts'
+import { RLock } from '../sync/rlock.ts'
+import { Semaphore } from '../sync/semaphore.ts'
 import { SpawnProcess, ThreadProcess } from './bound-processes.ts'
 import type { StartMethod } from './child-boot.ts'
 import { setExecutable } from './executable.ts'
@@ -41,6 +48,36 @@ export class BaseContext {
   /** `Process` bound to this context's start method. */
   get Process(): typeof SpawnProcess {
     return this.startMethod === 'thread' ? ThreadProcess : SpawnProcess
+  }
+
+  // These work between all processes and threads of a program, however they were started.
+
+  get Lock(): typeof Lock {
+    return Lock
+  }
+
+  get RLock(): typeof RLock {
+    return RLock
+  }
+
+  get Semaphore(): typeof Semaphore {
+    return Semaphore
+  }
+
+  get BoundedSemaphore(): typeof BoundedSemaphore {
+    return BoundedSemaphore
+  }
+
+  get Condition(): typeof Condition {
+    return Condition
+  }
+
+  get Event(): typeof Event {
+    return Event
+  }
+
+  get Barrier(): typeof Barrier {
+    return Barrier
   }
 
   /** The context itself, or that of another start method. */

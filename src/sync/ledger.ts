@@ -131,8 +131,8 @@ export class Ledger {
   #claim(): number {
     const words = this.#words
     const used = words[this.#base + MAIN.used]!
-    let place = 0
     for (;;) {
+      let place = 0
       for (const { entries, capacity } of this.#tables) {
         for (let at = entries; at < entries + capacity * ENTRY_WORDS; at += ENTRY_WORDS, place++) {
           // A place is free when its member has nothing, alive or not.

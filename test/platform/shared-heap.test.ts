@@ -21,6 +21,8 @@ interface Member {
   child: Popen
   token: number
   store(index: number, value: number): void
+  /** Lets it write 1 and then wait for another value without a limit. */
+  block(index: number): void
   end(): Promise<void>
 }
 
@@ -39,6 +41,7 @@ async function startMember(method: StartMethod): Promise<Member> {
     child,
     token,
     store: (index, value) => child.connection.send(Buffer.from(JSON.stringify({ index, value }))),
+    block: index => child.connection.send(Buffer.from(JSON.stringify({ index, value: 1, isBlocking: true }))),
     end: () => {
       child.kill('SIGKILL')
       return ended
@@ -170,6 +173,17 @@ for (const method of methods) {
     })
   })
 }
+
+test('a thread that blocks can be stopped', async () => {
+  const member = await startMember('thread')
+  const block = heap.allocate(KIND)
+  member.block(block.base)
+  // The word says that it has the order; to tell it that it blocks, nothing is left.
+  while (Atomics.load(heap.words, block.base) === 0) await new Promise(resolve => setImmediate(resolve))
+  await member.end()
+  assert.ok(!heap.isAlive(member.token))
+  block.release()
+})
 
 test(
   'a thread that blocks notices that a killed process was a member',

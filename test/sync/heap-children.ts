@@ -16,6 +16,18 @@ export function start<Args extends unknown[], Result>(
   return child
 }
 
+/** Runs the target in a child to its end, and gives its result. */
+export async function call<Args extends unknown[], Result>(
+  context: StartMethod,
+  target: (...args: Args) => Result,
+  ...args: Args
+): Promise<Awaited<Result>> {
+  const child = start(context, target, ...args)
+  const result = await child.result()
+  await child.join()
+  return result
+}
+
 /** Kills a child as nothing else can, and waits for its end. */
 export async function killed(child: Process<never>): Promise<void> {
   child.kill()

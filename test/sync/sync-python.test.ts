@@ -8,7 +8,7 @@ import { inspect } from 'node:util'
 import { BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore } from 'multiproc'
 import { Latches } from '../latch.js'
 import { checkLeaks } from '../leak-check.js'
-import { sharingMethods, start } from './heap-children.js'
+import { call, sharingMethods, start } from './heap-children.js'
 import {
   acquireAndTell,
   holdUntilReleased,
@@ -130,11 +130,11 @@ for (const method of sharingMethods) {
       test(`${name}: locked() is true everywhere while one process holds the lock`, async () => {
         await using latches = await Latches.open()
         const lock = make()
-        assert.equal(await start(method, lockedInChild, lock).result(), false)
+        assert.equal(await call(method, lockedInChild, lock), false)
         const holder = start(method, holdUntilReleased, lock, latches.address, 'held')
         await latches.arrival('held')
         assert.equal(lock.locked(), true)
-        assert.equal(await start(method, lockedInChild, lock).result(), true)
+        assert.equal(await call(method, lockedInChild, lock), true)
         latches.release('held')
         await holder.join()
         assert.equal(lock.locked(), false)
@@ -268,7 +268,7 @@ for (const method of sharingMethods) {
       assert.equal(event.isSet(), false)
       const child = start(method, setEvent, event)
       assert.equal(await event.wait(), true)
-      assert.equal(await start(method, waitForEvent, event).result(), true)
+      assert.equal(await call(method, waitForEvent, event), true)
       await child.join()
     })
 
