@@ -132,16 +132,14 @@ extern napi_status node_api_create_external_sharedarraybuffer(napi_env, void *, 
                                                               void *, napi_value *) BOUND_IF_THERE;
 
 /*
- * map(offset, length): that range of the heap as a buffer of its own mapping, a SharedArrayBuffer where Node.js can
- * make one of foreign memory. The mapping ends when the buffer is collected.
+ * A range of a file as a buffer of its own mapping, a SharedArrayBuffer where Node.js can make one of foreign memory.
+ * The mapping ends when the buffer is collected.
  */
-static napi_value map_range(napi_env env, napi_callback_info info) {
-  ARGUMENTS(2);
+static napi_value map_file_range(napi_env env, int fd, uint64_t offset, uint64_t length) {
   struct mapping *mapping = malloc(sizeof *mapping);
   if (mapping == NULL) return throw_system_error(env, "malloc", ENOMEM);
-  mapping->length = to_uint64(env, argv[1]);
-  mapping->start = mmap(NULL, mapping->length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, heap.fd,
-                        (off_t)to_uint64(env, argv[0]));
+  mapping->length = length;
+  mapping->start = mmap(NULL, mapping->length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
   if (mapping->start == MAP_FAILED) {
     int error = errno;
     free(mapping);
@@ -158,6 +156,32 @@ static napi_value map_range(napi_env env, napi_callback_info info) {
     return throw_system_error(env, "a buffer over shared memory", ENOTSUP);
   }
   return buffer;
+}
+
+/* map(offset, length): that range of the heap. */
+static napi_value map_range(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  return map_file_range(env, heap.fd, to_uint64(env, argv[0]), to_uint64(env, argv[1]));
+}
+
+/* mapFile(fd, length): the start of another file, whose descriptor may be closed afterwards. */
+static napi_value map_file(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  int fd = -1;
+  napi_get_value_int32(env, argv[0], &fd);
+  return map_file_range(env, fd, 0, to_uint64(env, argv[1]));
+}
+
+/*
+ * weigh(bytes): tells V8 that so many bytes more (or less, when negative) outside of its heap are kept by what is in
+ * it. It knows that of an ArrayBuffer, and not of a SharedArrayBuffer.
+ */
+static napi_value weigh(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  int64_t change = 0, sum = 0;
+  napi_get_value_int64(env, argv[0], &change);
+  napi_adjust_external_memory(env, change, &sum);
+  return NULL;
 }
 
 /*
@@ -180,6 +204,14 @@ static napi_value unmap_range(napi_env env, napi_callback_info info) {
 static napi_value reserve(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
   return from_int32(env, os_memory_reserve(heap.fd, to_uint64(env, argv[0]), to_uint64(env, argv[1])));
+}
+
+/* reserveFile(fd, length): the same for the start of another file, which becomes as long if it was shorter. */
+static napi_value reserve_file(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  int fd = -1;
+  napi_get_value_int32(env, argv[0], &fd);
+  return from_int32(env, os_memory_reserve(fd, 0, to_uint64(env, argv[1])));
 }
 
 /* discard(offset, length): 0 or an error number. */
@@ -228,8 +260,11 @@ void heap_define(napi_env env, napi_value exports) {
   const napi_property_descriptor functions[] = {
       {"open", NULL, open_heap, NULL, NULL, NULL, napi_enumerable, NULL},
       {"map", NULL, map_range, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"mapFile", NULL, map_file, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"weigh", NULL, weigh, NULL, NULL, NULL, napi_enumerable, NULL},
       {"unmap", NULL, unmap_range, NULL, NULL, NULL, napi_enumerable, NULL},
       {"reserve", NULL, reserve, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"reserveFile", NULL, reserve_file, NULL, NULL, NULL, napi_enumerable, NULL},
       {"discard", NULL, discard, NULL, NULL, NULL, napi_enumerable, NULL},
       {"lifeWordOffset", NULL, life_word_offset, NULL, NULL, NULL, napi_enumerable, NULL},
       {"watchLife", NULL, watch_life, NULL, NULL, NULL, napi_enumerable, NULL},

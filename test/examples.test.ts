@@ -94,12 +94,20 @@ test('07: four processes count in one file and lose nothing', async () => {
   assert.equal(await outputOf('07-lock'), 'Counted to 400\n')
 })
 
+test('08: two processes draw the rows of a picture into one array', async () => {
+  const lines = (await outputOf('08-shared-array')).trimEnd().split('\n').slice(1)
+  assert.equal(lines.length, 23)
+  // The set is symmetric: the rows below its middle are those above.
+  for (const distance of [1, 5, 11]) assert.equal(lines[11 + distance], lines[11 - distance])
+  assert.ok(lines[11]!.includes('%'.repeat(40)))
+})
+
 test('09: two processes take texts from one queue and put their lengths into another', async () => {
   assert.equal(await outputOf('09-queue'), 'one 3\nthree 5\neleven 6\nseventeen 9\n')
 })
 
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
-  const numbers = ['01', '02', '03', '04', '05', '06', '07', '09']
+  const numbers = ['01', '02', '03', '04', '05', '06', '07', '08', '09']
   assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), numbers)
 })

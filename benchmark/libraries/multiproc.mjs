@@ -9,6 +9,7 @@ const closures = {
   square: x => x * x + zero,
   byteLength: bytes => bytes.length + zero,
   checksum: bytes => tasks.checksum(bytes) + ''.repeat(zero),
+  sumOfEnds: bytes => bytes[0] + bytes[bytes.length - 1] + zero,
   makeBytes: length => new Uint8Array(length + zero).fill(7),
   burn: iterations => burn(iterations + zero),
 }

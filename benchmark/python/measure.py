@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 import zlib
+from multiprocessing import shared_memory
 
 MEBIBYTE = 1 << 20
 now = time.perf_counter
@@ -106,6 +107,32 @@ def result_1mib(context, workers, size):
             assert {len(value) for value in values} == {MEBIBYTE}
             samples.append(size['tasks'] / seconds)
         return samples
+
+
+def sum_of_ends(memory):
+    total = memory.buf[0] + memory.buf[memory.size - 1]
+    memory.close()
+    return total
+
+
+def shared_64mib(context, workers, size):
+    memory = shared_memory.SharedMemory(create=True, size=64 * MEBIBYTE)
+    try:
+        # As sharedArray() does: the system provides the memory before it is used.
+        memory.buf[:] = bytes(len(memory.buf))
+        memory.buf[0] = 3
+        memory.buf[memory.size - 1] = 4
+        with context.Pool(workers) as pool:
+            all_results(pool, sum_of_ends, [memory] * (workers * 2))
+            samples = []
+            for _ in range(size['repeats']):
+                seconds, values = timed(lambda: all_results(pool, sum_of_ends, [memory] * size['tasks']))
+                assert set(values) == {7}
+                samples.append(size['tasks'] / seconds)
+            return samples
+    finally:
+        memory.close()
+        memory.unlink()
 
 
 def time_first_result(context, workers):
@@ -215,6 +242,7 @@ ROWS = {
     'map-squares': map_squares,
     'argument-1mib': argument_1mib,
     'result-1mib': result_1mib,
+    'shared-64mib': shared_64mib,
     'first-result-cold': first_result_cold,
     'first-result': first_result,
     'cpu-scaling': cpu_scaling,

@@ -10,6 +10,7 @@ import { pipeRoundTrip } from './pipe-round-trip.mjs'
 import { queueBatches, queueMessages } from './queue-messages.mjs'
 import { result1MiB } from './result-1mib.mjs'
 import { roundTrip } from './round-trip.mjs'
+import { shared64MiB } from './shared-64mib.mjs'
 import { singleTasks } from './single-tasks.mjs'
 
 /**
@@ -48,6 +49,7 @@ export const rows = [
   roundTrip,
   argument1MiB,
   result1MiB,
+  shared64MiB,
   firstResultCold,
   firstResult,
   cpuScaling,

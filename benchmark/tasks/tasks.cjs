@@ -13,6 +13,8 @@ exports.checksum = bytes => {
   return `${bytes.length}:${sum}`
 }
 
+exports.sumOfEnds = bytes => bytes[0] + bytes[bytes.length - 1]
+
 exports.makeBytes = length => new Uint8Array(length).fill(7)
 
 // Fixed work that no engine can skip: FNV-1a over `iterations` bytes.

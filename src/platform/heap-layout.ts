@@ -23,6 +23,8 @@ export const HEADER = {
   pageLimit: 8,
   /** Where the next search for a free segment begins. */
   segmentCursor: 9,
+  /** 1 once a process of this program has made memory with a name. */
+  hasNames: 10,
 } as const
 
 /** "MPH" and the version of this layout. */
@@ -52,13 +54,19 @@ export const BLOCK = {
   /** Counts how often the block was taken. */
   generation: 0,
   kind: 1,
-  /** Another block that keeps this one: its index + 1, or 0, and its generation. */
-  keeper: 2,
-  keeperGeneration: 3,
+  /** How many handles of it are on their way, as far as that is known. */
+  inFlight: 2,
+  /** When the last of them was sent, in seconds of the system's steady clock. */
+  sentAt: 3,
   /** One bit for each member that holds the block. */
   holders: 4,
-  payload: 4 + MEMBERS_MAX / 32,
+  /** Another block that keeps this one: its index + 1, or 0, and its generation. */
+  keeper: 4 + MEMBERS_MAX / 32,
+  keeperGeneration: 5 + MEMBERS_MAX / 32,
+  payload: 6 + MEMBERS_MAX / 32,
 } as const
+/** A handle that has been on its way for so long no longer keeps a block that is needed. */
+export const IN_FLIGHT_SECONDS = 60
 export const PAYLOAD_WORDS = BLOCK_WORDS - BLOCK.payload
 
 /** The kind of blocks that describe segments. They are never taken for anything else: their place is theirs for ever. */

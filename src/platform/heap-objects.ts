@@ -3,6 +3,7 @@
  * for each block, however often its handle arrives, and lets go of the block when that object is collected.
  */
 import { ClosedError, ProcessError } from '../errors.ts'
+import { carry } from './in-flight.ts'
 import {
   type BlockHandle,
   type BlockKind,
@@ -57,7 +58,8 @@ function letGo(blocks: HeldBlocks): void {
 }
 
 /**
- * The handle of an object's block, to be sent in its place.
+ * The handle of an object's block, to be sent in its place. The message that is being written keeps the block until it
+ * has arrived.
  *
  * @param receiver - whom it is for; see `Receiver` in `serialize/reducers.ts`
  * @throws ProcessError `ERR_NOT_SUPPORTED` for another process when the heap reaches threads only.
@@ -77,6 +79,7 @@ export function handleOf(object: object, receiver: { readonly isSameProcess: boo
         'To fix: use threads (the option context: "thread"), or install multiproc where its addon loads ("multiproc doctor" tells why it does not)',
     )
   }
+  carry(object, blocks[0].handle)
   return blocks[0].handle
 }
 
@@ -87,9 +90,13 @@ export function objectFor<T extends object>(handle: unknown, kind: BlockKind, ma
   const here = known.get(handle.index)
   if (here?.kind === kind && here.generation === handle.generation && handle.heap === heap.id) {
     const object = here.object.deref()
-    if (object !== undefined) return object as T
+    if (object !== undefined) {
+      heap.noteArrived(handle)
+      return object as T
+    }
   }
   const block = heap.attach(handle, kind)
+  heap.noteArrived(handle)
   arriving = block
   try {
     return make()

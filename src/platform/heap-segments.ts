@@ -3,7 +3,7 @@
  * heap for ever; when nobody holds it any more, the next one of its size gets the place, and memory that the system
  * has provided already (fresh memory costs ten times as much as copying into it). See "Segments" in README.md.
  */
-import { totalmem } from 'node:os'
+import { constants, freemem, totalmem } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 import { ProcessError } from '../errors.ts'
 import { PAGE_BYTES, SEGMENT, SEGMENT_KIND } from './heap-layout.ts'
@@ -21,6 +21,8 @@ export interface HeldSegment {
   readonly isHeld: boolean
   /** Lets go of it, once. Nobody may use `buffer` afterwards: the memory can belong to others then. */
   release(): void
+  /** The same, for when the buffer has been collected: it does not keep it, and leaves the mapping. */
+  readonly letGo: () => boolean
 }
 
 export interface SegmentOptions {
@@ -30,6 +32,11 @@ export interface SegmentOptions {
   isLazy?: boolean
   /** Whether `release()` takes the mapping away, so that views which are left read zeros. */
   isUnmapped?: boolean
+  /**
+   * Maps exactly so many bytes, in a buffer of its own that ends with the last view of it. It may be collected while
+   * the segment is held.
+   */
+  exactBytes?: number
 }
 
 /** The largest segment has 2 to the power of this many pages: 128 GiB. */
@@ -38,6 +45,12 @@ const SIZE_MAX = 25
 const WARM_BYTES_MAX = 64 << 20
 /** Mappings are kept to be used again, up to this. */
 const MAPPED_BYTES_MAX = 512 << 20
+/** Segments that only handles on their way keep are looked through when more memory is taken, at most this often. */
+const LOOK_THROUGH_MS = 1000
+/** Above this, those whose handles are overdue are taken for lost. */
+const IN_FLIGHT_BYTES_MAX = 256 << 20
+/** For smaller pieces the system is not asked beforehand how much it has. */
+const ASKED_BYTES_MIN = 64 << 20
 
 /**
  * Takes a segment of at least `byteLength` bytes.
@@ -52,11 +65,11 @@ export function allocateSegment(byteLength: number, options: SegmentOptions = {}
   if (size > SIZE_MAX || byteLength > totalmem())
     throw noMemory(byteLength, 'it is more than this machine has')
   const block = takeWarm(heap, size) ?? takeAny(heap, size) ?? create(heap, size)
-  const error = heap.providePages(block, pages, options)
-  if (error !== 0) {
+  const error = providePages(heap, block, pages, options)
+  if (error !== undefined) {
     heap.discardPages(block)
     block.release()
-    throw noMemory(byteLength, getSystemErrorName(-error))
+    throw noMemory(byteLength, 'the system has no more to give', error)
   }
   const { words } = heap
   const segment = held(heap, block, options)
@@ -75,7 +88,73 @@ export function allocateSegment(byteLength: number, options: SegmentOptions = {}
 export function attachSegment(handle: SegmentHandle, options: SegmentOptions = {}): HeldSegment {
   if ('buffer' in handle) return portableSegment(handle.buffer)
   const heap = sharedHeap()
-  return held(heap, heap.attach(handle, SEGMENT_KIND), options)
+  const block = heap.attach(handle, SEGMENT_KIND)
+  const bytes = 2 ** heap.words[block.base + SEGMENT.size]! * PAGE_BYTES
+  if (options.exactBytes === undefined || options.exactBytes <= bytes) return held(heap, block, options)
+  block.release()
+  throw new ProcessError(
+    'ERR_PROTOCOL',
+    `Cannot use shared memory that arrived here: it has ${bytes} bytes, and not ${options.exactBytes}\n` +
+      'To fix: use the same version of multiproc in parent and child',
+  )
+}
+
+/** Has the system provide the first pages of a segment; its error when it has not as many. */
+function providePages(
+  heap: SharedHeap,
+  block: HeldBlock,
+  pages: number,
+  options: SegmentOptions,
+): Error | undefined {
+  const fresh = pages - heap.words[block.base + SEGMENT.providedPages]!
+  if (fresh <= 0) return undefined
+  reclaimLost(heap)
+  const provide = (): Error | undefined => {
+    // Where memory is only short, the system ends processes rather than refuse it.
+    if (fresh * PAGE_BYTES >= ASKED_BYTES_MIN && fresh * PAGE_BYTES > availableBytes())
+      return systemError('fallocate', constants.errno.ENOMEM)
+    const error = heap.providePages(block, pages, options)
+    return error === 0 ? undefined : systemError('fallocate', error)
+  }
+  if (provide() === undefined) return undefined
+  reclaimLost(heap, { isShort: true })
+  return provide()
+}
+
+/** An error as Node.js makes it of a failed system call. */
+export function systemError(syscall: string, errno: number): NodeJS.ErrnoException {
+  const code = getSystemErrorName(-errno)
+  return Object.assign(new Error(`${code}: ${syscall} failed`), { code, errno: -errno, syscall })
+}
+
+/** What the system can give without taking it from others, within the limit of the container. */
+function availableBytes(): number {
+  // In Node.js from 20.13 on.
+  const { availableMemory } = process as { availableMemory?: () => number }
+  return availableMemory?.() ?? freemem()
+}
+
+let lookedThroughAtMs = -Infinity
+
+/**
+ * Gives memory back whose handles were sent and never arrived: their receiver was killed, or the message dropped.
+ * As long as there is room for it, it is kept, in case that they are still on their way.
+ */
+function reclaimLost(heap: SharedHeap, { isShort = false } = {}): void {
+  const nowMs = performance.now()
+  if (!isShort && nowMs - lookedThroughAtMs < LOOK_THROUGH_MS) return
+  lookedThroughAtMs = nowMs
+  const found = heap.inFlightOnly(SEGMENT_KIND)
+  const pages = found.reduce((sum, { base }) => sum + heap.words[base + SEGMENT.providedPages]!, 0)
+  if (!isShort && pages * PAGE_BYTES <= IN_FLIGHT_BYTES_MAX) return
+  for (const { index } of found) discard(heap, heap.takeFree(index, SEGMENT_KIND, { isOverdue: true }))
+}
+
+/** The memory of a segment that was free goes back to the system. */
+function discard(heap: SharedHeap, block: HeldBlock | undefined): void {
+  if (block === undefined) return
+  heap.discardPages(block)
+  block.release()
 }
 
 /**
@@ -100,28 +179,47 @@ function portableSegment(buffer: SharedArrayBuffer): HeldSegment {
     get isHeld() {
       return isHeld
     },
+    letGo: () => false,
     release: () => {
       isHeld = false
     },
   }
 }
 
-function held(heap: SharedHeap, block: HeldBlock, { isUnmapped = false }: SegmentOptions): HeldSegment {
-  const buffer = isUnmapped ? mapPagesOf(heap, block) : mappingOf(heap, block)
-  let isHeld = true
+function held(heap: SharedHeap, block: HeldBlock, options: SegmentOptions): HeldSegment {
+  const { isUnmapped = false, exactBytes } = options
+  const bytes = exactBytes ?? 2 ** heap.words[block.base + SEGMENT.size]! * PAGE_BYTES
+  let buffer: ArrayBufferLike
+  try {
+    buffer = isUnmapped || exactBytes !== undefined ? mapFrom(heap, block, bytes) : mappingOf(heap, block)
+  } catch (cause) {
+    block.release()
+    throw noMemory(bytes, 'the process has no addresses for it', cause)
+  }
+  const letGo = lettingGo(heap, block)
   return {
     handle: block.handle,
     buffer,
     get isHeld() {
-      return isHeld
+      return letGo.isHeld
     },
+    letGo,
     release: () => {
-      if (!isHeld) return
-      isHeld = false
-      if (isUnmapped) heap.unmap(buffer)
-      letGo(heap, block)
+      if (letGo() && isUnmapped) heap.unmap(buffer)
     },
   }
+}
+
+/** A function of its own, because functions that are made in one place keep each other's variables. */
+function lettingGo(heap: SharedHeap, block: HeldBlock): (() => boolean) & { isHeld: boolean } {
+  const letGo = (): boolean => {
+    if (!letGo.isHeld) return false
+    letGo.isHeld = false
+    giveUp(heap, block)
+    return true
+  }
+  letGo.isHeld = true
+  return letGo
 }
 
 // ---- Places ----
@@ -157,19 +255,19 @@ function create(heap: SharedHeap, size: number): HeldBlock {
   return block
 }
 
-function letGo(heap: SharedHeap, block: HeldBlock): void {
-  // Two that let go at the same time may both see the other: then the memory stays with the free segment.
-  if (heap.isOnlyHeldHere(block)) {
-    const size = heap.words[block.base + SEGMENT.size]!
-    const bytes = heap.words[block.base + SEGMENT.providedPages]! * PAGE_BYTES
-    if (warmBytes + bytes > WARM_BYTES_MAX) heap.discardPages(block)
-    else {
-      warmBytes += bytes
-      if (!warm.has(size)) warm.set(size, [])
-      warm.get(size)!.push({ index: block.handle.index, bytes })
-    }
-  }
+function giveUp(heap: SharedHeap, block: HeldBlock): void {
+  const { index } = block.handle
+  const size = heap.words[block.base + SEGMENT.size]!
+  const bytes = heap.words[block.base + SEGMENT.providedPages]! * PAGE_BYTES
   block.release()
+  if (!heap.isFree(block.handle)) return
+  // Somebody may attach to it meanwhile: only who has taken it anew may throw its contents away.
+  if (warmBytes + bytes > WARM_BYTES_MAX) discard(heap, heap.takeFree(index, SEGMENT_KIND))
+  else {
+    warmBytes += bytes
+    if (!warm.has(size)) warm.set(size, [])
+    warm.get(size)!.push({ index, bytes })
+  }
 }
 
 // ---- Mappings ----
@@ -178,12 +276,13 @@ function letGo(heap: SharedHeap, block: HeldBlock): void {
 const mappings = new Map<number, ArrayBufferLike>()
 let mappedBytes = 0
 
-function mapPagesOf(heap: SharedHeap, { base }: HeldBlock): ArrayBufferLike {
-  return heap.mapPages(heap.words[base + SEGMENT.firstPage]!, 2 ** heap.words[base + SEGMENT.size]!)
+function mapFrom(heap: SharedHeap, { base }: HeldBlock, byteLength: number): ArrayBufferLike {
+  return heap.mapFrom(heap.words[base + SEGMENT.firstPage]!, byteLength)
 }
 
 function mappingOf(heap: SharedHeap, block: HeldBlock): ArrayBufferLike {
-  return mapping(block.handle.index, () => mapPagesOf(heap, block))
+  const bytes = 2 ** heap.words[block.base + SEGMENT.size]! * PAGE_BYTES
+  return mapping(block.handle.index, () => mapFrom(heap, block, bytes))
 }
 
 function mapping(index: number, map: () => ArrayBufferLike): ArrayBufferLike {
@@ -201,10 +300,11 @@ function mapping(index: number, map: () => ArrayBufferLike): ArrayBufferLike {
   return buffer
 }
 
-function noMemory(byteLength: number, reason: string): ProcessError {
+export function noMemory(byteLength: number, reason: string, cause?: unknown): ProcessError {
   return new ProcessError(
     'ERR_LIMIT',
     `Cannot make shared memory of ${byteLength} bytes: ${reason}\n` +
       'To fix: make it smaller, let go of shared memory that is no longer needed, or give the container more memory',
+    { cause },
   )
 }

@@ -15,8 +15,11 @@ export const OUTCOME = { changed: 0, timedOut: 1, memberEnded: 2, cancelled: 3 }
 export interface NativeAddon {
   open(fd: number, sizeMax: number, layout: Uint32Array): number
   map(offset: number, length: number): ArrayBufferLike
+  mapFile(fd: number, length: number): ArrayBufferLike
   unmap(view: Uint8Array): void
+  weigh(bytes: number): void
   reserve(offset: number, length: number): number
+  reserveFile(fd: number, length: number): number
   discard(offset: number, length: number): number
   lifeWordOffset(): number
   watchLife(recordOffset: number): number

@@ -25,6 +25,7 @@ import {
   BLOCKS_START_BYTES,
   HEADER,
   HEAP_BYTES_MAX,
+  IN_FLIGHT_SECONDS,
   LIFE_ENDED,
   MAGIC,
   MEMBER,
@@ -166,6 +167,15 @@ export class SharedHeap {
     Atomics.store(words, HEADER.magic, MAGIC)
   }
 
+  /** Whether a process of this program has made memory with a name, which may have to be removed for it. */
+  get hasNames(): boolean {
+    return Atomics.load(this.words, HEADER.hasNames) === 1
+  }
+
+  noteNames(): void {
+    Atomics.store(this.words, HEADER.hasNames, 1)
+  }
+
   // ---- Members ----
 
   /**
@@ -300,11 +310,12 @@ export class SharedHeap {
   allocate(kind: BlockKind): HeldBlock {
     const { words } = this
     const count = words[HEADER.blockCount]!
-    for (let attempt = 0; attempt < count; attempt++) {
+    // What only a handle that never arrived seems to need is taken when there is nothing else.
+    for (let attempt = 0; attempt < 2 * count; attempt++) {
       const index = (Atomics.add(words, HEADER.blockCursor, 1) >>> 0) % count
       const at = blockAt(index)
       if (Atomics.load(words, at + BLOCK.kind) === SEGMENT_KIND) continue
-      const block = this.#take(index)
+      const block = this.#take(index, { isOverdue: attempt >= count })
       if (block === undefined) continue
       this.#raiseLimit(index + 1)
       words.fill(0, at + BLOCK.payload, at + BLOCK_WORDS)
@@ -319,22 +330,23 @@ export class SharedHeap {
   }
 
   /** Takes a block that nobody holds; it becomes another than it was before. */
-  #take(index: number): HeldBlock | undefined {
+  #take(index: number, { isOverdue = false } = {}): HeldBlock | undefined {
     const { words } = this
     const at = blockAt(index)
     const generation = Atomics.load(words, at + BLOCK.generation)
-    // Holders on both sides of the keeper: who gives it to a keeper, or takes it from one, holds it meanwhile.
-    if (this.#isHeldByOthers(at, -1) || this.#isKept(at) || this.#isHeldByOthers(at, -1)) return undefined
+    if (!this.#isFree(at, -1, isOverdue)) return undefined
     const next = (generation + 1) | 0
     if (Atomics.compareExchange(words, at + BLOCK.generation, generation, next) !== generation)
       return undefined
     const slot = this.token & (MEMBERS_MAX - 1)
     Atomics.or(words, at + BLOCK.holders + (slot >>> 5), 1 << (slot & 31))
-    // Somebody may have attached to its earlier life after it was found free. That one keeps it.
-    if (this.#isHeldByOthers(at, slot)) {
+    // Somebody may have attached to its earlier life after it was found free. That one keeps it, and its handle.
+    if (!this.#isFree(at, slot, isOverdue)) {
       Atomics.and(words, at + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
+      Atomics.compareExchange(words, at + BLOCK.generation, next, generation)
       return undefined
     }
+    Atomics.store(words, at + BLOCK.inFlight, 0)
     Atomics.store(words, at + BLOCK.keeper, 0)
     return this.#hold(index, next)
   }
@@ -360,10 +372,71 @@ export class SharedHeap {
       Atomics.compareExchange(words, at + BLOCK.keeper, keeper.index + 1, 0)
   }
 
-  /** Takes the block at `index`, with its contents, when it is of that kind and nobody holds it. */
-  takeFree(index: number, kind: BlockKind): HeldBlock | undefined {
+  /** Whether nobody but `ownSlot` holds a block, no other block keeps it, and no handle of it is on its way. */
+  #isFree(at: number, ownSlot: number, isOverdue: boolean): boolean {
+    // A sender holds the block until its handle is counted, and a receiver before it is no longer; who gives it to a
+    // keeper, or takes it from one, holds it meanwhile. So who looks at the holders, the rest and the holders again sees
+    // one of them (see "Blocks" in README.md, step 5).
+    return (
+      !this.#isHeldByOthers(at, ownSlot) &&
+      !this.#isKept(at) &&
+      (Atomics.load(this.words, at + BLOCK.inFlight) === 0 || (isOverdue && this.#isOverdue(at))) &&
+      !this.#isHeldByOthers(at, ownSlot)
+    )
+  }
+
+  #isOverdue(at: number): boolean {
+    return ((steadySeconds() - Atomics.load(this.words, at + BLOCK.sentAt)) | 0) >= IN_FLIGHT_SECONDS
+  }
+
+  /**
+   * Takes the block at `index`, with its contents, when it is of that kind and nobody holds it. With `isOverdue`, a
+   * handle that has been on its way for too long does not count.
+   */
+  takeFree(index: number, kind: BlockKind, options?: { isOverdue?: boolean }): HeldBlock | undefined {
     if (Atomics.load(this.words, blockAt(index) + BLOCK.kind) !== kind) return undefined
-    return this.#take(index)
+    return this.#take(index, options)
+  }
+
+  /** Whether nobody holds the block, and no handle of it is on its way. */
+  isFree({ index }: { index: number }): boolean {
+    return this.#isFree(blockAt(index), -1, false)
+  }
+
+  /** The first words that belong to the user of each block of that kind that nothing but a handle on its way keeps. */
+  inFlightOnly(kind: BlockKind): { index: number; base: number }[] {
+    const { words } = this
+    const limit = Atomics.load(words, HEADER.blockLimit)
+    const found: { index: number; base: number }[] = []
+    for (let index = 0; index < limit; index++) {
+      const at = blockAt(index)
+      if (Atomics.load(words, at + BLOCK.kind) !== kind || Atomics.load(words, at + BLOCK.inFlight) === 0)
+        continue
+      if (!this.#isHeldByOthers(at, -1)) found.push({ index, base: at + BLOCK.payload })
+    }
+    return found
+  }
+
+  /**
+   * Notes that a handle of a block that is held here is on its way: until it arrives the block is not given to
+   * anybody else, even when this process lets go of it or ends.
+   */
+  noteSent({ index }: BlockHandle): void {
+    const at = blockAt(index)
+    Atomics.store(this.words, at + BLOCK.sentAt, steadySeconds())
+    Atomics.add(this.words, at + BLOCK.inFlight, 1)
+  }
+
+  /** The pair of `noteSent()`, for a block that is held here by now. */
+  noteArrived({ index }: BlockHandle): void {
+    const { words } = this
+    const at = blockAt(index) + BLOCK.inFlight
+    // A message that was written once may be read more often.
+    for (let count = Atomics.load(words, at); count > 0;) {
+      const before = Atomics.compareExchange(words, at, count, count - 1)
+      if (before === count) return
+      count = before
+    }
   }
 
   /** Takes a free block of that kind which `matches`. Looks at some only: there may be one all the same. */
@@ -378,15 +451,6 @@ export class SharedHeap {
       if (block !== undefined) return block
     }
     return undefined
-  }
-
-  /** Whether a block has no other holder than this process or thread. */
-  isOnlyHeldHere({ handle }: HeldBlock): boolean {
-    return (
-      this.#held.get(handle.index) === 1 &&
-      !this.#isKept(blockAt(handle.index)) &&
-      !this.#isHeldByOthers(blockAt(handle.index), this.token & (MEMBERS_MAX - 1))
-    )
   }
 
   /**
@@ -451,6 +515,14 @@ export class SharedHeap {
     return false
   }
 
+  /** Whether a block has no other holder than this process or thread, nor anything else that keeps it. */
+  isOnlyHeldHere({ handle }: HeldBlock): boolean {
+    return (
+      this.#held.get(handle.index) === 1 &&
+      this.#isFree(blockAt(handle.index), this.token & (MEMBERS_MAX - 1), false)
+    )
+  }
+
   /** Whether the block that keeps this one is held. */
   #isKept(at: number): boolean {
     const { words } = this
@@ -482,8 +554,9 @@ export class SharedHeap {
     }
   }
 
-  mapPages(firstPage: number, count: number): ArrayBufferLike {
-    return this.#backend.map(PAGES_START_BYTES + firstPage * PAGE_BYTES, count * PAGE_BYTES)
+  /** Maps so many bytes from a page on. */
+  mapFrom(firstPage: number, byteLength: number): ArrayBufferLike {
+    return this.#backend.map(PAGES_START_BYTES + firstPage * PAGE_BYTES, byteLength)
   }
 
   unmap(buffer: ArrayBufferLike): void {
@@ -539,6 +612,11 @@ export class SharedHeap {
   wake(index: number, count = Infinity): number {
     return this.#backend.wake(index, Math.min(count, 0x7fff_ffff))
   }
+}
+
+/** The system's steady clock, which all processes have in common. */
+function steadySeconds(): number {
+  return process.hrtime()[0] | 0
 }
 
 function memberAt(slot: number): number {

@@ -12,6 +12,7 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
 import { CHANNEL_FD, CHANNEL_STDIO } from '../platform/child-channel.ts'
 import { childEnvironment, childExecArgv } from '../platform/child-flags.ts'
+import { removeNamesOfChild } from '../platform/named-memory.ts'
 import { existingHeap, sharedHeap } from '../platform/shared-heap.ts'
 import { inheritOrIgnore, systemErrorName } from '../platform/standard-streams.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
@@ -81,6 +82,7 @@ export class SpawnPopen extends StartedChild {
     child.on('error', () => {})
     child.once('exit', (exitCode, signal) => {
       existingHeap()?.markEnded({ pid: child.pid!, threadId: undefined })
+      removeNamesOfChild()
       this.ended({ exitCode, signal })
     })
     this.watch([this.stdout, this.stderr])

@@ -5,6 +5,8 @@ import { corrupt } from './byte-reader.ts'
 import { BUFFER_VIEW } from './builtin-writer.ts'
 import { readDomException, readError } from './error-reader.ts'
 import { SerializeError } from '../errors.ts'
+import { openSharedBuffer } from '../platform/shared-buffers.ts'
+import { sharedHeap } from '../platform/shared-heap.ts'
 import { viewConstructors, viewNames } from './prototype-kinds.ts'
 import * as tags from './tags.ts'
 import type { ValueReader } from './value-reader.ts'
@@ -40,6 +42,8 @@ export function readBuiltin(reader: ValueReader, tag: number): unknown {
       return readTypedArray(reader)
     case tags.VIEW:
       return readView(reader)
+    case tags.SHARED_BUFFER:
+      return reader.note(readSharedBuffer(reader))
     case tags.URL_VALUE: {
       const href = reader.readString()
       if (!URL.canParse(href)) throw corrupt('a URL is none')
@@ -127,6 +131,33 @@ function readTypedArray(reader: ValueReader): ArrayBufferView {
   const width = constructor.BYTES_PER_ELEMENT ?? 1
   if (length % width !== 0) throw corrupt('a typed array ends in the middle of an element')
   return reader.note(new constructor(reader.readRawCopy(length).buffer, 0, length / width))
+}
+
+function readSharedBuffer(reader: ValueReader): ArrayBufferLike {
+  const kind = reader.readByte()
+  if (kind === tags.SHARED_NAMED) {
+    const name = reader.readString()
+    const byteLength = reader.readCount()
+    try {
+      return openSharedBuffer({ kind: 'named', name, byteLength })
+    } catch (cause) {
+      throw new SerializeError(`Cannot rebuild a value: ${(cause as Error).message}`, {
+        code: 'ERR_NOT_DESERIALIZABLE',
+        cause,
+      })
+    }
+  }
+  if (kind === tags.SHARED_THREAD) {
+    const id = reader.readCount()
+    const buffer = reader.attachments[reader.readCount()]
+    if (!(buffer instanceof SharedArrayBuffer)) throw corrupt('shared memory is missing')
+    return openSharedBuffer({ kind: 'thread', id, buffer })
+  }
+  if (kind !== tags.SHARED_SEGMENT) throw corrupt('shared memory of an unknown kind')
+  const block = { heap: reader.readCount(), index: reader.readCount(), generation: reader.readCount() | 0 }
+  const byteLength = reader.readCount()
+  if (block.heap !== sharedHeap().id || byteLength === 0) throw corrupt('shared memory of another program')
+  return openSharedBuffer({ kind: 'segment', block, byteLength })
 }
 
 function viewConstructorOf(type: number): NonNullable<(typeof viewConstructors)[number]> {

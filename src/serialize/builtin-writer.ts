@@ -3,6 +3,7 @@
  * the built-in prototypes, so that an override in a subclass can change nothing.
  */
 import { types } from 'node:util'
+import { isSharedBuffer } from '../platform/shared-buffers.ts'
 import { writeError } from './error-writer.ts'
 import { NEEDS_GRAPH } from './needs-graph.ts'
 import { hasBrand, viewConstructors, viewNames, type BuiltinKind } from './prototype-kinds.ts'
@@ -106,7 +107,7 @@ interface ResizableBuffer extends ArrayBuffer {
 }
 
 function writeArrayBuffer(writer: ValueWriter, value: ArrayBufferLike): void {
-  if (writer.tryAttach(value)) return
+  if (writer.tryShare(value) || writer.tryAttach(value)) return
   if (types.isSharedArrayBuffer(value)) throw writer.refuse(value, 'SharedArrayBuffer')
   const buffer = value as ResizableBuffer
   if (buffer.resizable) {
@@ -121,7 +122,7 @@ function writeArrayBuffer(writer: ValueWriter, value: ArrayBufferLike): void {
 /** A Buffer travels as its own bytes: what else is in Node's pool is nobody's business. */
 function writeBuffer(writer: ValueWriter, value: Buffer): void {
   const buffer = value.buffer
-  if (types.isSharedArrayBuffer(buffer) || writer.sharesBuffer(value, true)) {
+  if (isSharedBuffer(buffer) || types.isSharedArrayBuffer(buffer) || writer.sharesBuffer(value, true)) {
     writeOverBuffer(writer, value, BUFFER_VIEW)
     return
   }
@@ -138,7 +139,8 @@ function writeView(writer: ValueWriter, value: ArrayBufferView): void {
   const type = viewNames.indexOf(name)
   const constructor = viewConstructors[type]
   if (constructor === undefined) throw writer.refuse(value, name)
-  if (types.isSharedArrayBuffer(value.buffer) || writer.sharesBuffer(value, false)) {
+  const { buffer } = value
+  if (isSharedBuffer(buffer) || types.isSharedArrayBuffer(buffer) || writer.sharesBuffer(value, false)) {
     writeOverBuffer(writer, value, type)
     return
   }

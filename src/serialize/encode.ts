@@ -1,6 +1,7 @@
 /**
  * A value to bytes: the fast path first, the graph encoder for the whole root when the fast path meets code.
  */
+import { beginMessage, endMessage, sealMessage } from '../platform/in-flight.ts'
 import { isStackOverflow, tooDeep } from './depth.ts'
 import { encodeGraph } from './function/graph-encoder.ts'
 import type { GraphPayload } from './function/module-reference.ts'
@@ -32,6 +33,18 @@ let idleWriter: ValueWriter | undefined
 export function encode(value: unknown, options: EncodeOptions = NO_OPTIONS): Uint8Array<ArrayBuffer> {
   const writer = idleWriter ?? new ValueWriter()
   idleWriter = undefined
+  const outer = beginMessage()
+  try {
+    const bytes = write(writer, value, options)
+    sealMessage(bytes)
+    return bytes
+  } finally {
+    endMessage(outer)
+    idleWriter = writer
+  }
+}
+
+function write(writer: ValueWriter, value: unknown, options: EncodeOptions): Uint8Array<ArrayBuffer> {
   try {
     writer.options = options
     if (typeof value === 'function') return writeGraph(writer, value, options)
@@ -39,8 +52,6 @@ export function encode(value: unknown, options: EncodeOptions = NO_OPTIONS): Uin
   } catch (problem) {
     if (problem === NEEDS_GRAPH) return writeGraph(writer, value, options)
     throw explain(problem, value, options.rootName)
-  } finally {
-    idleWriter = writer
   }
 }
 

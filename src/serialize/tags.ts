@@ -11,7 +11,7 @@ export const FLAG_MODULES = 1
 export const FLAG_REFERENCES = 2
 /** Header flag: the contents of objects that lie too deep for the stack follow the root. */
 export const FLAG_DEFERRED = 4
-/** A reducer of the user's is needed to read it. */
+/** A reducer of the user's, or memory that both sides share, is needed to read it. */
 export const FLAG_REDUCED = 8
 export const FLAGS_ALL = FLAG_MODULES | FLAG_REFERENCES | FLAG_DEFERRED | FLAG_REDUCED
 export const HEADER_BYTES = 2
@@ -63,6 +63,12 @@ export const URL_VALUE = 37
 export const URL_SEARCH_PARAMS = 38
 export const TEXT_ENCODER = 39
 export const TEXT_DECODER = 40
+/** A buffer over memory that both sides have. */
+export const SHARED_BUFFER = 41
+
+export const SHARED_SEGMENT = 0
+export const SHARED_THREAD = 1
+export const SHARED_NAMED = 2
 
 /** An array whose elements are packed as one column. */
 export const COLUMN = 48

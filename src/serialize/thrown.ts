@@ -3,6 +3,7 @@
  */
 import { RemoteError } from '../errors.ts'
 import { types } from 'node:util'
+import { beginMessage, endMessage, sealMessage } from '../platform/in-flight.ts'
 import { encode } from './encode.ts'
 import { ValueReader } from './value-reader.ts'
 import { ValueWriter } from './value-writer.ts'
@@ -42,7 +43,14 @@ function isError(thrown: unknown): boolean {
 function encodeLeniently(error: unknown): Uint8Array<ArrayBuffer> {
   const writer = new ValueWriter()
   writer.isLenient = true
-  return writer.writeMessage(error)
+  const outer = beginMessage()
+  try {
+    const bytes = writer.writeMessage(error)
+    sealMessage(bytes)
+    return bytes
+  } finally {
+    endMessage(outer)
+  }
 }
 
 /** A plain object without what could not be sent. */

@@ -15,6 +15,7 @@ import { kindOfPrototype, type BuiltinKind, type PrototypeKind } from './prototy
 import { NEEDS_GRAPH } from './needs-graph.ts'
 import { COLUMN_ARRAYS, COLUMN_WIDTHS, IS_LITTLE_ENDIAN } from './number-columns.ts'
 import { modulesOfReducer, receiverOf, reducerFor, type Reducer } from './reducers.ts'
+import { handleToSend } from '../platform/shared-buffers.ts'
 import { tooDeep } from './depth.ts'
 import * as tags from './tags.ts'
 import { adviceFor, Unsendable } from './unsendable.ts'
@@ -645,6 +646,28 @@ export class ValueWriter extends ByteWriter {
     this.writeByte(tags.REDUCED)
     this.writeString(reducer.name)
     this.write(reducer.encode(value, receiverOf(this.options)))
+  }
+
+  /** Writes a handle in the place of a buffer whose memory the receiver can have, too. */
+  tryShare(buffer: ArrayBufferLike): boolean {
+    const handle = handleToSend(buffer, { isSameProcess: this.options.attach !== undefined })
+    if (handle === undefined) return false
+    this.flags |= tags.FLAG_REDUCED
+    this.writeByte(tags.SHARED_BUFFER)
+    if (handle.kind === 'segment') {
+      const { heap, index, generation } = handle.block
+      this.writeByte(tags.SHARED_SEGMENT)
+      for (const number of [heap, index, generation >>> 0, handle.byteLength]) this.writeCount(number)
+    } else if (handle.kind === 'named') {
+      this.writeByte(tags.SHARED_NAMED)
+      this.writeString(handle.name)
+      this.writeCount(handle.byteLength)
+    } else {
+      this.writeByte(tags.SHARED_THREAD)
+      this.writeCount(handle.id)
+      this.writeCount(this.attachmentOf(handle.buffer)!)
+    }
+    return true
   }
 
   /** Sends the value beside the bytes, if the transport can. */

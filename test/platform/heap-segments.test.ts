@@ -2,7 +2,13 @@
 import assert from 'node:assert/strict'
 import { fstatSync } from 'node:fs'
 import { describe, test } from 'node:test'
-import { SEGMENT_KIND } from '#src/platform/heap-layout.js'
+import {
+  BLOCK,
+  BLOCKS_START_BYTES,
+  BLOCK_BYTES,
+  IN_FLIGHT_SECONDS,
+  SEGMENT_KIND,
+} from '#src/platform/heap-layout.js'
 import { allocateSegment, attachSegment, viewSegment } from '#src/platform/heap-segments.js'
 import { type BlockHandle, sharedHeap } from '#src/platform/shared-heap.js'
 import type { StartMethod } from '#src/process/child-boot.js'
@@ -154,6 +160,54 @@ describe('with the addon', { skip: !heap.isNative }, () => {
     assert.equal(view[0], 0)
     assert.equal(new Uint8Array(other.buffer)[0], 9)
     other.release()
+  })
+
+  test('a segment whose handle is on its way is given to nobody, also when its sender has let go of it', () => {
+    const segment = allocateSegment(5 * 4096)
+    const handle = segment.handle as BlockHandle
+    new Uint8Array(segment.buffer).fill(5)
+    heap.noteSent(handle)
+    segment.release()
+    const others = Array.from({ length: 20 }, () => allocateSegment(5 * 4096))
+    for (const other of others) assert.notEqual((other.handle as BlockHandle).index, handle.index)
+    const arrived = attachSegment(handle)
+    heap.noteArrived(handle)
+    assert.equal(new Uint8Array(arrived.buffer)[5 * 4096 - 1], 5)
+    for (const held of [arrived, ...others]) held.release()
+    assert.ok(heap.isFree(handle))
+  })
+
+  test('memory whose handle never arrives is given back once much of it is overdue, and the handle is refused', async () => {
+    const lost = Array.from({ length: 3 }, () => {
+      const segment = allocateSegment(100 * MIB)
+      heap.noteSent(segment.handle as BlockHandle)
+      segment.release()
+      return segment.handle as BlockHandle
+    })
+    const before = usedBytes()
+    allocateSegment(200 * MIB).release()
+    assert.ok(usedBytes() >= before, 'nothing is overdue')
+    for (const { index } of lost) {
+      heap.words[(BLOCKS_START_BYTES + index * BLOCK_BYTES) / 4 + BLOCK.sentAt]! -= 2 * IN_FLIGHT_SECONDS
+    }
+    // Sleep: segments are looked through once in a second, and this test has just had it done.
+    await new Promise(resolve => setTimeout(resolve, 1000))
+    allocateSegment(400 * MIB).release()
+    assert.ok(usedBytes() <= before - 290 * MIB)
+    for (const handle of lost) assert.throws(() => attachSegment(handle), { code: 'ERR_CLOSED' })
+  })
+
+  test('a mapping of exactly some bytes belongs to its buffer, and can be collected while the segment is held', async () => {
+    const segments = [100, 4097].map(exactBytes => allocateSegment(exactBytes, { exactBytes }))
+    assert.deepEqual(
+      segments.map(({ buffer }) => buffer.byteLength),
+      [100, 4097],
+    )
+    const again = attachSegment(segments[0]!.handle, { exactBytes: 50 })
+    assert.notEqual(again.buffer, segments[0]!.buffer)
+    assert.throws(() => attachSegment(segments[0]!.handle, { exactBytes: 5000 }), { code: 'ERR_PROTOCOL' })
+    for (const segment of [again, ...segments]) assert.equal(segment.letGo(), true)
+    for (const segment of [again, ...segments]) assert.equal(segment.letGo(), false)
   })
 
   test('more than the machine has is an error, and no crash', () => {

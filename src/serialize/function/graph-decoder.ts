@@ -31,6 +31,7 @@ import { PayloadClasses, type ClassOptions } from './payload-classes.ts'
 import { addPrivateFields, hookOf, makePrivateHook, rememberHook, type PrivateHook } from './private-hook.ts'
 import { remapStack } from './stack-remapping.ts'
 import { registeredReducer } from '../reducers.ts'
+import { bufferOfNode } from './shared-buffer-node.ts'
 import { rememberStandIn } from './stand-ins.ts'
 import { symbolOf } from './symbol-tracker.ts'
 
@@ -206,6 +207,8 @@ class GraphDecoder {
         return new RegExp(node.source, node.flags)
       case 'buffer':
         return makeBuffer(node)
+      case 'shared-buffer':
+        return bufferOfNode(node.handle, this.options.attachments)
       case 'error':
         return new Error()
       case 'constructed':

@@ -33,6 +33,7 @@ import { addHook, canBeHooked } from './private-state.ts'
 import { trackSymbol } from './symbol-tracker.ts'
 import { scriptOf, toUrl, type Script } from './script-table.ts'
 import { applyEdits } from './source-editing.ts'
+import { sharedBufferNode } from './shared-buffer-node.ts'
 import { standInNode } from './stand-ins.ts'
 import { Trail } from './trail.ts'
 import { givenCaptures } from './with-captures.ts'
@@ -221,6 +222,13 @@ class GraphEncoder implements Encoding {
         'is a Proxy, whose target and handler can not be told from outside',
         'use the target object, or make the Proxy inside the function',
       )
+    }
+    if (types.isAnyArrayBuffer(value)) {
+      const shared = sharedBufferNode(value, this.options)
+      if (shared) {
+        this.needsReducer = true
+        return shared
+      }
     }
     const attachment = this.options.attach?.(value)
     if (attachment !== undefined) return { t: 'attachment', index: attachment }

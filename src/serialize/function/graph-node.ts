@@ -2,6 +2,7 @@
  * The form in which a graph of values travels: a list of nodes that refer to each other by index. It is plain data,
  * so that any codec can carry it. The README of this folder describes it step by step.
  */
+import type { SharedBufferHandle } from '../../platform/shared-buffers.ts'
 import type { SourceForm } from './function-source.ts'
 import type { BuiltinName } from './builtin-names.ts'
 import type { ModuleReference } from './module-reference.ts'
@@ -101,6 +102,11 @@ export interface FunctionNode extends ObjectExtras {
   privateStatics?: { names: readonly string[]; values: Slot[] }
 }
 
+/** As `SharedBufferHandle`, but memory that travels beside the payload is an index. */
+export type SharedBufferNode =
+  | Exclude<SharedBufferHandle, { kind: 'thread' }>
+  | { kind: 'thread'; id: number; attachment: number }
+
 export type GraphNode =
   | { t: 'builtin'; name: BuiltinName }
   | { t: 'symbol'; registered?: string; wellKnown?: string; id?: string; description?: string | undefined }
@@ -117,6 +123,8 @@ export type GraphNode =
   | ({ t: 'date'; time: number } & ObjectExtras)
   | ({ t: 'regexp'; source: string; flags: string } & ObjectExtras)
   | ({ t: 'buffer'; bytes: Uint8Array; maxByteLength?: number } & ObjectExtras)
+  /** A buffer over memory that both sides have. */
+  | { t: 'shared-buffer'; handle: SharedBufferNode }
   | ({ t: 'view'; type: string; buffer: Slot; offset: number; length: number } & ObjectExtras)
   | ({ t: 'boxed'; value: Slot } & ObjectExtras)
   | ({ t: 'error'; stack: Slot } & ObjectExtras)

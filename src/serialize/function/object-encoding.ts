@@ -3,6 +3,7 @@
  * error for each kind whose state lives outside of JavaScript.
  */
 import { types } from 'node:util'
+import { isSharedBuffer } from '../../platform/shared-buffers.ts'
 import { addRealm, builtinName, printBuiltin } from './builtin-names.ts'
 import { isNativeText, isObject, sourceTextOf, type Encoding } from './encoding.ts'
 import type { GraphNode, ObjectExtras, Properties, PropertyValue, Slot } from './graph-node.ts'
@@ -288,7 +289,9 @@ function encodeView(encoding: Encoding, view: ArrayBufferView, trail: Trail): Co
   const isDataView = types.isDataView(view)
   const type = isDataView ? 'DataView' : (view as Uint8Array)[Symbol.toStringTag]
   const isPooled =
-    view.buffer.byteLength > 2 * view.byteLength + 64 && !types.isSharedArrayBuffer(view.buffer)
+    view.buffer.byteLength > 2 * view.byteLength + 64 &&
+    !types.isSharedArrayBuffer(view.buffer) &&
+    !isSharedBuffer(view.buffer)
   // A small view of a large buffer (Buffer's pool) takes only its own bytes along, unless they share it knowingly.
   const isCopied = isPooled && Buffer.isBuffer(view)
   const buffer = isCopied
