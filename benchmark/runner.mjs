@@ -111,6 +111,7 @@ export async function runBenchmark({ rounds, workers, rows, libraries, isQuick, 
   const results = rows.flatMap(row =>
     present
       .filter(({ onlyRows }) => onlyRows === undefined || onlyRows.includes(row.id))
+      .filter(({ name }) => row.onlyLibraries === undefined || row.onlyLibraries.includes(name))
       .map(library => ({ row: row.id, library: library.name, samples: [] })),
   )
   const loadAverages = []

@@ -5,6 +5,8 @@ import { cpuScaling } from './cpu-scaling.mjs'
 import { firstResultCold } from './first-result-cold.mjs'
 import { firstResult } from './first-result.mjs'
 import { idleMemory } from './idle-memory.mjs'
+import { lockContended } from './lock-contended.mjs'
+import { lockUncontended } from './lock-uncontended.mjs'
 import { mapSquares } from './map-squares.mjs'
 import { result1MiB } from './result-1mib.mjs'
 import { roundTrip } from './round-trip.mjs'
@@ -34,6 +36,7 @@ import { singleTasks } from './single-tasks.mjs'
  * @property {string} how
  * @property {Record<string, number>} size
  * @property {Record<string, number>} quickSize
+ * @property {string[]} [onlyLibraries] The names of the libraries that have the same thing; all of them when absent.
  * @property {Target[]} targets
  * @property {(job: { createPool: Function, workers: number, size: Record<string, number>, library: object }) => Promise<Measured>} measure
  */
@@ -49,4 +52,6 @@ export const rows = [
   firstResult,
   cpuScaling,
   idleMemory,
+  lockUncontended,
+  lockContended,
 ]
