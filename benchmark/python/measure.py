@@ -236,6 +236,43 @@ def pipe_round_trip(context, workers, size):
     return [statistics.median(timed(run)[0] for _ in range(size['messages'])) * 1e6]
 
 
+def lock_uncontended(context, workers, size):
+    lock = context.Lock()
+    samples = []
+    for _ in range(size['repeats']):
+        start = now()
+        for _ in range(size['pairs']):
+            lock.acquire()
+            lock.release()
+        samples.append((now() - start) * 1e9 / size['pairs'])
+    return samples
+
+
+def contend(lock, barrier, pairs, rounds):
+    for _ in range(rounds):
+        barrier.wait()
+        for _ in range(pairs):
+            lock.acquire()
+            lock.release()
+        barrier.wait()
+
+
+def lock_contended(context, workers, size):
+    lock, barrier, rounds = context.Lock(), context.Barrier(3), size['repeats'] + 1
+    processes = [context.Process(target=contend, args=(lock, barrier, size['pairs'], rounds)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    samples = []
+    for _ in range(rounds):
+        barrier.wait()
+        start = now()
+        barrier.wait()
+        samples.append(2 * size['pairs'] / (now() - start) / 1e6)
+    for process in processes:
+        process.join()
+    return samples[1:]
+
+
 ROWS = {
     'single-tasks': single_tasks,
     'round-trip': round_trip,
@@ -250,6 +287,8 @@ ROWS = {
     'queue-messages': queue_messages,
     'queue-batches': queue_messages,
     'pipe-round-trip': pipe_round_trip,
+    'lock-uncontended': lock_uncontended,
+    'lock-contended': lock_contended,
 }
 
 

@@ -5,6 +5,8 @@ import { cpuScaling } from './cpu-scaling.mjs'
 import { firstResultCold } from './first-result-cold.mjs'
 import { firstResult } from './first-result.mjs'
 import { idleMemory } from './idle-memory.mjs'
+import { lockContended } from './lock-contended.mjs'
+import { lockUncontended } from './lock-uncontended.mjs'
 import { mapSquares } from './map-squares.mjs'
 import { pipeRoundTrip } from './pipe-round-trip.mjs'
 import { queueBatches, queueMessages } from './queue-messages.mjs'
@@ -57,4 +59,6 @@ export const rows = [
   queueMessages,
   queueBatches,
   pipeRoundTrip,
+  lockUncontended,
+  lockContended,
 ]
