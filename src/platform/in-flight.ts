@@ -8,30 +8,33 @@ import { type BlockHandle, sharedHeap } from './shared-heap.ts'
 /** What the message that is being written carries: the object that holds the block, and its handle. */
 type Cargo = Map<object, BlockHandle>
 
-let cargo: Cargo | undefined
+/** `undefined` while no message is being written, `null` as long as the one that is carries nothing. */
+let cargo: Cargo | null | undefined
 const cargoOfBytes = new WeakMap<object, readonly object[]>()
 
 /** Notes that the message which is being written carries the handle of a block that `keeper` holds. */
 export function carry(keeper: object, handle: BlockHandle): void {
-  ;(cargo ??= new Map()).set(keeper, handle)
+  if (cargo === undefined) return
+  cargo ??= new Map()
+  cargo.set(keeper, handle)
 }
 
 /** Begins a message, perhaps within another. Its result belongs to `endMessage()`. */
-export function beginMessage(): Cargo | undefined {
+export function beginMessage(): Cargo | null | undefined {
   const outer = cargo
-  cargo = undefined
+  cargo = null
   return outer
 }
 
 /** The message is complete: from now on its handles are on their way. */
 export function sealMessage(bytes: object): void {
-  if (cargo === undefined) return
+  if (cargo === undefined || cargo === null) return
   const heap = sharedHeap()
   for (const handle of cargo.values()) heap.noteSent(handle)
   cargoOfBytes.set(bytes, [...cargo.keys()])
 }
 
 /** Ends what `beginMessage()` began, also when the message came to nothing. */
-export function endMessage(outer: Cargo | undefined): void {
+export function endMessage(outer: Cargo | null | undefined): void {
   cargo = outer
 }

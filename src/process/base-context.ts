@@ -4,6 +4,8 @@
  */
 import { cpuCount } from '../platform/cpu-count.ts'
 import { invalidState } from '../errors.ts'
+import { rawArray } from '../memory/raw-array.ts'
+import { RawValue } from '../memory/raw-value.ts'
 import { Pipe } from '../queue/pipe.ts'
 import { JoinableQueue, Queue } from '../queue/queue.ts'
 import { SimpleQueue } from '../queue/simple-queue.ts'
@@ -14,6 +16,8 @@ import { Event } from '../sync/event.ts'
 import { Lock } from '../sync/lock.ts'
 import { RLock } from '../sync/rlock.ts'
 import { Semaphore } from '../sync/semaphore.ts'
+import { SharedArray } from '../sync/shared-array.ts'
+import { SharedValue } from '../sync/shared-value.ts'
 import { SpawnProcess, ThreadProcess } from './bound-processes.ts'
 import type { StartMethod } from './child-boot.ts'
 import { setExecutable } from './executable.ts'
@@ -97,6 +101,22 @@ export class BaseContext {
 
   get Barrier(): typeof Barrier {
     return Barrier
+  }
+
+  get SharedValue(): typeof SharedValue {
+    return SharedValue
+  }
+
+  get SharedArray(): typeof SharedArray {
+    return SharedArray
+  }
+
+  get RawValue(): typeof RawValue {
+    return RawValue
+  }
+
+  get rawArray(): typeof rawArray {
+    return rawArray
   }
 
   /** The context itself, or that of another start method. */

@@ -28,10 +28,10 @@ export const CHANNEL = {
   /** 1 when the ring grows instead of making writers wait. */
   isGrowing: 10,
   /** Two states each, of {@link WRITER} and {@link READER}. */
-  writerStates: 12,
-  readerStates: 28,
+  writerStates: 11,
+  readerStates: 27,
   /** Two segments that a writer is moving in or out: index + 1 and generation each. */
-  limbo: 40,
+  limbo: 37,
 } as const
 
 /** What a writer commits. Positions and counts are unsigned and wrap. */
@@ -59,7 +59,7 @@ export const READER = {
   lastGeneration: 3,
   outsideKiB: 4,
 } as const
-export const READER_STATE_WORDS = 6
+export const READER_STATE_WORDS = 5
 
 /** A frame: its length, the same exclusive-or a mark, the bytes, and up to 7 unused ones. */
 export const FRAME_HEADER_BYTES = 8

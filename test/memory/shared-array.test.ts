@@ -6,6 +6,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Pool, Process, SharedMemory, type StartMethod, rawArray, sharedArray } from 'multiproc'
 import { sharedHeap } from '#src/platform/shared-heap.js'
+import { encode } from '#src/serialize/codec.js'
 import { checkLeaks, eventually } from '../leak-check.js'
 
 checkLeaks()
@@ -286,5 +287,22 @@ describe('without the addon', { skip: heap.isNative }, () => {
       code: 'ERR_NOT_SUPPORTED',
     })
     assert.throws(() => pool.apply(() => array.length), { code: 'ERR_NOT_SUPPORTED' })
+  })
+})
+
+test('an array in a message that could not be written is collected like any other', async () => {
+  let collected = 0
+  const registry = new FinalizationRegistry<number>(() => collected++)
+  const attempt = (): void => {
+    const array = sharedArray(Int32Array, 10)
+    registry.register(array.buffer, 1)
+    assert.throws(() => encode([array, Promise.resolve()], { attach: () => undefined }), {
+      code: 'ERR_NOT_SERIALIZABLE',
+    })
+  }
+  attempt()
+  await eventually(() => {
+    collectGarbage()
+    return collected > 0
   })
 })
