@@ -13,7 +13,9 @@ import { fileURLToPath } from 'node:url'
 import { familyOf, listProcesses } from './process-list.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const SECONDS_PER_FILE = Number(process.env['TEST_FILE_SECONDS'] ?? 120)
+// On a quiet machine of 2 processors the longest file takes 40 s. Tests that hang notice it much earlier by themselves
+// (test/leak-check.ts); this is for files that cannot.
+const SECONDS_PER_FILE = Number(process.env['TEST_FILE_SECONDS'] ?? 300)
 const SECONDS_AFTER_KILL = 10
 
 /** @type {Map<string, NodeJS.Timeout>} files that run now, with the timer that ends them. */
@@ -105,11 +107,12 @@ async function* watched() {
   }
 }
 await pipeline(watched(), new spec(), process.stdout, { end: false })
-for (const file of stoppedFiles) {
-  const names = [...(unfinishedTests.get(sourceName(file)) ?? [])].map(name => `"${name}"`).join(', ')
-  console.error(
-    `${sourceName(file)} was killed after ${SECONDS_PER_FILE} s; running then: ${names || 'unknown'}`,
-  )
+const stoppedSources = new Set(Array.from(stoppedFiles, sourceName))
+for (const source of process.argv.slice(2).map(sourceName)) {
+  const names = [...(unfinishedTests.get(source) ?? [])].map(name => `"${name}"`).join(', ')
+  if (stoppedSources.has(source))
+    console.error(`${source} was killed after ${SECONDS_PER_FILE} s; running then: ${names || 'unknown'}`)
+  else if (names !== '') console.error(`${source} ended by itself, although this was running: ${names}`)
 }
 process.exitCode = hasFailed ? 1 : 0
 // A hung child that could not be reached must not keep the runner: the files are all accounted for.

@@ -5,14 +5,22 @@
  */
 import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
-import { MaybeEncodingError, SerializeError } from '../errors.ts'
+import { invalidArgument, MaybeEncodingError, SerializeError } from '../errors.ts'
 import { JournalWriter } from '../platform/journal.ts'
 import type { Connection } from '../transport/connection.ts'
-import { decode, dependsOnReceiver, encodeThrown, prepare } from '../serialize/codec.ts'
+import { decode, dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
 import { loadingFunction } from './recover-chunk.ts'
 import { type Body, MessageReader, type ToWorker, encodeBody, sendMessage } from './protocol.ts'
 
 type Task = (...values: unknown[]) => unknown
+
+/** A function, and the classes that came with it: its items are instances of these. */
+interface LoadedFunction {
+  body: Body
+  classes: ClassScope
+  task?: Task
+}
+
 type ChunkMessage = Extract<ToWorker, { type: 'chunk' }>
 
 /** An item, or a few, that took longer may have done something outside of this process: their end is recorded. */
@@ -30,7 +38,7 @@ const journaledBytesMax = 64 * 1024
 export class Worker {
   readonly #connection: Connection
   readonly #journal: JournalWriter | undefined
-  readonly #functions = new Map<number, { body: Body; task?: Task }>()
+  readonly #functions = new Map<number, LoadedFunction>()
   readonly #chunks: { head: ChunkMessage; bodies: Body[] }[] = []
   #isRunning = false
   #isStopping = false
@@ -74,7 +82,7 @@ export class Worker {
         void this.#initialize(bodies)
         return
       case 'function':
-        this.#functions.set(head.functionId, { body: bodies[0]! })
+        this.#functions.set(head.functionId, { body: bodies[0]!, classes: new Map() })
         return
       case 'forget':
         this.#functions.delete(head.functionId)
@@ -102,8 +110,10 @@ export class Worker {
     try {
       if (bodies.length > 0) {
         for (const body of bodies) await prepare(body.bytes)
-        const [initializer, values] = bodies.map(rebuild) as [Task, unknown[]]
-        await initializer(...values)
+        const [initializerBody, valuesBody] = bodies as [Body, Body]
+        const classes: ClassScope = new Map()
+        const initializer = rebuild(initializerBody, { definedClasses: classes }) as Task
+        await initializer(...(rebuild(valuesBody, { classes }) as unknown[]))
       }
       sendMessage(this.#connection, { type: 'ready', bodies: 0 })
     } catch (thrown) {
@@ -137,8 +147,9 @@ export class Worker {
     const { chunkId, functionId, mode, count, isPacked } = head
     if (this.#connection.bufferedBytes === 0) this.#journal?.clear()
     let task: Task
+    let classes: ClassScope
     try {
-      task = await this.#task(functionId, chunkId)
+      ;({ task, classes } = await this.#load(functionId, chunkId))
     } catch (error) {
       sendMessage(
         this.#connection,
@@ -154,7 +165,7 @@ export class Worker {
       try {
         const loading = prepare(bodies[0]!.bytes)
         if (loading) await loading
-        items = rebuild(bodies[0]!) as unknown[]
+        items = rebuild(bodies[0]!, { classes }) as unknown[]
       } catch {
         // They come again one by one, and the one at fault then says what is wrong with it.
         sendMessage(this.#connection, { type: 'undecodable', bodies: 0, chunkId })
@@ -176,12 +187,12 @@ export class Worker {
       try {
         const loading = isPacked ? undefined : prepare(bodies[index]!.bytes)
         if (loading) await loading
-        const item = isPacked ? items[index] : rebuild(bodies[index]!)
+        const item = isPacked ? items[index] : rebuild(bodies[index]!, { classes })
         if (index >= timedUntil) {
           timedUntil = isPacked ? this.#timedTogether(index, markedUntil) : index + 1
           startedMs = performance.now()
         }
-        let value = mode === 'item' ? task(item) : task(...(item as unknown[]))
+        let value = mode === 'item' ? task(item) : task(...argumentsIn(item))
         if (isThenable(value)) {
           // What is finished must not wait for it: the loop turns while it is awaited.
           this.#scheduleFlush()
@@ -346,7 +357,7 @@ export class Worker {
     })
   }
 
-  async #task(functionId: number, chunkId: number): Promise<Task> {
+  async #load(functionId: number, chunkId: number): Promise<Required<LoadedFunction>> {
     const entry = this.#functions.get(functionId)
     if (!entry) {
       throw new Error(`This is a bug in multiproc, please report it: function ${functionId} is not here`)
@@ -354,9 +365,9 @@ export class Worker {
     if (!entry.task) {
       this.#journal?.start(chunkId, loadingFunction, 0)
       await prepare(entry.body.bytes)
-      entry.task = rebuild(entry.body) as Task
+      entry.task = rebuild(entry.body, { definedClasses: entry.classes }) as Task
     }
-    return entry.task
+    return entry as Required<LoadedFunction>
   }
 
   #die(error: unknown): void {
@@ -373,8 +384,21 @@ export class Worker {
 }
 
 /** Not async, because what it returns may be an object with a `then` of its own. */
-function rebuild(body: Body): unknown {
-  return decode(body.bytes, body.attachments ? { attachments: body.attachments } : undefined)
+function rebuild(
+  { bytes, attachments }: Body,
+  classes: { classes?: ClassScope; definedClasses?: ClassScope },
+): unknown {
+  return decode(bytes, { ...classes, attachments })
+}
+
+function argumentsIn(item: unknown): Iterable<unknown> {
+  if (typeof (item as Iterable<unknown> | null | undefined)?.[Symbol.iterator] === 'function')
+    return item as Iterable<unknown>
+  throw invalidArgument(
+    TypeError,
+    `An item of starmap must be an array of arguments, but it is ${item === null ? 'null' : `of the type ${typeof item}`}\n` +
+      'To fix: pass arrays, such as [[1, 2], [3, 4]], or use map for a function of one argument',
+  )
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

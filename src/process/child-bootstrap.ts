@@ -15,6 +15,7 @@ import { SocketConnection } from '../transport/socket-connection.ts'
 import { decodeBoot, type ChildBoot } from './child-boot.ts'
 import { ParentProcess } from './parent-process.ts'
 import { becomeChild } from './process-state.ts'
+import { ThreadLife } from './thread-life.ts'
 import type { ThreadStart } from './thread-popen.ts'
 
 /** An orphan that computes, and so does not notice the end of its connection, is killed after this time. */
@@ -70,8 +71,9 @@ function openConnection(): {
   sharedBuffers: readonly SharedArrayBuffer[]
 } {
   if (!isMainThread) {
-    const { multiprocChannel, sharedBuffers, sharedHeap } = (workerData ?? {}) as Partial<ThreadStart>
-    if (multiprocChannel === undefined) throw notStartedByUs()
+    const { multiprocChannel, life, sharedBuffers, sharedHeap } = (workerData ?? {}) as Partial<ThreadStart>
+    if (multiprocChannel === undefined || life === undefined) throw notStartedByUs()
+    new ThreadLife(life).begin()
     if (sharedHeap !== undefined) inheritHeap(sharedHeap)
     return { connection: new PortConnection(multiprocChannel), sharedBuffers: sharedBuffers ?? [] }
   }

@@ -12,10 +12,16 @@ import { createPortChannel, PortConnection, type PortEnd } from '../transport/po
 import { encodeBoot } from './child-boot.ts'
 import type { ExitStatus, PopenOptions } from './popen.ts'
 import { StartedChild } from './started-child.ts'
+import { ThreadLife } from './thread-life.ts'
+
+/** How long a thread that was killed may go on loading its modules, which takes seconds on a very busy machine. */
+const LOADING_MS_MAX = 5000
 
 /** What a thread finds in `workerData`. */
 export interface ThreadStart {
   multiprocChannel: PortEnd
+  /** The memory of a `ThreadLife`. */
+  life: SharedArrayBuffer
   sharedBuffers: readonly SharedArrayBuffer[]
   sharedHeap: HeapInheritance
 }
@@ -30,8 +36,9 @@ export class ThreadPopen extends StartedChild {
   readonly stderr: Readable | null
   readonly #worker: Worker | undefined
   #killedBy: NodeJS.Signals | undefined
+  readonly #life = new ThreadLife()
+  #terminateTimer: NodeJS.Timeout | undefined
   #error: Error | undefined
-  #hasBegun = false
 
   constructor(options: PopenOptions) {
     super()
@@ -42,6 +49,7 @@ export class ThreadPopen extends StartedChild {
     const heap = sharedHeap()
     const data: ThreadStart = {
       multiprocChannel: there,
+      life: this.#life.memory,
       sharedBuffers: options.sharedBuffers ?? [],
       sharedHeap: heap.portableBuffer === undefined ? 'process' : { buffer: heap.portableBuffer },
     }
@@ -70,15 +78,13 @@ export class ThreadPopen extends StartedChild {
     }
     this.stdout = stdout === 'pipe' ? outputs.stdout : null
     this.stderr = stderr === 'pipe' ? outputs.stderr : null
-    worker.once('online', () => {
-      this.#hasBegun = true
-    })
     worker.on('error', error => {
       this.#error = error
     })
     const { threadId } = worker
     worker.once('exit', exitCode => {
       heap.markEnded({ pid: process.pid, threadId })
+      clearTimeout(this.#terminateTimer)
       // As Node does with the pipes of a process: what nobody has begun to read is dropped.
       for (const output of [this.stdout, this.stderr]) if (output?.readableFlowing === null) output.resume()
       this.ended(this.#statusOf(exitCode))
@@ -93,10 +99,7 @@ export class ThreadPopen extends StartedChild {
       const isOutOfMemory = (this.#error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY'
       return isOutOfMemory ? { exitCode: 1, signal: null, error: this.#error } : { exitCode: 1, signal: null }
     }
-    // terminate() ends a running thread with code 1 and one that has not begun with 0. Another code means that the
-    // thread had ended by itself before.
-    const killedCode = this.#hasBegun ? 1 : 0
-    if (this.#killedBy !== undefined && exitCode === killedCode)
+    if (this.#killedBy !== undefined && !this.#life.hasEndedByItself(exitCode))
       return { exitCode: null, signal: this.#killedBy }
     return { exitCode: exitCode & 0xff, signal: null }
   }
@@ -104,7 +107,16 @@ export class ThreadPopen extends StartedChild {
   kill(signal: NodeJS.Signals = 'SIGTERM'): void {
     if (this.hasEnded || this.#worker === undefined) return
     this.#killedBy ??= signal
-    void this.#worker.terminate()
+    // A thread that is terminated while it loads its modules leaves the files open that it was reading: Node.js 20
+    // and some of 22 do not close them. So it is asked to end as soon as it has loaded.
+    if (this.#life.askToEndIfLoading()) {
+      // Not referenced: the thread keeps this process alive, if it is to. Released when the thread has ended.
+      this.#terminateTimer ??= setTimeout(() => this.#terminate(), LOADING_MS_MAX).unref()
+    } else this.#terminate()
+  }
+
+  #terminate(): void {
+    void this.#worker?.terminate()
   }
 
   protected setRef(isRef: boolean): void {

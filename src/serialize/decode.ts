@@ -5,7 +5,7 @@ import { corrupt } from './byte-reader.ts'
 import { isStackOverflow } from './depth.ts'
 import { loadModules } from './function/graph-decoder.ts'
 import type { ModuleReference } from './function/graph-encoder.ts'
-import { readModules, ValueReader } from './value-reader.ts'
+import { readModules, ValueReader, type ReadOptions } from './value-reader.ts'
 
 /**
  * Loads the ES modules that a message refers to. Returns `undefined` when nothing must be awaited, which is the
@@ -21,16 +21,11 @@ export function prepare(bytes: Uint8Array): Promise<void> | undefined {
  *
  * @throws {SerializeError} With the code `ERR_NOT_DESERIALIZABLE` when the bytes are damaged.
  */
-export function decode(
-  bytes: Uint8Array,
-  options?: { attachments?: readonly unknown[] | undefined },
-): unknown {
+export function decode(bytes: Uint8Array, options?: ReadOptions): unknown {
   try {
-    return new ValueReader(bytes, options?.attachments ?? NO_ATTACHMENTS).readMessage()
+    return new ValueReader(bytes, options).readMessage()
   } catch (problem) {
     if (isStackOverflow(problem)) throw corrupt('it is nested too deeply')
     throw problem
   }
 }
-
-const NO_ATTACHMENTS: readonly unknown[] = Object.freeze([])

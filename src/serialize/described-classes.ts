@@ -3,7 +3,9 @@
  * description is only a reference, and rebuilt once per distinct description on the other side.
  */
 import { describeClass, type ClassDescription } from './function/class-description.ts'
+import { idOfClass } from './function/class-tracker.ts'
 import { decodeGraph } from './function/graph-decoder.ts'
+import type { ClassScope } from './function/shared-classes.ts'
 
 /** Any class, also an abstract one. */
 export type Constructor = abstract new (...parameters: never[]) => object
@@ -27,8 +29,21 @@ const REBUILT_CLASSES_MAX = 512
 /** In the order of last use. */
 const rebuiltClasses = new Map<string, Constructor>()
 
-/** The class that these bytes describe: the same class for the same bytes, as long as it is among the last ones used. */
-export function rebuiltClassOf(description: string, decodeBody: () => unknown): unknown {
+/**
+ * The class that these bytes describe: the copy in `scope`, if there is one, else the same class for the same bytes, as
+ * long as it is among the last ones used.
+ */
+export function rebuiltClassOf(
+  description: string,
+  scope: ClassScope | undefined,
+  decodeBody: () => unknown,
+): unknown {
+  const rebuilt = rebuildClass(description, decodeBody)
+  const id = typeof rebuilt === 'function' && scope ? idOfClass(rebuilt) : undefined
+  return (id !== undefined && scope?.get(id)) || rebuilt
+}
+
+function rebuildClass(description: string, decodeBody: () => unknown): unknown {
   const known = rebuiltClasses.get(description)
   if (known !== undefined) {
     rebuiltClasses.delete(description)

@@ -75,7 +75,7 @@ function sendableCopy(thrown: object): object {
 
 /** What was thrown in another process. An error remembers both stacks, and where it was, in its chain of causes. */
 export function decodeThrown(bytes: Uint8Array, origin: ThrownOrigin): unknown {
-  const thrown = new ValueReader(bytes, []).readMessage()
+  const thrown = new ValueReader(bytes).readMessage()
   if (!(thrown instanceof Error)) return thrown
   const remoteStack = storyOf(thrown)
   addRemoteError(thrown, remoteStack, origin)

@@ -74,6 +74,7 @@ const NATIVE_SOURCE = /\{\s*\[native code\]\s*\}\s*$/
  * instances of a class of the user.
  */
 export function boundKind(value: object, prototype: object): string | undefined {
+  if (value === globalThis) return 'global object'
   if (types.isPromise(value)) return 'Promise'
   const tag = tagOf(value)
   if (types.isGeneratorObject(value)) return tag === 'AsyncGenerator' ? 'AsyncGenerator' : 'Generator'

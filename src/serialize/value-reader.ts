@@ -6,6 +6,7 @@ import { readBuiltin } from './builtin-reader.ts'
 import { ByteReader, corrupt } from './byte-reader.ts'
 import { readColumn } from './column-reader.ts'
 import { rebuiltClassOf, type Constructor } from './described-classes.ts'
+import type { ClassOptions } from './function/payload-classes.ts'
 import { SerializeError } from '../errors.ts'
 import { decodeGraph } from './function/graph-decoder.ts'
 import { addReadShape, findReadShape, setProperty, type ReadShape } from './read-shapes.ts'
@@ -19,8 +20,16 @@ const DEPTH_MAX = 700
 const TYPED_READ_MIN = 24
 const ARRAY_LENGTH_MAX = 0xffff_ffff
 
+export interface ReadOptions extends ClassOptions {
+  /** What travelled beside the bytes. */
+  attachments?: readonly unknown[] | undefined
+}
+
+const NO_ATTACHMENTS: readonly unknown[] = Object.freeze([])
+
 export class ValueReader extends ByteReader {
   readonly attachments: readonly unknown[]
+  private readonly options: ReadOptions
   /** The objects by number, when the message refers back to any. */
   private readonly references: unknown[] | undefined
   private readonly shapes: ReadShape[] = []
@@ -29,9 +38,10 @@ export class ValueReader extends ByteReader {
   private deferred: { target: object; isUnsafe: boolean }[] | undefined
   private readonly flags: number
 
-  constructor(bytes: Uint8Array, attachments: readonly unknown[]) {
+  constructor(bytes: Uint8Array, options: ReadOptions = {}) {
     super(bytes)
-    this.attachments = attachments
+    this.options = options
+    this.attachments = options.attachments ?? NO_ATTACHMENTS
     this.flags = readHeader(this)
     if ((this.flags & tags.FLAG_MODULES) !== 0) this.end = moduleSection(bytes)
     this.references = (this.flags & tags.FLAG_REFERENCES) === 0 ? undefined : []
@@ -201,7 +211,10 @@ export class ValueReader extends ByteReader {
         return this.readShell()
       case tags.GRAPH: {
         const number = this.reserveNumber()
-        return this.fillNumber(number, decodeGraph(this.readNested(), { attachments: this.attachments }))
+        return this.fillNumber(
+          number,
+          decodeGraph(this.readNested(), { ...this.options, attachments: this.attachments }),
+        )
       }
       case tags.REDUCED:
         return this.readReduced()
@@ -218,7 +231,7 @@ export class ValueReader extends ByteReader {
   /** A value with an identity table of its own, as a length and a message. */
   private readNested(): unknown {
     const bytes = this.readRawView(this.readCountOf(1))
-    return new ValueReader(bytes, []).readMessage()
+    return new ValueReader(bytes).readMessage()
   }
 
   private readReduced(): unknown {
@@ -340,7 +353,7 @@ export class ValueReader extends ByteReader {
     const length = this.readCountOf(1)
     const bytes = this.readRawView(length)
     const key = Buffer.from(bytes.buffer, bytes.byteOffset, length).toString('latin1')
-    const rebuilt = rebuiltClassOf(key, () => new ValueReader(bytes, []).readMessage())
+    const rebuilt = rebuiltClassOf(key, this.options.classes, () => new ValueReader(bytes).readMessage())
     if (
       typeof rebuilt !== 'function' ||
       typeof rebuilt.prototype !== 'object' ||
@@ -409,7 +422,7 @@ export function readModules(bytes: Uint8Array): unknown[] | undefined {
   if ((bytes[1]! & tags.FLAG_MODULES) === 0) return undefined
   const section = new ByteReader(bytes.subarray(moduleSection(bytes), bytes.length - 4))
   const nested = section.readRawView(section.readCountOf(1))
-  const modules = new ValueReader(nested, []).readMessage()
+  const modules = new ValueReader(nested).readMessage()
   if (!Array.isArray(modules)) throw corrupt('its list of modules is none')
   return modules
 }

@@ -8,7 +8,8 @@ import { fieldNames, hasExtraKeys, isDense, isIndex } from './array-keys.ts'
 import { writeBuiltin } from './builtin-writer.ts'
 import { ByteWriter, isLatin1 } from './byte-writer.ts'
 import { writeArrayAsColumn } from './column-writer.ts'
-import { describedClassOf, type Constructor } from './described-classes.ts'
+import { SerializeError } from '../errors.ts'
+import { describedClassOf, type Constructor, type DescribedClass } from './described-classes.ts'
 import type { GraphPayload, ModuleReference } from './function/graph-encoder.ts'
 import { kindOfPrototype, type BuiltinKind, type PrototypeKind } from './prototype-kinds.ts'
 import { NEEDS_GRAPH } from './needs-graph.ts'
@@ -612,6 +613,15 @@ export class ValueWriter extends ByteWriter {
     if (keys.length > 0) this.writeNamed(value, keys)
   }
 
+  /** A class that can't be sent is left to the graph encoder, which knows the way to its instance. */
+  private describe(constructor: Constructor): DescribedClass {
+    try {
+      return describedClassOf(constructor)
+    } catch (error) {
+      throw error instanceof SerializeError ? NEEDS_GRAPH : error
+    }
+  }
+
   /** The class's number in the message; its description follows where it is named for the first time. */
   writeClass(constructor: Constructor): void {
     const index = this.classes.indexOf(constructor)
@@ -619,7 +629,7 @@ export class ValueWriter extends ByteWriter {
       this.writeCount(index)
       return
     }
-    const described = describedClassOf(constructor)
+    const described = this.describe(constructor)
     if (described.hasPrivateFields) throw NEEDS_GRAPH
     this.writeCount(this.classes.length)
     this.classes.push(constructor)

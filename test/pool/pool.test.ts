@@ -196,6 +196,35 @@ forEachStartMethod(context => {
       )
     })
 
+    test('starmap takes any iterable as arguments, and says so when an item is none', async () => {
+      await using pool = new Pool({ processes: 1, context })
+      const subtract = (a: number, b: number): number => a - b
+      const tuples = [[5, 3], new Set([9, 2]), 7, null] as unknown as [number, number][]
+      assert.deepEqual(await pool.starmap(subtract, tuples.slice(0, 2)), [2, 7])
+      for (const bad of [tuples.slice(2), tuples.slice(3)]) {
+        await assert.rejects(pool.starmap(subtract, bad).get(), {
+          name: 'TypeError',
+          code: 'ERR_INVALID_ARGUMENT',
+        })
+      }
+    })
+
+    test('an item whose class uses what cannot be sent travels, and fails where that is used', async () => {
+      await using pool = new Pool({ processes: 1, context })
+      const cache = new WeakRef({})
+      class Service {
+        port = 80
+        cached(): unknown {
+          return cache.deref()
+        }
+      }
+      assert.deepEqual(await pool.map((service: Service) => service.port, [new Service()]), [80])
+      await assert.rejects(pool.map((service: Service) => service.cached(), [new Service()]).get(), {
+        code: 'ERR_NOT_SERIALIZABLE',
+        message: /"cache" \(.*pool\.test\.[jt]s:\d+\) is a WeakRef/,
+      })
+    })
+
     test('mapSettled gives results and failures as Promise.allSettled does', async () => {
       await using pool = new Pool({ processes: 2, context })
       const settled = await pool.mapSettled((x: number) => {

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { newChildBoot, nextChildIdentity } from '#src/process/process-state.js'
 import { popen, type ExitStatus, type Popen, type PopenOptions } from '#src/process/popen.js'
@@ -183,19 +186,23 @@ forEachStartMethod(method => {
   })
 
   test('a child that does not read builds up bufferedBytes here, and onDrain comes when it has read', async () => {
-    const { child, next, frames } = start(method)
+    const { child, say, next, frames, exited } = start(method)
+    const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
     let drained = false
     child.connection.onDrain = () => (drained = true)
     const size = 1_000_000
+    say(`doNotReadUntilExists ${folder}/go`)
+    assert.equal(await next(), 'not reading')
     for (let index = 0; index < 20; index++) child.connection.send(Buffer.alloc(size))
     assert.ok(child.connection.bufferedBytes > 19 * size)
     assert.equal(drained, false)
-    await next()
+    writeFileSync(`${folder}/go`, '')
     await eventually(() => drained)
     assert.equal(child.connection.bufferedBytes, 0)
-    await eventually(() => frames.length === 20)
+    await eventually(() => frames.length === 21)
     child.kill()
-    await new Promise(resolve => (child.onExit = resolve))
+    await exited
+    rmSync(folder, { recursive: true })
   })
 
   test('the child gets the environment that it is given, and no more', async () => {
@@ -275,6 +282,30 @@ forEachStartMethod(method => {
   })
 })
 
+test('a thread that is killed at any moment of its start is reported as killed, and leaves no file open', async () => {
+  const { child: first, exited: firstExited } = start('thread')
+  first.kill()
+  await firstExited
+  const before = openDescriptors().length
+  for (let delayMs = 0; delayMs < 40; delayMs++) {
+    const { child, exited } = start('thread')
+    // Sleep: the moments of a thread's start are what varies here, and it tells of none before it is ready.
+    await new Promise(resolve => setTimeout(resolve, delayMs))
+    child.kill()
+    assert.deepEqual(await exited, { exitCode: null, signal: 'SIGTERM' })
+  }
+  await eventually(() => openDescriptors().length <= before)
+})
+
+test('a thread that is killed when it has already ended with code 1 has ended with code 1', async () => {
+  const { child, say, exited } = start('thread')
+  const closed = new Promise<void>(resolve => (child.connection.onClose = () => resolve()))
+  say('exit 1')
+  await closed
+  child.kill()
+  assert.deepEqual(await exited, { exitCode: 1, signal: null })
+})
+
 test('threads share the memory that they are given at the start', async () => {
   const memory = new SharedArrayBuffer(4)
   const { child, say, exited } = start('thread', { sharedBuffers: [memory] })
@@ -327,9 +358,6 @@ test('a process that announces 2 GB and dies costs neither memory nor time', asy
 
 test('onExit comes in bounded time although a grandchild holds the channel open', async () => {
   // A shell between us and Node keeps descriptor 3; its background job survives it.
-  const { mkdtempSync, rmSync, writeFileSync } = await import('node:fs')
-  const { tmpdir } = await import('node:os')
-  const { join } = await import('node:path')
   const folder = mkdtempSync(join(tmpdir(), 'multiproc-'))
   const script = join(folder, 'node-with-a-friend')
   writeFileSync(script, `#!/bin/sh\nsleep 600 &\necho $! > ${folder}/pid\nexec ${process.execPath} "$@"\n`, {
@@ -340,7 +368,6 @@ test('onExit comes in bounded time although a grandchild holds the channel open'
   setExecutable(process.execPath)
   say('exit 5')
   assert.deepEqual(await exited, { exitCode: 5, signal: null })
-  const { readFileSync } = await import('node:fs')
   const pid = Number(readFileSync(`${folder}/pid`, 'utf8'))
   assert.ok(isRunning(pid))
   process.kill(pid, 'SIGKILL')

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { activeChildren, Process, setExecutable, WorkerDiedError } from 'multiproc'
+import { forEachStartMethod } from '../conformance.js'
 import { checkLeaks, eventually } from '../leak-check.js'
 
 checkLeaks()
@@ -131,18 +132,20 @@ describe('thread', () => {
   })
 })
 
-test('C021 the parent lets go of target and arguments after start()', async () => {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
+forEachStartMethod(context => {
+  test('C021 the parent lets go of target and arguments after start()', async () => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
 
-  let held: { big: string } | undefined = { big: 'value' }
-  const reference = new WeakRef(held)
-  const child = new Process({ context: 'spawn', target: (_value: { big: string }) => {}, args: [held] })
-  child.start()
-  held = undefined
-  await eventually(() => {
-    collect()
-    return reference.deref() === undefined
+    let held: { big: string } | undefined = { big: 'value' }
+    const reference = new WeakRef(held)
+    const child = new Process({ context, target: (_value: { big: string }) => {}, args: [held] })
+    child.start()
+    held = undefined
+    await eventually(() => {
+      collect()
+      return reference.deref() === undefined
+    })
+    await child.join()
   })
-  await child.join()
 })

@@ -10,7 +10,7 @@ import { test } from 'node:test'
 import { setTimeout as later } from 'node:timers/promises'
 import { MessageChannel } from 'node:worker_threads'
 import { createGzip } from 'node:zlib'
-import { SerializeError } from 'multiproc'
+import { Pool, SerializeError } from 'multiproc'
 import { decode, encode } from '#src/serialize/codec.js'
 import { assertSame, roundTrip } from './round-trip.js'
 
@@ -96,6 +96,46 @@ for (const [kind, [value, name]] of Object.entries(kinds)) {
     assertSame(roundTrip({ next: [1, 2] }), { next: [1, 2] })
   })
 }
+
+test('what only Node.js has a class for is refused by name and place: a timer, the global object', () => {
+  const timer = setInterval(() => {}, 1e6)
+  clearInterval(timer)
+  for (const [value, name] of [
+    [timer, /\.a -> \[0\] is a Timeout of Node\.js/],
+    [globalThis, /\.a\[0\] is a global object/],
+  ] as const) {
+    assert.throws(() => encode({ a: [value] }, { rootName: 'item 3' }), {
+      code: 'ERR_NOT_SERIALIZABLE',
+      path: ['item 3', '.a', '[0]'],
+      message: name,
+    })
+  }
+})
+
+test('an object of this library that belongs to its process is refused by name', async () => {
+  const pool = new Pool(1)
+  const result = pool.map(String, [1])
+  assert.throws(() => encode({ pool }), { path: ['the value', '.pool'], message: /is a Pool of multiproc/ })
+  assert.throws(() => encode([result]), {
+    path: ['the value', '[0]'],
+    message: /is an AsyncResult of multiproc/,
+  })
+  await result
+  await pool.terminate()
+})
+
+test('a method with a private name is refused with the place where it is', () => {
+  class Vault {
+    #gold = 1
+    more(): () => number {
+      return () => this.#gold + 1
+    }
+  }
+  assert.throws(() => encode(new Vault().more()), {
+    code: 'ERR_NOT_SERIALIZABLE',
+    message: /uses the private name #gold \(.*unsendable\.test\.[jt]s:\d+\)/,
+  })
+})
 
 test('a view of a SharedArrayBuffer is refused, naming the buffer', () => {
   assert.throws(() => encode({ view: new Int32Array(new SharedArrayBuffer(8)) }), {

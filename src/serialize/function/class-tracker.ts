@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 
-const idOfClass = new WeakMap<Function, string>()
+const ids = new WeakMap<Function, string>()
 const classOfId = new Map<string, WeakRef<Function>>()
 const forgotten = new FinalizationRegistry<string>(id => {
   // The id may have been given to a newer copy of the class meanwhile.
@@ -16,13 +16,18 @@ let count = 0
 
 /** The id of a class, the same in every process that got it. */
 export function trackClass(type: Function): string {
-  let id = idOfClass.get(type)
+  let id = ids.get(type)
   if (id === undefined) {
     processPart ??= randomUUID()
     id = `${processPart}:${++count}`
     remember(id, type)
   }
   return id
+}
+
+/** The id of a class that has travelled, or is a copy of one that has. */
+export function idOfClass(type: Function): string | undefined {
+  return ids.get(type)
 }
 
 /** The class of this process that began its journey with this id; copies from elsewhere don't count. */
@@ -34,11 +39,27 @@ export function ownClassOf(id: string): Function | undefined {
 
 /** Notes that `type` is this process's copy of a class from elsewhere. */
 export function adoptClass(id: string, type: Function): void {
-  idOfClass.set(type, id)
+  ids.set(type, id)
 }
 
 function remember(id: string, type: Function): void {
-  idOfClass.set(type, id)
+  ids.set(type, id)
   classOfId.set(id, new WeakRef(type))
   forgotten.register(type, id)
+}
+
+/** What copies of this process's own classes stand for: the class, and its prototype. */
+const originals = new WeakMap<object, object>()
+let hasHomeCopies = false
+
+/** Notes that `copy` holds instances of a class of this process that came home. They travel on as instances of `own`. */
+export function rememberHomeCopy(copy: Function, own: Function): void {
+  hasHomeCopies = true
+  originals.set(copy, own)
+  originals.set(copy.prototype as object, own.prototype as object)
+}
+
+/** The class or prototype that an object is a copy of in this process, or the object itself. */
+export function originalOf<T extends object>(object: T): T {
+  return hasHomeCopies ? ((originals.get(object) ?? object) as T) : object
 }

@@ -16,6 +16,7 @@ import { inspector, type FunctionView } from './inspector-session.ts'
 import { describeProperty } from './object-encoding.ts'
 import { isOwnModule } from './own-modules.ts'
 import { scriptOf, type Script } from './script-table.ts'
+import { placeIn } from './place.ts'
 import { freshPrefix, replaceUses } from './source-editing.ts'
 import type { Trail } from './trail.ts'
 
@@ -322,8 +323,10 @@ function encodeMember(
     }
   }
   const [privateName] = analysis.privateNames
+  const used = privateName === undefined ? '`super`' : `the private name ${privateName}`
+  const place = placeIn(script, start)
   throw trail.error(
-    `uses ${privateName === undefined ? '`super`' : `the private name ${privateName}`}, so that it only works inside ` +
+    `uses ${used}${place === undefined ? '' : ` (${place})`}, so that it only works inside ` +
       'its class, and its class can not be reached from it',
     'pass object.method.bind(object), or export the class from a module other than the main one',
   )

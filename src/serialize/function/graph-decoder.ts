@@ -7,7 +7,6 @@ import { fileURLToPath } from 'node:url'
 import { ModuleLoadError, SerializeError } from '../../errors.ts'
 import { buildOrder, type Needs } from './build-order.ts'
 import { builtinOf, printBuiltin } from './builtin-names.ts'
-import { adoptClass, ownClassOf } from './class-tracker.ts'
 import { fromVite, importFrom, requireFrom } from './dynamic-import.ts'
 import { isObject } from './encoding.ts'
 import { buildFunction } from './function-builder.ts'
@@ -28,14 +27,16 @@ import {
 import { rememberImport } from './import-memory.ts'
 import { loadedModule } from './module-loader.ts'
 import type { ModuleReference } from './module-reference.ts'
-import { addPrivateFields, makePrivateHook, type PrivateHook } from './private-hook.ts'
+import { PayloadClasses, type ClassOptions } from './payload-classes.ts'
+import { addPrivateFields, hookOf, makePrivateHook, rememberHook, type PrivateHook } from './private-hook.ts'
 import { remapStack } from './stack-remapping.ts'
 import { registeredReducer } from '../reducers.ts'
 import { rememberStandIn } from './stand-ins.ts'
+import { symbolOf } from './symbol-tracker.ts'
 
 export { loadModules } from './module-loader.ts'
 
-export interface DecodeOptions {
+export interface DecodeOptions extends ClassOptions {
   /** What travelled beside the payload, by the indexes that `attach` gave. */
   attachments?: readonly unknown[]
 }
@@ -58,11 +59,12 @@ const builtLate: ReadonlySet<GraphNode['t']> = new Set([
 class GraphDecoder {
   private readonly graph: Graph
   private readonly options: DecodeOptions
+  private readonly classes: PayloadClasses
   private readonly values: unknown[]
   private readonly isMade: Uint8Array
   /** Indexes of the nodes that the root needs, in the order in which they are found. */
   private readonly reached: number[] = []
-  /** Classes of this process that came home: there is nothing to build or fill. */
+  /** Classes that are here already, and classes of this process that came home: nothing to build or fill. */
   private readonly home = new Set<number>()
   /** Classes that came home, but whose copy is needed for private state. */
   private readonly copied = new Set<number>()
@@ -71,6 +73,7 @@ class GraphDecoder {
   constructor(graph: Graph, options: DecodeOptions) {
     this.graph = graph
     this.options = options
+    this.classes = new PayloadClasses(graph, options)
     this.values = Array.from({ length: graph.nodes.length })
     this.isMade = new Uint8Array(graph.nodes.length)
   }
@@ -112,16 +115,18 @@ class GraphDecoder {
     const pending: Slot[] = [root]
     const visit = (index: number): void => {
       const node = this.node(index)
-      for (const { type } of (node as ObjectExtras).privateState ?? []) {
-        if (!isReference(type) || this.copied.has(type[0])) continue
-        this.copied.add(type[0])
-        if (this.home.delete(type[0])) visit(type[0])
+      for (const type of this.classes.copiesFor(node as ObjectExtras)) {
+        if (this.copied.has(type)) continue
+        this.copied.add(type)
+        if (this.home.delete(type)) visit(type)
       }
-      if (node.t === 'function' && (node.isClass || node.hasInstances) && !this.copied.has(index)) {
-        const own = ownClassOf(node.classId ?? '')
-        if (own) {
+      if (node.t === 'function') {
+        const known = this.copied.has(index)
+          ? this.classes.findHomeCopy(node, index)
+          : this.classes.find(node, index)
+        if (known) {
           this.home.add(index)
-          this.put(index, own)
+          this.put(index, known)
           return
         }
       }
@@ -134,7 +139,7 @@ class GraphDecoder {
       this.reached.push(slot[0])
       visit(slot[0])
     }
-    for (const index of this.copied) this.isMade[index] = 0
+    for (const index of this.copied) if (!this.home.has(index)) this.isMade[index] = 0
     // What was only added to the prototype of a class that came home is there already.
     for (const index of this.reached) {
       const node = this.node(index)
@@ -255,7 +260,7 @@ class GraphDecoder {
     if ((node as ObjectExtras).privateState) return this.buildWithPrivateState(node)
     switch (node.t) {
       case 'function':
-        return this.buildFunction(node)
+        return this.buildFunction(node, index)
       case 'bound': {
         const target = this.value(node.target) as Function
         return target.bind(
@@ -286,7 +291,7 @@ class GraphDecoder {
     }
   }
 
-  private buildFunction(node: FunctionNode): Function {
+  private buildFunction(node: FunctionNode, index: number): Function {
     const isThere = ({ value }: { value: Slot }) => !isReference(value) || this.isMade[value[0]] === 1
     const early = node.variables
       .filter(isThere)
@@ -295,11 +300,11 @@ class GraphDecoder {
     const script = this.graph.scripts[node.script] ?? { url: '', isGenerated: false }
     const { fn, setLate } = buildFunction(node, script, { early, late })
     if (late.length > 0) this.lateVariables.push(() => setLate(late.map(({ value }) => this.value(value))))
-    if (node.classId !== undefined) {
-      const own = ownClassOf(node.classId)
-      if (!own) adoptClass(node.classId, fn)
-      else if (node.isClass) joinCopy(fn, own)
+    if (node.hook !== undefined) {
+      const isDerived = node.variables.some(({ name }) => name === `${node.prefix}super`)
+      rememberHook(fn, this.value(node.hook) as PrivateHook, isDerived)
     }
+    this.classes.adopt(node, index, fn)
     return fn
   }
 
@@ -307,18 +312,15 @@ class GraphDecoder {
   private buildWithPrivateState(node: GraphNode): object {
     let object: object | undefined
     for (const { type } of (node as ObjectExtras).privateState ?? []) {
-      const typeNode = isReference(type) ? this.node(type[0]) : undefined
-      const hook =
-        typeNode?.t === 'function' ? (this.value(typeNode.hook) as PrivateHook | undefined) : undefined
-      if (!hook)
+      const copy = this.value(type) as Function
+      const hooked = hookOf(copy)
+      if (!hooked)
         throw new SerializeError(
           'Cannot rebuild an object with private fields of an unknown class',
           decodeFacts,
         )
-      const { variables, prefix } = typeNode as FunctionNode
-      const isDerived = variables.some(({ name }) => name === `${prefix}super`)
-      if (isDerived) object ??= this.makeEmpty(node) as object
-      object = addPrivateFields(this.value(type) as Function, hook, isDerived ? object : undefined)
+      if (hooked.isDerived) object ??= this.makeEmpty(node) as object
+      object = addPrivateFields(copy, hooked.hook, hooked.isDerived ? object : undefined)
     }
     // Fields that the class defines are there now, but the object may have lost or redefined them since.
     for (const key of Reflect.ownKeys(object as object)) Reflect.deleteProperty(object as object, key)
@@ -417,7 +419,7 @@ class GraphDecoder {
       Object.defineProperty(fn, 'name', { value: node.name, configurable: true })
     }
     if (!node.privateStatics) return
-    const hook = this.value(node.hook) as PrivateHook | undefined
+    const { hook } = hookOf(fn) ?? {}
     for (const [index, name] of node.privateStatics.names.entries()) {
       hook?.set?.(fn, name, this.value(node.privateStatics.values[index]))
     }
@@ -429,8 +431,8 @@ class GraphDecoder {
       Object.setPrototypeOf(value, this.value(extras.prototype) as object | null)
     if (extras.properties) this.define(value, extras.properties)
     for (const { type, names, values } of extras.privateState ?? []) {
-      const hook = this.value((this.node((type as readonly [number])[0]) as FunctionNode).hook) as PrivateHook
-      for (const [index, name] of names.entries()) hook.set?.(value, name, this.value(values[index]))
+      const { hook } = hookOf(this.value(type) as Function) ?? {}
+      for (const [index, name] of names.entries()) hook?.set?.(value, name, this.value(values[index]))
     }
     if (extras.extensibility === 'frozen') Object.freeze(value)
     else if (extras.extensibility === 'fixed') Object.preventExtensions(value)
@@ -484,16 +486,6 @@ function makeBrokenCell(error: DeferredError): object {
   return cell
 }
 
-/**
- * The class came home with objects whose private fields only its copy can hold: the copy becomes a subclass in all but
- * name, so that these objects are instances of the class.
- */
-function joinCopy(copy: Function, own: Function): void {
-  const prototype = copy.prototype as object
-  Reflect.deleteProperty(prototype, 'constructor')
-  Object.setPrototypeOf(prototype, own.prototype as object)
-}
-
 function missingExport(module: ModuleReference, names: readonly string[]): ModuleLoadError {
   return new ModuleLoadError(
     `Cannot find ${names.join('.') || 'the exports'} in ${module.url} as it is in the process that sent it\n` +
@@ -521,9 +513,10 @@ function makeArguments(length: number): object {
   )(...Array.from({ length }))
 }
 
-function makeSymbol({ registered, wellKnown, description }: Extract<GraphNode, { t: 'symbol' }>): symbol {
+function makeSymbol({ registered, wellKnown, id, description }: Extract<GraphNode, { t: 'symbol' }>): symbol {
   if (registered !== undefined) return Symbol.for(registered)
-  return wellKnown === undefined ? Symbol(description) : (Reflect.get(Symbol, wellKnown) as symbol)
+  if (wellKnown !== undefined) return Reflect.get(Symbol, wellKnown) as symbol
+  return id === undefined ? Symbol(description) : symbolOf(id, description)
 }
 
 function makeImportMeta(url: string): object {

@@ -6,7 +6,7 @@
 import { types } from 'node:util'
 import { SerializeError } from '../../errors.ts'
 import { builtinName, freshGlobals } from './builtin-names.ts'
-import { trackClass } from './class-tracker.ts'
+import { originalOf, trackClass } from './class-tracker.ts'
 import { commonJsMember, recheckCommonJs } from './commonjs-index.ts'
 import { deferErrors } from './deferred-errors.ts'
 import { refuseBareWeakCollections } from './weak-collections.ts'
@@ -29,7 +29,8 @@ import { modulesOfReducer, receiverOf, reducerFor, type Reducer } from '../reduc
 import { isOwnModule } from './own-modules.ts'
 import { cachedPayload, cachePayload } from './payload-cache.ts'
 import { PayloadLimit } from './payload-limit.ts'
-import { addHook } from './private-state.ts'
+import { addHook, canBeHooked } from './private-state.ts'
+import { trackSymbol } from './symbol-tracker.ts'
 import { scriptOf, toUrl, type Script } from './script-table.ts'
 import { applyEdits } from './source-editing.ts'
 import { standInNode } from './stand-ins.ts'
@@ -137,7 +138,7 @@ class GraphEncoder implements Encoding {
       if (typeof value === 'string') this.limit.addBytes(trail, value.length)
       return value
     }
-    const key = value as object | symbol
+    const key = typeof value === 'symbol' ? value : originalOf(value)
     const known = this.references.get(key)
     if (known) return known
     const reference = this.add(typeof key === 'symbol' ? symbolNode(key) : { t: 'pending' })
@@ -312,7 +313,7 @@ class GraphEncoder implements Encoding {
       for (const span of analysis.thisUses) edits.push({ ...span, text: name })
       node.variables.push({ name, value: thisSlot.slot })
     }
-    if (this.hookedClasses.has(fn)) addHook(this, record)
+    if (node.isClass && (this.hookedClasses.has(fn) || canBeHooked(record))) addHook(this, record)
     node.source = applyEdits(text, edits)
   }
 }
@@ -322,7 +323,7 @@ function symbolNode(symbol: symbol): GraphNode {
   if (registered !== undefined) return { t: 'symbol', registered }
   const wellKnown = Object.getOwnPropertyNames(Symbol).find(name => Reflect.get(Symbol, name) === symbol)
   return wellKnown === undefined
-    ? { t: 'symbol', description: symbol.description }
+    ? { t: 'symbol', id: trackSymbol(symbol), description: symbol.description }
     : { t: 'symbol', wellKnown }
 }
 

@@ -103,7 +103,7 @@ export interface FunctionNode extends ObjectExtras {
 
 export type GraphNode =
   | { t: 'builtin'; name: BuiltinName }
-  | { t: 'symbol'; registered?: string; wellKnown?: string; description?: string | undefined }
+  | { t: 'symbol'; registered?: string; wellKnown?: string; id?: string; description?: string | undefined }
   | ImportNode
   | { t: 'attachment'; index: number }
   | ({ t: 'object' } & ObjectExtras)

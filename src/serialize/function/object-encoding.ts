@@ -202,6 +202,8 @@ function encodePrototypeObject(encoding: Encoding, value: object, trail: Trail):
 
 /** An arrow in a field of an object may have that object as its `this`. */
 function noteHolder(encoding: Encoding, value: object): void {
+  // Their elements are no functions, and there may be millions of them.
+  if (ArrayBuffer.isView(value)) return
   for (const key of Object.keys(value)) {
     const member: unknown = Object.getOwnPropertyDescriptor(value, key)?.value
     if (typeof member === 'function' && !encoding.holders.has(member)) encoding.holders.set(member, value)
@@ -351,8 +353,7 @@ function encodeProperties(
   const values: PropertyValue[] = []
   const flags: number[] = []
   // Symbol marks of Node's own on URL and the like are made by their constructors.
-  const ownKeys = node.t === 'constructed' ? Object.keys(value) : Reflect.ownKeys(value)
-  for (const key of ownKeys) {
+  for (const key of node.t === 'constructed' ? Object.keys(value) : ownKeysOf(value)) {
     if (omitted.has(key) || (isIndexed && typeof key === 'string' && /^\d+$/.test(key))) continue
     const descriptor = Object.getOwnPropertyDescriptor(value, key) as PropertyDescriptor
     const { value: content, flag } = describeProperty(encoding, descriptor, trail.to(key), value)
@@ -362,6 +363,17 @@ function encodeProperties(
   }
   if (keys.length === 0) return undefined
   return flags.every(flag => flag === 7) ? { keys, values } : { keys, values, flags }
+}
+
+/** All own keys; of a long view only those that are no elements, or none where nothing can tell them apart. */
+function ownKeysOf(value: object): readonly PropertyKey[] {
+  const isLongView = ArrayBuffer.isView(value) && ((value as Uint8Array).length ?? 0) > listedElementsMax
+  if (!isLongView) return Reflect.ownKeys(value)
+  return (
+    inspector()
+      ?.namedPropertiesOf(value)
+      .filter(name => Object.hasOwn(value, name)) ?? []
+  )
 }
 
 /** A property as its value (or accessors) and flags. */

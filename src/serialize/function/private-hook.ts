@@ -31,6 +31,22 @@ export function makePrivateHook(): PrivateHook {
   }
 }
 
+interface HookedClass {
+  hook: PrivateHook
+  isDerived: boolean
+}
+
+const hookedClasses = new WeakMap<Function, HookedClass>()
+
+/** The hook of a class that was rebuilt in this process. */
+export function hookOf(type: Function): HookedClass | undefined {
+  return hookedClasses.get(type)
+}
+
+export function rememberHook(type: Function, hook: PrivateHook, isDerived: boolean): void {
+  hookedClasses.set(type, { hook, isDerived })
+}
+
 /**
  * Gives `object` the private fields of `type`. A class without a superclass makes a new object, so that `object` must
  * be undefined for it; a derived class adds to the object that its superclass would have made.

@@ -8,6 +8,7 @@ import { isNativeText, sourceTextOf, type Encoding, type FunctionRecord } from '
 import { builtinName } from './builtin-names.ts'
 import { findExportOf } from './export-reference.ts'
 import { analyseFunction, type FunctionAnalysis } from './function-analysis.ts'
+import { isOwnModule } from './own-modules.ts'
 import type { PrivateState } from './graph-node.ts'
 import { inspector } from './inspector-session.ts'
 import { nodeModuleMember } from './node-module-index.ts'
@@ -88,7 +89,14 @@ export function privateStateOf(encoding: Encoding, object: object, trail: Trail)
   const states: PrivateState[] = []
   for (const type of classes) {
     const { fields: names } = privateMembersOf(type)
-    if (!session || findExportOf(type)) {
+    const found = session && findExportOf(type)
+    if (found && isOwnModule(found.module.url)) {
+      throw trail.error(
+        `is ${/^[AEIOU]/.test(type.name) ? 'an' : 'a'} ${type.name} of multiproc, which belongs to this process`,
+        type.name === 'AsyncResult' ? '`await` it first and use the result' : 'make one inside the function',
+      )
+    }
+    if (!session || found) {
       throw trail.error(
         `is an instance of class ${type.name} with private fields (${names.join(', ') || 'methods only'}), which ` +
           (session
@@ -107,6 +115,31 @@ export function privateStateOf(encoding: Encoding, object: object, trail: Trail)
     states.push({ type: encoding.slot(type, trail.toPart(`class ${type.name}`)), names, values })
   }
   return states
+}
+
+/**
+ * Whether the class should have a hook although no instance goes along: the copy that it becomes may be given
+ * instances later.
+ */
+export function canBeHooked(record: FunctionRecord): boolean {
+  if (!hasPrivateMembers(record.fn)) return false
+  const constructor = classMembers(record.analysis).find(
+    member => member.type === 'MethodDefinition' && member.kind === 'constructor',
+  )
+  return !constructor || !isDerived(record) || hasPlainParameters(constructor as acorn.MethodDefinition)
+}
+
+function isDerived({ analysis }: FunctionRecord): boolean {
+  return Boolean((analysis.root as acorn.Class).superClass)
+}
+
+function hasPlainParameters({ value }: acorn.MethodDefinition): boolean {
+  return value.params.every(({ type, ...rest }) => {
+    return (
+      type === 'Identifier' ||
+      (type === 'RestElement' && (rest as acorn.RestElement).argument.type === 'Identifier')
+    )
+  })
 }
 
 /** Adds the hook to the text of a class, unless an earlier journey did. */
@@ -160,25 +193,15 @@ function guardInitializer({ edits, analysis }: FunctionRecord, value: acorn.Expr
 }
 
 /** The fields of a derived class are put in place by `super()`, which must then come first. */
-function guardConstructor(
-  { edits, analysis, trail }: FunctionRecord,
-  member: acorn.MethodDefinition,
-  hook: string,
-): void {
-  if (!(analysis.root as acorn.Class).superClass) return
-  const { params, body } = member.value
-  const isPlain = params.every(({ type, ...rest }) => {
-    return (
-      type === 'Identifier' ||
-      (type === 'RestElement' && (rest as acorn.RestElement).argument.type === 'Identifier')
-    )
-  })
-  if (!isPlain) {
+function guardConstructor(record: FunctionRecord, member: acorn.MethodDefinition, hook: string): void {
+  if (!isDerived(record)) return
+  const { edits, analysis, trail } = record
+  if (!hasPlainParameters(member)) {
     throw trail.error(
       'is a derived class with private fields whose constructor has default values or patterns as parameters',
       'move these into the body of the constructor, or export the class and create the instance inside the function',
     )
   }
-  const at = body.start - analysis.offset + 1
+  const at = member.value.body.start - analysis.offset + 1
   edits.push({ start: at, end: at, text: `if(${hook}.active)super();` })
 }

@@ -87,7 +87,8 @@ async function run({ name, args, stdin, env }: Environment): Promise<Row[]> {
       output += chunk
       if (/##\{"done":true\}/.test(output)) resolve()
     })
-    child.on('exit', () => resolve())
+    // Not 'exit', which may come before the last output.
+    child.on('close', () => resolve())
   })
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
     errors += chunk
