@@ -4,7 +4,14 @@ import { describe, test } from 'node:test'
 import * as fc from 'fast-check'
 import { allocateSegment, viewSegment } from '#src/platform/heap-segments.js'
 import { type BlockHandle, sharedHeap } from '#src/platform/shared-heap.js'
-import { CHANNEL, FRAME_MARK, READER, WRITER } from '#src/queue/channel-layout.js'
+import {
+  CHANNEL,
+  FRAME_MARK,
+  READER,
+  READER_STATE_WORDS,
+  WRITER,
+  WRITER_STATE_WORDS,
+} from '#src/queue/channel-layout.js'
 import { Channel, type ChannelOptions } from '#src/queue/channel.js'
 import { checkLeaks } from '../leak-check.js'
 
@@ -76,8 +83,10 @@ describe('any order of puts and takes', () => {
   test('positions and counts may wrap around', () => {
     const channel = Channel.create({ isGrowing: false, ringBytes: 1024 })
     const { words } = heap
-    const writer = channel.base + CHANNEL.writerStates + 8 * (words[channel.base + CHANNEL.commits]! & 1)
-    const reader = channel.base + CHANNEL.readerStates + 6 * (words[channel.base + CHANNEL.takes]! & 1)
+    const writer =
+      channel.base + CHANNEL.writerStates + WRITER_STATE_WORDS * (words[channel.base + CHANNEL.commits]! & 1)
+    const reader =
+      channel.base + CHANNEL.readerStates + READER_STATE_WORDS * (words[channel.base + CHANNEL.takes]! & 1)
     words[writer + WRITER.head] = words[reader + READER.tail] = -48
     words[writer + WRITER.puts] = words[reader + READER.gets] = 2 ** 31 - 2
     for (let number = 0; number < 100; number++) {
@@ -116,7 +125,10 @@ describe('who was killed in the middle of an operation', () => {
     putOne(channel, message(10, 1))
     for (const lock of [CHANNEL.writerLock, CHANNEL.readerLock]) heap.words[channel.base + lock] = dead
     // Half of a state, as by one who was killed while writing it.
-    const other = channel.base + CHANNEL.writerStates + 8 * (~heap.words[channel.base + CHANNEL.commits]! & 1)
+    const other =
+      channel.base +
+      CHANNEL.writerStates +
+      WRITER_STATE_WORDS * (~heap.words[channel.base + CHANNEL.commits]! & 1)
     heap.words.fill(-1, other, other + 4)
     putOne(channel, message(10, 2))
     assert.deepEqual(takeAll(channel), [message(10, 1), message(10, 2)])
@@ -144,7 +156,10 @@ describe('who was killed in the middle of an operation', () => {
   test('a segment that a killed reader had taken is given back', { skip: !heap.isNative }, () => {
     const channel = Channel.create({ isGrowing: true, ringBytes: 1024 })
     putOne(channel, message(300_000, 1))
-    const state = channel.base + CHANNEL.writerStates + 8 * (heap.words[channel.base + CHANNEL.commits]! & 1)
+    const state =
+      channel.base +
+      CHANNEL.writerStates +
+      WRITER_STATE_WORDS * (heap.words[channel.base + CHANNEL.commits]! & 1)
     const handle = {
       heap: heap.id,
       index: heap.words[state + WRITER.lastIndex]! - 1,
@@ -154,7 +169,10 @@ describe('who was killed in the middle of an operation', () => {
     // As if it had been killed right after its commit.
     const held = heap.takeFree(handle.index, 1)!
     const again = { ...handle, generation: held.handle.generation }
-    const reader = channel.base + CHANNEL.readerStates + 6 * (heap.words[channel.base + CHANNEL.takes]! & 1)
+    const reader =
+      channel.base +
+      CHANNEL.readerStates +
+      READER_STATE_WORDS * (heap.words[channel.base + CHANNEL.takes]! & 1)
     heap.words[reader + READER.lastGeneration] = again.generation
     heap.keep(again, channel.handle.block)
     held.release()
@@ -187,7 +205,9 @@ describe('damaged memory', () => {
           for (let number = 0; number < 5; number++) putOne(channel, message(20, number))
           const { words } = heap
           const writer =
-            channel.base + CHANNEL.writerStates + 8 * (words[channel.base + CHANNEL.commits]! & 1)
+            channel.base +
+            CHANNEL.writerStates +
+            WRITER_STATE_WORDS * (words[channel.base + CHANNEL.commits]! & 1)
           const before = Array.from(words.subarray(channel.base, channel.base + 44))
           const place = { index: words[writer + WRITER.ringIndex]!, generation: words[writer + 3]! }
           for (const [at, value] of frames) {
@@ -215,7 +235,8 @@ describe('damaged memory', () => {
     const channel = Channel.create({ isGrowing: false, ringBytes: 256 })
     const { words } = heap
     for (let number = 0; number < 3; number++) putOne(channel, message(8, number))
-    const writer = channel.base + CHANNEL.writerStates + 8 * (words[channel.base + CHANNEL.commits]! & 1)
+    const writer =
+      channel.base + CHANNEL.writerStates + WRITER_STATE_WORDS * (words[channel.base + CHANNEL.commits]! & 1)
     const ring = ringWords(channel, { index: words[writer + 2]!, generation: words[writer + 3]! })
     assert.equal(ring[4]! ^ ring[5]!, FRAME_MARK.inside)
     ring[5] = 0
