@@ -5,6 +5,7 @@ import { readdirSync } from 'node:fs'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { nativeStatus } from '#src/platform/native-addon.js'
 
 const examples = fileURLToPath(new URL('../examples/', import.meta.url))
 
@@ -20,6 +21,9 @@ async function outputOf(name: string): Promise<string> {
 function sortedLines(output: string): string[] {
   return output.trimEnd().split('\n').sort()
 }
+
+/** Without the addon, locks, queues and shared memory reach threads only. */
+const needsNative = { skip: nativeStatus().isOn ? false : 'needs the native addon' }
 
 test('01: the child prints, is joined, and then the parent prints', async () => {
   assert.equal(await outputOf('01-child-process'), 'This is a child process\nThis is the parent process\n')
@@ -90,11 +94,11 @@ test('06: prints a table of times, a bar for each, and that all places gave the 
   assert.ok(output.includes('█'.repeat(40)), 'the longest bar has the full width')
 })
 
-test('07: four processes count in one file and lose nothing', async () => {
+test('07: four processes count in one file and lose nothing', needsNative, async () => {
   assert.equal(await outputOf('07-lock'), 'Counted to 400\n')
 })
 
-test('08: two processes draw the rows of a picture into one array', async () => {
+test('08: two processes draw the rows of a picture into one array', needsNative, async () => {
   const lines = (await outputOf('08-shared-array')).trimEnd().split('\n').slice(1)
   assert.equal(lines.length, 23)
   // The set is symmetric: the rows below its middle are those above.
@@ -102,9 +106,13 @@ test('08: two processes draw the rows of a picture into one array', async () => 
   assert.ok(lines[11]!.includes('%'.repeat(40)))
 })
 
-test('09: two processes take texts from one queue and put their lengths into another', async () => {
-  assert.equal(await outputOf('09-queue'), 'one 3\nthree 5\neleven 6\nseventeen 9\n')
-})
+test(
+  '09: two processes take texts from one queue and put their lengths into another',
+  needsNative,
+  async () => {
+    assert.equal(await outputOf('09-queue'), 'one 3\nthree 5\neleven 6\nseventeen 9\n')
+  },
+)
 
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
