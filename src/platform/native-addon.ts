@@ -52,6 +52,11 @@ export function nativeStatus(): NativeStatus {
   return (loaded ??= load()).status
 }
 
+/** For a system that refuses what the addon needs: from now on this process goes without it. */
+export function giveUpNativeAddon(reason: string): void {
+  loaded = { addon: undefined, status: { isOn: false, reason } }
+}
+
 function load(): { addon: NativeAddon | undefined; status: NativeStatus } {
   const without = (reason: string): { addon: undefined; status: NativeStatus } => ({
     addon: undefined,

@@ -40,7 +40,7 @@ import {
   addonLayout,
   controlBytes,
 } from './heap-layout.ts'
-import { nativeAddon } from './native-addon.ts'
+import { giveUpNativeAddon, nativeAddon } from './native-addon.ts'
 
 /** What a block is used for. Numbers are never given to another kind. */
 export type BlockKind = number
@@ -112,11 +112,16 @@ export class SharedHeap {
 
   static create(): SharedHeap {
     const addon = nativeAddon()
-    if (addon === undefined) {
-      return SharedHeap.#portable(new SharedArrayBuffer(controlBytes(BLOCKS_PORTABLE)))
+    if (addon !== undefined) {
+      try {
+        const fd = addon.open(-1, HEAP_BYTES_MAX, addonLayout())
+        return new SharedHeap(new NativeBackend(addon, fd, controlBytes(BLOCKS_NATIVE)))
+      } catch (error) {
+        // A sandbox may refuse memory that has no name. Everything portable goes on.
+        giveUpNativeAddon(`this system refuses shared memory (${(error as Error).message})`)
+      }
     }
-    const fd = addon.open(-1, HEAP_BYTES_MAX, addonLayout())
-    return new SharedHeap(new NativeBackend(addon, fd, controlBytes(BLOCKS_NATIVE)))
+    return SharedHeap.#portable(new SharedArrayBuffer(controlBytes(BLOCKS_PORTABLE)))
   }
 
   static inherit(from: HeapInheritance): SharedHeap {

@@ -1,0 +1,71 @@
+/** With an addon, with one that is refused, and without: the library works, and says which of these it is. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { nativeAddon, nativeStatus } from '#src/platform/native-addon.js'
+
+const root = new URL('../../../', import.meta.url)
+const program = `
+  import { Lock, Pool } from 'multiproc'
+  import { nativeStatus } from '${new URL('dist/platform/native-addon.js', root).href}'
+  const pool = new Pool(1)
+  const sum = await pool.apply((a, b) => a + b, [1, 2])
+  let refused
+  try {
+    await pool.apply(lock => 0, [new Lock()])
+  } catch (error) {
+    refused = error.code
+  }
+  pool.close()
+  await pool.join()
+  console.log(JSON.stringify({ sum, refused, status: nativeStatus() }))
+`
+
+/** What the program prints with that value of MULTIPROC_NATIVE. */
+function run(MULTIPROC_NATIVE: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    execFile(
+      process.execPath,
+      ['--input-type=module', '-e', program],
+      { cwd: fileURLToPath(root), env: { ...process.env, MULTIPROC_NATIVE }, timeout: 60_000 },
+      (error, stdout, stderr) => {
+        if (error === null && stderr === '') resolve(JSON.parse(stdout))
+        else reject(new Error(stderr, { cause: error }))
+      },
+    )
+  })
+}
+
+test('nativeStatus() says where the addon is from, or why there is none', () => {
+  const status = nativeStatus()
+  if (status.isOn) assert.match(status.path, /\.node$/)
+  else assert.ok(status.reason.length > 0)
+  assert.equal(nativeAddon() !== undefined, status.isOn)
+})
+
+test('MULTIPROC_NATIVE=0 switches the addon off', async () => {
+  assert.deepEqual(await run('0'), {
+    sum: 3,
+    refused: 'ERR_NOT_SUPPORTED',
+    status: { isOn: false, reason: 'MULTIPROC_NATIVE is 0' },
+  })
+})
+
+test('a system that refuses shared memory is one without the addon', async () => {
+  const addon = fileURLToPath(new URL('test/fixtures/refusing-addon.cjs', root))
+  assert.deepEqual(await run(addon), {
+    sum: 3,
+    refused: 'ERR_NOT_SUPPORTED',
+    status: {
+      isOn: false,
+      reason: 'this system refuses shared memory (shared memory: Function not implemented)',
+    },
+  })
+})
+
+test('a binary that cannot be loaded is named, and not used', async () => {
+  const { status } = (await run('/nowhere/multiproc.node')) as { status: { isOn: boolean; reason: string } }
+  assert.equal(status.isOn, false)
+  assert.match(status.reason, /^\/nowhere\/multiproc\.node cannot be loaded: /)
+})
