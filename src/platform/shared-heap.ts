@@ -536,7 +536,10 @@ export class SharedHeap {
     const keeperAt = blockAt(keeper)
     return (
       Atomics.load(words, keeperAt + BLOCK.generation) === Atomics.load(words, at + BLOCK.keeperGeneration) &&
-      this.#isHeldByOthers(keeperAt, -1)
+      // In the order of #isFree(): a keeper may be on its way, and nobody's for the moment.
+      (this.#isHeldByOthers(keeperAt, -1) ||
+        Atomics.load(words, keeperAt + BLOCK.inFlight) !== 0 ||
+        this.#isHeldByOthers(keeperAt, -1))
     )
   }
 

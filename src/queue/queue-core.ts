@@ -5,6 +5,7 @@
 import { ClosedError, QueueEmptyError, QueueFullError, TimeoutError, invalidState } from '../errors.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { assertTimeout } from '../platform/bounded-wait.ts'
+import { carry } from '../platform/in-flight.ts'
 import type { Receiver } from '../serialize/codec.ts'
 import { CHANNEL } from './channel-layout.ts'
 import { Channel, type ChannelHandle, type OutgoingItem } from './channel.ts'
@@ -49,11 +50,15 @@ export class QueueCore {
     return new QueueCore(Channel.create({ maxSize, isGrowing: true, ringBytes: RING_BYTES }), typeName)
   }
 
-  /** What travels. The channel is kept for a while even if it is closed here, so that it can arrive. */
-  handleToSend(receiver: Receiver): ChannelHandle {
+  /**
+   * What travels. The message keeps `queue`, and counts its handle, until it has arrived; the channel is kept for a
+   * while even if it is closed here.
+   */
+  handleToSend(receiver: Receiver, queue: object): ChannelHandle {
     this.assertOpen('send')
     if (!receiver.isSameProcess) assertReachesProcesses(this.#typeName)
     this.#inFlightUntil = performance.now() + IN_FLIGHT_MS
+    carry(queue, this.channel.handle.block)
     return this.channel.handle
   }
 

@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import { invalidArgument } from '../errors.ts'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
+import { sharedHeap } from '../platform/shared-heap.ts'
 import { addReducer } from '../serialize/reducers.ts'
 import { Channel, type ChannelHandle } from './channel.ts'
 import { QueueCore } from './queue-core.ts'
@@ -289,12 +290,13 @@ function addQueueReducer(type: typeof Queue, name: string): void {
     type,
     name,
     module: import.meta.url,
-    encode: (queue, receiver) => coreOf(queue).handleToSend(receiver),
+    encode: (queue, receiver) => coreOf(queue).handleToSend(receiver, queue),
     decode: data => {
       const handle = data as ChannelHandle
       const known = queues.get(handle.block)
+      if (known === undefined) arriving = Channel.attach(handle)
+      sharedHeap().noteArrived(handle.block)
       if (known !== undefined) return known as Queue
-      arriving = Channel.attach(handle)
       return new type()
     },
   })

@@ -2,6 +2,7 @@
 import { inspect } from 'node:util'
 import { invalidArgument } from '../errors.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
+import { sharedHeap } from '../platform/shared-heap.ts'
 import { addReducer } from '../serialize/reducers.ts'
 import { Channel, type ChannelHandle } from './channel.ts'
 import { QueueCore } from './queue-core.ts'
@@ -126,12 +127,13 @@ addReducer<SimpleQueue>({
   type: SimpleQueue,
   name: 'multiproc.SimpleQueue',
   module: import.meta.url,
-  encode: (queue, receiver) => coreOf(queue).handleToSend(receiver),
+  encode: (queue, receiver) => coreOf(queue).handleToSend(receiver, queue),
   decode: data => {
     const handle = data as ChannelHandle
     const known = queues.get(handle.block)
+    if (known === undefined) arriving = Channel.attach(handle)
+    sharedHeap().noteArrived(handle.block)
     if (known !== undefined) return known as SimpleQueue
-    arriving = Channel.attach(handle)
     return new SimpleQueue()
   },
 })

@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { inspect } from 'node:util'
-import { JoinableQueue, Pool, Process, Queue, SimpleQueue, registerReducer } from 'multiproc'
+import {
+  JoinableQueue,
+  Lock,
+  Pool,
+  Process,
+  Queue,
+  SimpleQueue,
+  registerReducer,
+  sharedArray,
+} from 'multiproc'
 import { checkLeaks } from '../leak-check.js'
 import { forEachSharingMethod, isNative } from './sharing-methods.js'
 
@@ -403,3 +412,29 @@ test('a queue cannot go to a process without the addon, and says so', { skip: is
   const child = new Process({ context: 'spawn', target: () => queue.size })
   assert.throws(() => child.start(), { code: 'ERR_NOT_SUPPORTED' })
 })
+
+test(
+  'a queue, a lock and a shared array in an item arrive after the process that made them has ended',
+  { skip: !isNative },
+  async () => {
+    using queue = new Queue<{ inner: Queue<number>; lock: Lock; numbers: Float64Array }>()
+    const producer = new Process({
+      target: async () => {
+        const inner = new Queue<number>()
+        await inner.putMany([1, 2, 3])
+        const numbers = sharedArray(Float64Array, [4, 5])
+        await queue.put({ inner, lock: new Lock(), numbers })
+      },
+    })
+    producer.start()
+    assert.equal(await producer.join(), 0)
+    // Others take blocks and memory meanwhile, which must not be those.
+    const others = Array.from({ length: 100 }, () => [new Lock(), sharedArray(Float64Array, 2)] as const)
+    const { inner, lock, numbers } = await queue.get()
+    assert.deepEqual(await inner.getMany(), [1, 2, 3])
+    assert.equal(await lock.acquire({ timeout: 0 }), true)
+    assert.deepEqual([...numbers], [4, 5])
+    assert.ok(others.length > 0)
+    inner.close()
+  },
+)
