@@ -7,9 +7,12 @@ import { assertStartMethod, getStartMethod } from '../process/start-methods.ts'
 /** Something that names a start method: the method, or a context made by `getContext()`. */
 export type ContextOption = StartMethod | { getStartMethod(): StartMethod }
 
+/** One program has places in shared memory for 512 processes and threads. */
+export const WORKERS_MAX = 500
+
 /** Options of `new Pool()`. */
 export interface PoolOptions {
-  /** How many workers. Default: `cpuCount()`. */
+  /** How many workers, from 1 to 500. Default: `cpuCount()`. */
   processes?: number | undefined
   /** Called once in every worker before its first task. If it throws, the pool rejects all its work. */
   initializer?: ((...args: never[]) => unknown) | undefined
@@ -46,7 +49,7 @@ export interface ImapOptions extends MapOptions {
   bufferSize?: number | undefined
 }
 
-export function checkCount(name: string, value: unknown): number | undefined {
+export function checkCount(name: string, value: unknown, max = Infinity): number | undefined {
   if (value === undefined || value === null) return undefined
   if (typeof value !== 'number') {
     throw invalidArgument(
@@ -58,6 +61,12 @@ export function checkCount(name: string, value: unknown): number | undefined {
     throw invalidArgument(
       RangeError,
       `The option "${name}" must be a whole number from 1, but it is ${value}\nTo fix: pass such a number, or leave "${name}" out`,
+    )
+  }
+  if (value > max) {
+    throw invalidArgument(
+      RangeError,
+      `The option "${name}" must be at most ${max}, but it is ${value}\nTo fix: pass a smaller number; more workers than processors rarely help`,
     )
   }
   return value

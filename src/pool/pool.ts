@@ -21,6 +21,7 @@ import {
   checkFunction,
   checkInput,
   resolveMethod,
+  WORKERS_MAX,
 } from './pool-options.ts'
 import { type Body, type CallMode, encodeBody } from './protocol.ts'
 
@@ -91,7 +92,7 @@ export class Pool {
       'name',
     ])
     const method = resolveMethod(given.context)
-    const processes = checkCount('processes', given.processes) ?? cpuCount()
+    const processes = checkCount('processes', given.processes, WORKERS_MAX) ?? cpuCount()
     const maxTasksPerChild = checkCount('maxTasksPerChild', given.maxTasksPerChild)
     const initializer: Body[] = []
     if (given.initializer !== undefined) {
