@@ -3,7 +3,7 @@
  * one byte that says "look", sent only to a side that sleeps; and its end is the end of the connection.
  */
 import type { Socket } from 'node:net'
-import { ClosedError, ProcessError } from '../errors.ts'
+import { ProcessError } from '../errors.ts'
 import {
   type HeldSegment,
   type SegmentHandle,
@@ -12,6 +12,7 @@ import {
 } from '../platform/heap-segments.ts'
 import { descriptorOf, ringDoorbell } from '../platform/doorbell.ts'
 import { BufferedConnection } from './buffered-connection.ts'
+import { attachmentsRefused, endedInsideMessage } from './connection-errors.ts'
 import { ByteRing, RING_HEADER_BYTES } from './byte-ring.ts'
 import { HEADER_BYTES, gatherFrames, packFrames } from './frame-format.ts'
 import { FrameReader } from './frame-reader.ts'
@@ -146,11 +147,7 @@ export class RingConnection extends BufferedConnection {
   }
 
   protected writeAttached(): never {
-    throw new TypeError(
-      'Cannot attach objects to a message for another process: only threads share memory and ' +
-        'message ports\n' +
-        'To fix: use the start method "thread", or send the data itself',
-    )
+    throw attachmentsRefused()
   }
 
   /**
@@ -252,11 +249,7 @@ export class RingConnection extends BufferedConnection {
     this.#segment.release()
     if (this.#error !== undefined && !isPeerGone(this.#error)) this.finish(this.#error)
     else if (wasInsideFrame) {
-      this.finish(
-        new ClosedError(
-          'The connection ended in the middle of a message: the process on the other side died while it wrote\nTo fix: see how that process ended',
-        ),
-      )
+      this.finish(endedInsideMessage())
     } else this.finish()
   }
 

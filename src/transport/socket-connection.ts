@@ -4,9 +4,9 @@
  * end of the stream.
  */
 import type { Socket } from 'node:net'
-import { ClosedError } from '../errors.ts'
 import { writeFully } from '../platform/synchronous-output.ts'
 import { BufferedConnection } from './buffered-connection.ts'
+import { attachmentsRefused, endedInsideMessage } from './connection-errors.ts'
 import { gatherFrames } from './frame-format.ts'
 import { FrameReader } from './frame-reader.ts'
 import { isPeerGone } from './peer-gone.ts'
@@ -78,11 +78,7 @@ export class SocketConnection extends BufferedConnection {
   }
 
   protected writeAttached(): never {
-    throw new TypeError(
-      'Cannot attach objects to a message for another process: only threads share memory and ' +
-        'message ports\n' +
-        'To fix: use the start method "thread", or send the data itself',
-    )
+    throw attachmentsRefused()
   }
 
   #read(chunk: Buffer): void {
@@ -99,11 +95,7 @@ export class SocketConnection extends BufferedConnection {
   #ended(): void {
     if (this.#error !== undefined && !isPeerGone(this.#error)) this.finish(this.#error)
     else if (this.#reader.isInsideFrame) {
-      this.finish(
-        new ClosedError(
-          'The connection ended in the middle of a message: the process on the other side died while it wrote\nTo fix: see how that process ended',
-        ),
-      )
+      this.finish(endedInsideMessage())
     } else this.finish()
   }
 
