@@ -7,7 +7,7 @@ import { encodeGraph } from './function/graph-encoder.ts'
 import type { GraphPayload } from './function/module-reference.ts'
 import { NEEDS_GRAPH } from './needs-graph.ts'
 import { Unsendable, unsendableError } from './unsendable.ts'
-import { ValueWriter } from './value-writer.ts'
+import { type PlainData, ValueWriter } from './value-writer.ts'
 
 export interface EncodeOptions {
   /**
@@ -58,13 +58,22 @@ function write(writer: ValueWriter, value: unknown, options: EncodeOptions): Uin
 /** A payload that the graph encoder gives again (of an import, or of a function without captures) is the same bytes. */
 function writeGraph(writer: ValueWriter, value: unknown, options: EncodeOptions): Uint8Array<ArrayBuffer> {
   writer.options = options
-  const payload = encodeGraph(value, options)
+  const payload = encodeGraph(value, { ...options, pack: packPlainData })
   let bytes = writtenPayloads.get(payload)
   if (bytes === undefined) {
     bytes = writer.writeGraphMessage(payload)
     writtenPayloads.set(payload, bytes)
   }
   return bytes
+}
+
+function packPlainData(value: object): PlainData | undefined {
+  try {
+    return new ValueWriter().writePlainData(value)
+  } catch {
+    // It is not plain. What exactly is wrong with it, if anything, the graph encoder says better.
+    return undefined
+  }
 }
 
 const writtenPayloads = new WeakMap<GraphPayload, Uint8Array<ArrayBuffer>>()

@@ -213,7 +213,11 @@ export class ValueReader extends ByteReader {
         const number = this.reserveNumber()
         return this.fillNumber(
           number,
-          decodeGraph(this.readNested(), { ...this.options, attachments: this.attachments }),
+          decodeGraph(this.readNested(), {
+            ...this.options,
+            attachments: this.attachments,
+            unpack: bytes => new ValueReader(bytes).readMessage(),
+          }),
         )
       }
       case tags.REDUCED:

@@ -48,6 +48,13 @@ export interface WriterOptions {
 /** Shorter columns are written number by number: making a typed array costs more. */
 const TYPED_SET_MIN = 24
 
+/** What `writePlainData()` gives. */
+export interface PlainData {
+  bytes: Uint8Array<ArrayBuffer>
+  /** Every object in it. */
+  objects: ReadonlySet<object> | ReadonlyMap<object, unknown>
+}
+
 /** Where the writer stood: see `checkpoint()`. */
 export interface Checkpoint {
   written: number
@@ -59,12 +66,17 @@ export interface Checkpoint {
   deferredCount: number
 }
 
+/** The built-ins that `writePlainData()` takes: those without code, memory or a stack. */
+const PLAIN_BUILTINS: ReadonlySet<BuiltinKind> = new Set(['array', 'map', 'set', 'date', 'regexp'] as const)
+
 let lastMessage = 0
 
 export class ValueWriter extends ByteWriter {
   options: WriterOptions = {}
   /** When true, fields of errors that cannot be sent become a short text instead. */
   isLenient = false
+  /** When true, whatever is not plain data is left to the graph encoder. */
+  private isPlainOnly = false
   private message = 0
   private flags = 0
   private depth = 0
@@ -81,11 +93,8 @@ export class ValueWriter extends ByteWriter {
 
   /** One whole message. */
   writeMessage(root: unknown): Uint8Array<ArrayBuffer> {
-    this.begin()
-    this.message = ++lastMessage
     try {
-      this.reserve(tags.HEADER_BYTES)
-      this.position += tags.HEADER_BYTES
+      this.beginMessage()
       this.write(root)
       if (this.deferred.length > 0) this.writeDeferred()
       const shared = this.viewedMemory?.sharedBuffers()
@@ -104,16 +113,38 @@ export class ValueWriter extends ByteWriter {
 
   /** A message whose root only the graph encoder could describe. */
   writeGraphMessage(payload: GraphPayload): Uint8Array<ArrayBuffer> {
-    this.begin()
-    this.message = ++lastMessage
     try {
-      this.reserve(tags.HEADER_BYTES)
-      this.position += tags.HEADER_BYTES
+      this.beginMessage()
       this.writeGraph(payload)
       return this.finishMessage()
     } finally {
       this.forget()
     }
+  }
+
+  /**
+   * A message of arrays, plain objects, maps, sets, dates and primitives, which means the same wherever it stands.
+   * Anything else is `NEEDS_GRAPH`.
+   */
+  writePlainData(root: object): PlainData {
+    this.isPlainOnly = true
+    try {
+      this.beginMessage()
+      this.write(root)
+      if (this.deferred.length > 0) this.writeDeferred()
+      const objects = this.ids ?? new Set(this.noted.slice(0, this.notedCount) as object[])
+      return { bytes: this.finishMessage(), objects }
+    } finally {
+      this.isPlainOnly = false
+      this.forget()
+    }
+  }
+
+  private beginMessage(): void {
+    this.begin()
+    this.message = ++lastMessage
+    this.reserve(tags.HEADER_BYTES)
+    this.position += tags.HEADER_BYTES
   }
 
   private finishMessage(): Uint8Array<ArrayBuffer> {
@@ -189,7 +220,7 @@ export class ValueWriter extends ByteWriter {
 
   /** Whether the object is an instance that needs nothing but its class and its fields. */
   isPlainInstance(value: object, prototype: object | null): boolean {
-    return prototype !== null && this.kindOf(value, prototype).type === 'instance'
+    return !this.isPlainOnly && prototype !== null && this.kindOf(value, prototype).type === 'instance'
   }
 
   /** 0 for plain objects, 1 and the class for instances. */
@@ -562,6 +593,7 @@ export class ValueWriter extends ByteWriter {
       return
     }
     const kind = this.kindOf(value, prototype)
+    if (this.isPlainOnly && !isPlainKind(kind)) throw NEEDS_GRAPH
     switch (kind.type) {
       case 'plain':
         this.writePlain(value)
@@ -716,4 +748,8 @@ export class ValueWriter extends ByteWriter {
     this.message = ++lastMessage
     this.shapeCount = to.shapeCount
   }
+}
+
+function isPlainKind(kind: PrototypeKind | { type: 'reduced' }): boolean {
+  return kind.type === 'plain' || (kind.type === 'builtin' && PLAIN_BUILTINS.has(kind.builtin))
 }

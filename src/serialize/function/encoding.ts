@@ -19,6 +19,15 @@ export interface EncodeOptions {
   captures?: Record<string, unknown>
   /** Whether functions of this module are to be sent by value, because the receiver could not load it. */
   byValue?: ((url: string) => boolean) | undefined
+  /** Writes plain data as bytes; `undefined` when something in it is not plain. */
+  pack?: ((value: object) => PackedData | undefined) | undefined
+}
+
+/** Plain data as a message of its own, which the codec around the graph writes and reads. */
+export interface PackedData {
+  bytes: Uint8Array
+  /** Every object in it. */
+  objects: ReadonlySet<object> | ReadonlyMap<object, unknown>
 }
 
 /** A variable scope that a captured variable lives in. */

@@ -40,6 +40,8 @@ export { loadModules } from './module-loader.ts'
 export interface DecodeOptions extends ClassOptions {
   /** What travelled beside the payload, by the indexes that `attach` gave. */
   attachments?: readonly unknown[]
+  /** The pair of `pack` in `EncodeOptions`. */
+  unpack?: (bytes: Uint8Array) => unknown
 }
 
 /** Rebuilds the root of a payload whose modules have been loaded with `loadModules()`. */
@@ -247,6 +249,8 @@ class GraphDecoder {
         return rememberStandIn(makeImportMeta(node.url), node)
       case 'private-hook':
         return rememberStandIn(makePrivateHook(), node)
+      case 'packed':
+        return this.options.unpack?.(node.bytes)
       case 'reduced':
         return registeredReducer(node.name).decode(decodeGraph(node.body, this.options))
       case 'broken-cell':

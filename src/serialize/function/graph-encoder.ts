@@ -28,6 +28,7 @@ import { encodeObject, isPrimitive } from './object-encoding.ts'
 import { modulesOfReducer, receiverOf, reducerFor, type Reducer } from '../reducers.ts'
 import { isOwnModule } from './own-modules.ts'
 import { cachedPayload, cachePayload } from './payload-cache.ts'
+import { PackedArrays } from './packed-arrays.ts'
 import { PayloadLimit } from './payload-limit.ts'
 import { addHook, canBeHooked } from './private-state.ts'
 import { trackSymbol } from './symbol-tracker.ts'
@@ -53,8 +54,13 @@ export function encodeGraph(root: unknown, options: EncodeOptions = {}): GraphPa
   if (cached) return cached
   recheckCommonJs()
   recheckNodeModules()
-  const encoder = new GraphEncoder(options)
-  const encode = () => encoder.encode(root)
+  let encoder = new GraphEncoder(options)
+  const encode = () => {
+    const payload = encoder.encode(root)
+    if (encoder.isPackedApart()) return payload
+    encoder = new GraphEncoder({ ...options, pack: undefined })
+    return encoder.encode(root)
+  }
   const session = inspector()
   const payload = session ? session.use(encode) : encode()
   if (isPlainCall && encoder.isTimeless()) cachePayload(root, payload)
@@ -78,6 +84,7 @@ class GraphEncoder implements Encoding {
   private readonly references = new Map<object | symbol, NodeReference>()
   private readonly pending: Work[] = []
   private readonly limit = new PayloadLimit()
+  private readonly packed: PackedArrays
   private readonly modules: ModuleReference[] = []
   private readonly moduleIndexes = new Map<string, number>()
   private readonly shapes: (readonly string[])[] = []
@@ -88,6 +95,13 @@ class GraphEncoder implements Encoding {
 
   constructor(options: EncodeOptions) {
     this.options = options
+    this.packed = new PackedArrays(options.pack)
+  }
+
+  /** Whether nothing in the packed arrays is referred to from outside of them; the keys of weak collections may be. */
+  isPackedApart(): boolean {
+    if (this.packed.count === 0) return true
+    return this.weakCollections.length === 0 && this.packed.areApart(this.references.keys())
   }
 
   encode(value: unknown): GraphPayload {
@@ -241,6 +255,8 @@ class GraphEncoder implements Encoding {
     if (typeof value === 'function') return encodeFunction(this, value, trail, index)
     const reducer = reducerFor(value)
     if (reducer) return this.reducedNode(value, reducer)
+    const packed = trail.isCaptured ? undefined : this.packed.node(value)
+    if (packed) return packed
     return encodeObject(this, value, trail, index)
   }
 

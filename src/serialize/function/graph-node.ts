@@ -144,6 +144,8 @@ export type GraphNode =
   | { t: 'import-function'; base: string }
   | { t: 'import-meta'; url: string }
   | { t: 'private-hook' }
+  /** A long array of plain data, in the form of `PackedData`. */
+  | { t: 'packed'; bytes: Uint8Array }
   /** An object that its reducer took apart: what that returned is a graph of its own. */
   | { t: 'reduced'; name: string; body: unknown }
   /** A variable that can't be sent: reading it throws, until it is assigned. */
