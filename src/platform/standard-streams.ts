@@ -7,6 +7,8 @@ import { getSystemErrorName } from 'node:util'
 
 /** `inherit` for an open descriptor of this process, `ignore` for a closed one (which no child can inherit). */
 export function inheritOrIgnore(fd: number): 'inherit' | 'ignore' {
+  // On Windows a closed one is no error, and an open one may be a handle that the C runtime does not count as one.
+  if (process.platform === 'win32') return 'inherit'
   try {
     fstatSync(fd)
     return 'inherit'
