@@ -1,5 +1,6 @@
 // Every library that is measured, in the order of the report. To add one: write its adapter file and list it here.
 import { bareNode } from './bare-node.mjs'
+import { cFloor } from './c-floor.mjs'
 import { jestWorker } from './jest-worker.mjs'
 import { multiproc } from './multiproc.mjs'
 import { piscina } from './piscina.mjs'
@@ -34,5 +35,6 @@ export const libraries = [
   ...jestWorker,
   ...piscina,
   ...bareNode,
+  ...cFloor,
   ...python,
 ]

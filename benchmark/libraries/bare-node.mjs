@@ -1,5 +1,7 @@
-// Two Node children without any library, over fork's own channel: the reference that some rows compare with.
+// Node children without any library, over fork's own channel, and threads over postMessage(): the references that some
+// rows compare with.
 import { fork } from 'node:child_process'
+import { Worker } from 'node:worker_threads'
 import { taskFile } from '../tasks/task-file.mjs'
 
 /** Starts `workers` children. `runOn(worker, task, argument)` runs a task on one of them, `run` on the next in turn. */
@@ -40,12 +42,33 @@ export function startBareChildren(workers) {
   }
 }
 
+/** One thread; `run` takes one task at a time. */
+function startBareThread() {
+  const thread = new Worker(taskFile('bare-thread.cjs'))
+  let lastId = 0
+  return {
+    run: (task, argument) =>
+      new Promise(resolve => {
+        thread.once('message', ([, result]) => resolve(result))
+        thread.postMessage([++lastId, task, argument])
+      }),
+    close: () => thread.terminate(),
+  }
+}
+
 export const bareNode = [
   {
     name: 'bare Node child',
     role: 'reference',
     home: 'process',
-    onlyRows: ['idle-memory'],
+    onlyRows: ['idle-memory', 'pipe-round-trip'],
     load: async () => startBareChildren,
+  },
+  {
+    name: 'bare Node thread',
+    role: 'reference',
+    home: 'thread',
+    onlyRows: ['pipe-round-trip'],
+    load: async () => startBareThread,
   },
 ]

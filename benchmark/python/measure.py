@@ -236,6 +236,44 @@ def pipe_round_trip(context, workers, size):
     return [statistics.median(timed(run)[0] for _ in range(size['messages'])) * 1e6]
 
 
+def send_messages(connection):
+    while True:
+        for _ in range(connection.recv()):
+            connection.send(MESSAGE)
+
+
+def pipe_one_way(context, workers, size):
+    here, there = context.Pipe()
+    context.Process(target=send_messages, args=(there,), daemon=True).start()
+
+    def run():
+        here.send(size['messages'])
+        for _ in range(size['messages']):
+            here.recv()
+
+    run()
+    return [size['messages'] / timed(run)[0] for _ in range(size['repeats'])]
+
+
+def answer_turns(here, there):
+    while True:
+        there.acquire()
+        here.release()
+
+
+def lock_hand_over(context, workers, size):
+    here, there, turns = context.Semaphore(0), context.Semaphore(0), size['turns']
+    context.Process(target=answer_turns, args=(here, there), daemon=True).start()
+
+    def run():
+        for _ in range(turns):
+            there.release()
+            here.acquire()
+
+    run()
+    return [timed(run)[0] * 1e6 / (2 * turns) for _ in range(size['repeats'])]
+
+
 def lock_uncontended(context, workers, size):
     lock = context.Lock()
     samples = []
@@ -286,9 +324,11 @@ ROWS = {
     'idle-memory': idle_memory,
     'queue-messages': queue_messages,
     'queue-batches': queue_messages,
+    'pipe-one-way': pipe_one_way,
     'pipe-round-trip': pipe_round_trip,
     'lock-uncontended': lock_uncontended,
     'lock-contended': lock_contended,
+    'lock-hand-over': lock_hand_over,
 }
 
 

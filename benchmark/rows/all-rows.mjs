@@ -6,8 +6,10 @@ import { firstResultCold } from './first-result-cold.mjs'
 import { firstResult } from './first-result.mjs'
 import { idleMemory } from './idle-memory.mjs'
 import { lockContended } from './lock-contended.mjs'
+import { lockHandOver } from './lock-hand-over.mjs'
 import { lockUncontended } from './lock-uncontended.mjs'
 import { mapSquares } from './map-squares.mjs'
+import { pipeOneWay } from './pipe-one-way.mjs'
 import { pipeRoundTrip } from './pipe-round-trip.mjs'
 import { queueBatches, queueMessages } from './queue-messages.mjs'
 import { result1MiB } from './result-1mib.mjs'
@@ -58,7 +60,9 @@ export const rows = [
   idleMemory,
   queueMessages,
   queueBatches,
+  pipeOneWay,
   pipeRoundTrip,
   lockUncontended,
   lockContended,
+  lockHandOver,
 ]

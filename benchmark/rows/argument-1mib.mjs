@@ -15,8 +15,12 @@ export const argument1MiB = {
   size: { tasks: 200, repeats: 3 },
   quickSize: { tasks: 4, repeats: 1 },
   targets: [{ subject: 'multiproc process', reference: { bestPeerOf: 'process' }, factor: 4 }],
-  async measure({ createPool, workers, size }) {
+  async measure({ createPool, workers, size, library }) {
     const pool = createPool(workers)
+    if (library.name === 'C floor') {
+      const samples = Array.from({ length: size.repeats }, () => pool('copy', mebibyte, size.tasks))
+      return { samples, note: 'memcpy() into shared memory' }
+    }
     const bytes = randomUint8Array(mebibyte)
     const received = await pool.run('checksum', bytes)
     if (received !== tasks.checksum(bytes)) {

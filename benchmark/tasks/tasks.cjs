@@ -4,6 +4,8 @@
 
 exports.square = x => x * x
 
+exports.identity = value => value
+
 exports.byteLength = bytes => bytes.length
 
 // Not timed: shows that the bytes arrived as they left (see rows/argument-1mib.mjs).
