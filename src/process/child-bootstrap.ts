@@ -9,7 +9,6 @@ import { CHANNEL_FD, hasChannel } from '../platform/child-channel.ts'
 import { nativeAddon } from '../platform/native-addon.ts'
 import { inheritHeap } from '../platform/shared-heap.ts'
 import { writePipedOutputSynchronously } from '../platform/synchronous-output.ts'
-import { watchModuleLoading } from '../serialize/codec.ts'
 import type { Connection } from '../transport/connection.ts'
 import { PortConnection } from '../transport/port-connection.ts'
 import { readFirstFrame } from '../transport/first-frame.ts'
@@ -80,9 +79,7 @@ async function openProcess(): Promise<OpenedConnection> {
 async function openThread(): Promise<OpenedConnection> {
   const { multiprocChannel, life, sharedBuffers, sharedHeap } = (workerData ?? {}) as Partial<ThreadStart>
   if (multiprocChannel === undefined || life === undefined) throw notStartedByUs()
-  const threadLife = new ThreadLife(life)
-  threadLife.begin()
-  watchModuleLoading(threadLife)
+  new ThreadLife(life).begin()
   if (sharedHeap !== undefined) inheritHeap(sharedHeap)
   const connection = new PortConnection(multiprocChannel)
   const frame = await new Promise<Uint8Array>(resolve => {

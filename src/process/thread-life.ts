@@ -9,43 +9,23 @@ const WORDS = { ownExitCode: 0, hasLoaded: 1, isToEnd: 2 } as const
 export class ThreadLife {
   readonly memory: SharedArrayBuffer
   readonly #words: Int32Array
-  /** In the thread: how many times modules are being loaded now, and whether it ends because it was asked to. */
-  #loads = 1
-  #isObeying = false
 
   constructor(memory = new SharedArrayBuffer(3 * Int32Array.BYTES_PER_ELEMENT)) {
     this.memory = memory
     this.#words = new Int32Array(memory)
   }
 
-  /** In the thread, as the first thing when its modules are loaded. It ends here if it is to. */
-  begin(): void {
-    process.on('exit', code => {
-      if (!this.#isObeying) Atomics.store(this.#words, WORDS.ownExitCode, 1 + (code & 0xff))
-    })
-    this.endLoading()
-  }
-
-  /** In the thread, before it loads further modules. It ends here if it is to. */
-  beginLoading(): void {
-    if (this.#loads++ === 0) this.#say(0)
-  }
-
-  /** In the thread, when they are loaded. It ends here if it is to. */
-  endLoading(): void {
-    if (--this.#loads === 0) this.#say(1)
-  }
-
   /**
-   * The thread says whether it has loaded and then looks whether it is to end; the parent says that it is to end and
+   * In the thread, as the first thing when its modules are loaded. It ends here if it is to.
+   *
+   * The thread says that it has loaded and then looks whether it is to end; the parent says that it is to end and
    * then looks whether it has loaded. Whoever comes second sees the other: either the thread ends, or the parent
    * terminates it, or both do.
    */
-  #say(hasLoaded: 0 | 1): void {
-    Atomics.store(this.#words, WORDS.hasLoaded, hasLoaded)
-    if (Atomics.load(this.#words, WORDS.isToEnd) !== 1) return
-    this.#isObeying = true
-    process.exit()
+  begin(): void {
+    Atomics.store(this.#words, WORDS.hasLoaded, 1)
+    if (Atomics.load(this.#words, WORDS.isToEnd) === 1) process.exit()
+    process.on('exit', code => Atomics.store(this.#words, WORDS.ownExitCode, 1 + (code & 0xff)))
   }
 
   /** In the parent: whether a thread that is still loading has been asked to end. Another can be terminated. */

@@ -5,7 +5,6 @@ import { FLAG_MODULES, FLAG_REDUCED } from './tags.ts'
 import { addReducer, type Reducer } from './reducers.ts'
 
 export { decode, prepare } from './decode.ts'
-export { watchModuleLoading } from './function/module-loader.ts'
 export type { ClassScope } from './function/shared-classes.ts'
 export { encode, type EncodeOptions } from './encode.ts'
 export type { Receiver, Reducer } from './reducers.ts'

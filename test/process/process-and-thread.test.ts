@@ -5,7 +5,6 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { activeChildren, Process, setExecutable, WorkerDiedError } from 'multiproc'
 import { forEachStartMethod } from '../conformance.js'
-import { Latches } from '../latch.js'
 import { checkLeaks, eventually } from '../leak-check.js'
 
 checkLeaks()
@@ -89,23 +88,6 @@ describe('spawn', () => {
 })
 
 describe('thread', () => {
-  test('kill() lets a thread finish loading a module, which would leave files open, and nothing more', async () => {
-    await using latches = await Latches.open()
-    process.env['LATCH_ADDRESS'] = latches.address
-    const imported = import('../fixtures/waits-at-import.js')
-    await latches.arrival('loading')
-    latches.release('loading')
-    const { afterLoading } = await imported
-    const loader = new Process({ context: 'thread', target: afterLoading })
-    const arrival = latches.arrival('loading')
-    loader.start()
-    await arrival
-    loader.kill()
-    latches.release('loading')
-    await loader.join()
-    assert.equal(loader.exitCode, -9)
-  })
-
   test('interrupt() is refused: a thread has no signals of its own', async () => {
     const child = new Process({ context: 'thread', target: forever })
     child.start()

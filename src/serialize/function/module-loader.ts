@@ -7,44 +7,25 @@ import { ModuleLoadError } from '../../errors.ts'
 import { importFrom, requireFrom } from './dynamic-import.ts'
 import { keyOfModule, type ModuleReference } from './module-reference.ts'
 
-/** Somebody who has to know when modules are being loaded. */
-export interface LoadingWatcher {
-  beginLoading(): void
-  endLoading(): void
-}
-
 const loaded = new Map<string, unknown>()
-let watcher: LoadingWatcher | undefined
-
-/** From now on `to` is told before and after modules are loaded. */
-export function watchModuleLoading(to: LoadingWatcher): void {
-  watcher = to
-}
 
 /**
  * Loads what is not loaded yet. Returns `undefined` if nothing is left to wait for, so that a message whose modules
  * are known can be decoded at once. Rejects, or throws, with a `ModuleLoadError`.
  */
 export function loadModules(modules: readonly ModuleReference[]): Promise<void> | undefined {
-  let pending: ModuleReference[] | undefined
+  let pending: Promise<void>[] | undefined
   for (const module of modules) {
     const key = keyOfModule(module)
     if (loaded.has(key)) continue
     if (module.kind === 'cjs') loaded.set(key, requireModule(module))
-    else (pending ??= []).push(module)
+    else (pending ??= []).push(importModule(key, module))
   }
-  return pending && importModules(pending)
+  return pending && settled(pending)
 }
 
-async function importModules(modules: readonly ModuleReference[]): Promise<void> {
-  watcher?.beginLoading()
-  try {
-    // All of them, also when one fails.
-    const results = await Promise.allSettled(modules.map(module => importModule(keyOfModule(module), module)))
-    for (const result of results) if (result.status === 'rejected') throw result.reason
-  } finally {
-    watcher?.endLoading()
-  }
+async function settled(pending: readonly Promise<void>[]): Promise<void> {
+  await Promise.all(pending)
 }
 
 /** A module that `loadModules()` has loaded. */
