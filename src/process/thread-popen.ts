@@ -14,8 +14,11 @@ import type { ExitStatus, PopenOptions } from './popen.ts'
 import { StartedChild } from './started-child.ts'
 import { ThreadLife } from './thread-life.ts'
 
-/** How long a thread that was killed may go on loading its modules, which takes seconds on a very busy machine. */
-const LOADING_MS_MAX = 5000
+/**
+ * How long a thread that was killed may go on loading modules. Ours take seconds on a very busy machine, and end; those
+ * of its user may compute without end.
+ */
+const LOADING_MS_MAX = { starting: 60_000, importing: 5000 }
 
 /** What a thread finds in `workerData`. */
 export interface ThreadStart {
@@ -107,12 +110,12 @@ export class ThreadPopen extends StartedChild {
   kill(signal: NodeJS.Signals = 'SIGTERM'): void {
     if (this.hasEnded || this.#worker === undefined) return
     this.#killedBy ??= signal
-    // A thread that is terminated while it loads its modules leaves the files open that it was reading: Node.js 20
-    // and some of 22 do not close them. So it is asked to end as soon as it has loaded.
-    if (this.#life.askToEndIfLoading()) {
-      // Not referenced: the thread keeps this process alive, if it is to. Released when the thread has ended.
-      this.#terminateTimer ??= setTimeout(() => this.#terminate(), LOADING_MS_MAX).unref()
-    } else this.#terminate()
+    // A thread that is terminated while it loads modules leaves the files open that it was reading: Node.js 20 and some
+    // of 22 do not close them. So it is asked to end as soon as it has loaded.
+    const stage = this.#life.askToEnd()
+    // Not referenced: the thread keeps this process alive, if it is to. Released when the thread has ended.
+    if (stage === 'running') this.#terminate()
+    else this.#terminateTimer ??= setTimeout(() => this.#terminate(), LOADING_MS_MAX[stage]).unref()
   }
 
   #terminate(): void {
