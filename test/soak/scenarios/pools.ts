@@ -17,35 +17,33 @@ interface Item {
   fuseMs: number | undefined
 }
 
-export async function work({ index, microseconds, isAsync, fuseMs }: Item): Promise<number> {
+/** One function for all, so that a worker that has finished an item has loaded it: see `killWorkers()`. */
+export function work({ index, microseconds, isAsync, fuseMs }: Item): number | Promise<number> {
   if (fuseMs !== undefined) setTimeout(() => process.exit(), fuseMs)
+  const value = index * 3 + 1
   // Sleep: an item that waits is killed as well.
-  if (isAsync) await new Promise(resolve => setTimeout(resolve, microseconds / 1000))
-  else spin(microseconds)
-  return index * 3 + 1
-}
-
-export function quick(item: Item): number | Promise<number> {
-  return item.index * 3 + 1
+  if (isAsync) return new Promise(resolve => setTimeout(resolve, microseconds / 1000, value))
+  if (microseconds > 0) spin(microseconds)
+  return value
 }
 
 type Outcome = { index: number | undefined; value: number } | { index: number | undefined; error: unknown }
 
-async function* outcomes(pool: Pool, kind: Kind, items: Item[], fn: typeof quick): AsyncGenerator<Outcome> {
+async function* outcomes(pool: Pool, kind: Kind, items: Item[]): AsyncGenerator<Outcome> {
   if (kind === 'mapSettled') {
-    const settled = await pool.mapSettled(fn, items)
+    const settled = await pool.mapSettled(work, items)
     for (const [index, each] of settled.entries()) {
       yield each.status === 'fulfilled' ? { index, value: each.value } : { index, error: each.reason }
     }
   } else if (kind === 'apply') {
-    const results = items.map(item => pool.apply(fn, [item]))
+    const results = items.map(item => pool.apply(work, [item]))
     const settled = await Promise.allSettled(results)
     for (const [index, each] of settled.entries()) {
       yield each.status === 'fulfilled' ? { index, value: each.value } : { index, error: each.reason }
     }
   } else {
     const isOrdered = kind === 'imap'
-    const iterator = isOrdered ? pool.imap(fn, items) : pool.imapUnordered(fn, items)
+    const iterator = isOrdered ? pool.imap(work, items) : pool.imapUnordered(work, items)
     for (let place = 0; ; place++) {
       const index = isOrdered ? place : undefined
       try {
@@ -63,21 +61,21 @@ async function* outcomes(pool: Pool, kind: Kind, items: Item[], fn: typeof quick
 async function check(round: Round, pool: Pool): Promise<number> {
   const kind = KINDS[round.random(KINDS.length)]!
   const count = 1 + round.random(ITEMS_MAX)
-  const fn: typeof quick = round.random(4) === 0 && round.method === 'spawn' ? quick : work
+  const isQuick = round.random(4) === 0 && round.method === 'spawn'
   const items = Array.from({ length: count }, (_, index): Item => {
     const isFuse = round.method === 'thread' && round.random(60) === 0 && round.kills < round.plannedKills
     if (isFuse) round.kills++
     return {
       index,
-      microseconds: round.random(3000),
-      isAsync: round.random(3) === 0,
+      microseconds: isQuick ? 0 : round.random(3000),
+      isAsync: !isQuick && round.random(3) === 0,
       fuseMs: isFuse ? round.random(20) : undefined,
     }
   })
   const values = new Set<number>()
   let died = 0
   let place = 0
-  for await (const outcome of outcomes(pool, kind, items, fn)) {
+  for await (const outcome of outcomes(pool, kind, items)) {
     place++
     if ('error' in outcome) {
       if (!(outcome.error instanceof WorkerDiedError)) throw outcome.error
@@ -101,8 +99,8 @@ async function killWorkers(round: Round, pool: Pool): Promise<void> {
     return await round.until('threads to end', () => round.kills >= round.plannedKills)
   while (round.kills < round.plannedKills) {
     await round.pause(round.random(60))
-    // A pool gives up when its workers die before any is ready, as it should.
-    const ready = pool.stats().workers.filter(each => each.state === 'ready')
+    // A pool gives up when its workers die before any is ready, and a function of which they die when they load it.
+    const ready = pool.stats().workers.filter(each => each.state === 'ready' && each.items > 0)
     if (ready.length === 0) continue
     const { pid } = ready[round.random(ready.length)]!
     if (round.random(5) === 0) {
