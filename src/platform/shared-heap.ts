@@ -11,6 +11,7 @@ import { threadId } from 'node:worker_threads'
 import { ClosedError, ProcessError } from '../errors.ts'
 import {
   type HeapBackend,
+  lifeOf,
   NativeBackend,
   type PendingWait,
   PortableBackend,
@@ -63,6 +64,10 @@ export interface HeldBlock {
 }
 
 const SLOT_BITS = 9
+/** Between two looks while a member that was stopped deals with the end of another; see `#isToRest()`. */
+const REST_MS = 5
+/** A word that nobody changes. */
+const resting = new Int32Array(new SharedArrayBuffer(4))
 /** A search for a free block looks at no more than so many. */
 const SEARCHED_MAX = 256
 
@@ -95,6 +100,8 @@ export class SharedHeap {
   /** How many there are of each block that this process or thread holds. */
   readonly #held = new Map<number, number>()
   #token = 0
+  /** How many waits in a row ended for a member that another one was dealing with. */
+  #busyReaps = 0
 
   private constructor(backend: HeapBackend) {
     this.#backend = backend
@@ -199,15 +206,17 @@ export class SharedHeap {
     const { words } = this
     for (let slot = 0; slot < MEMBERS_MAX; slot++) {
       const at = memberAt(slot)
-      const { free, joining, alive } = MEMBER_STATE
-      if (Atomics.compareExchange(words, at + MEMBER.state, free, joining) !== free) continue
+      const life = Atomics.load(words, at + this.#backend.lifeWord)
+      if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.free) continue
+      // A record is free as well when its taker ended before it had become a member.
+      if (life !== 0 && (life & LIFE_ENDED) === 0) continue
+      if (!this.#backend.takeRecord(at * 4, life)) continue
       // Generations start at 1 and skip 0, so that no token is 0.
       const generation = (Atomics.add(words, at + MEMBER.generation, 1) + 1) & 0xf_ffff
       if (generation === 0) Atomics.store(words, at + MEMBER.generation, 1)
       words[at + MEMBER.pid] = process.pid
       words[at + MEMBER.threadId] = threadId
-      this.#backend.watchLife(at * 4)
-      Atomics.store(words, at + MEMBER.state, alive)
+      Atomics.store(words, at + MEMBER.state, MEMBER_STATE.alive)
       return ((generation || 1) << SLOT_BITS) | slot
     }
     throw new ProcessError(
@@ -238,10 +247,18 @@ export class SharedHeap {
     const { words } = this
     for (let slot = 0; slot < MEMBERS_MAX; slot++) {
       const at = memberAt(slot)
-      if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.alive) continue
+      const life = at + this.#backend.lifeWord
+      if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.alive) {
+        // It had taken the record, and was terminated before it was a member.
+        if (!this.isNative && threadId !== undefined) {
+          const taken = lifeOf(threadId)
+          Atomics.compareExchange(words, life, taken, taken | LIFE_ENDED)
+        }
+        continue
+      }
       if (words[at + MEMBER.pid] !== pid) continue
       if (threadId !== undefined && words[at + MEMBER.threadId] !== threadId) continue
-      Atomics.or(words, at + this.#backend.lifeWord, LIFE_ENDED)
+      Atomics.or(words, life, LIFE_ENDED)
     }
     this.reap()
   }
@@ -257,15 +274,18 @@ export class SharedHeap {
     return false
   }
 
-  /** Deals with the ends of members: what they held is let go, and their places are free again. */
-  reap(): void {
+  /**
+   * Deals with the ends of members: what they held is let go, and their places are free again. False when another one is
+   * doing it.
+   */
+  reap(): boolean {
     // One at a time: a slow second one could let go of what the next member in a place holds. Only a member can do it,
     // so that others see when the one who does it is killed. Who is none yet has nothing to wait for either.
-    if (this.#token === 0 || !this.#hasEndedMember()) return
+    if (this.#token === 0 || !this.#hasEndedMember()) return true
     const { words } = this
     const before = Atomics.load(words, HEADER.reaper)
-    if (before !== 0 && this.isAlive(before)) return
-    if (Atomics.compareExchange(words, HEADER.reaper, before, this.#token) !== before) return
+    if (before !== 0 && this.isAlive(before)) return false
+    if (Atomics.compareExchange(words, HEADER.reaper, before, this.#token) !== before) return false
     try {
       for (let slot = 0; slot < MEMBERS_MAX; slot++) {
         const at = memberAt(slot)
@@ -280,6 +300,7 @@ export class SharedHeap {
     } finally {
       Atomics.store(words, HEADER.reaper, 0)
     }
+    return true
   }
 
   #releaseAllOf(slot: number): void {
@@ -601,7 +622,7 @@ export class SharedHeap {
    */
   waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome {
     const outcome = this.#backend.waitSync(index, expected, timeoutMs, endsSeen)
-    if (outcome === 'memberEnded') this.reap()
+    if (this.#isToRest(outcome)) Atomics.wait(resting, 0, 0, REST_MS)
     return outcome
   }
 
@@ -610,10 +631,21 @@ export class SharedHeap {
     const { outcome, cancel } = this.#backend.waitAsync(index, expected, timeoutMs, endsSeen)
     const looked = async (): Promise<WaitOutcome> => {
       const result = await outcome
-      if (result === 'memberEnded') this.reap()
+      if (this.#isToRest(result)) await new Promise(resolve => setTimeout(resolve, REST_MS))
       return result
     }
     return { outcome: looked(), cancel }
+  }
+
+  /**
+   * Deals with the end of a member, if that is how a wait ended. If another one is dealing with it and does not come to
+   * an end, because it was stopped (SIGSTOP, a debugger), each wait would end at once. The first of them may: the caller
+   * looks whether the member that ended is the one it waits for. From the second on it rests.
+   */
+  #isToRest(outcome: WaitOutcome): boolean {
+    if (outcome !== 'memberEnded' || this.reap()) this.#busyReaps = 0
+    else this.#busyReaps++
+    return this.#busyReaps > 1
   }
 
   /** Wakes up to `count` of those who wait for the word, and gives how many. Somebody who only looks around is none. */

@@ -4,6 +4,7 @@ import {
   BLOCK_BYTES,
   BLOCKS_START_BYTES,
   HEADER,
+  LIFE_ENDED,
   MEMBER,
   MEMBER_BYTES,
   MEMBER_STATE,
@@ -13,12 +14,13 @@ import {
   SEGMENT,
   SEGMENT_KIND,
 } from '#src/platform/heap-layout.js'
+import { nativeAddon } from '#src/platform/native-addon.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
 
 export interface HeapCensus {
   /** Members that are alive or have not been reaped yet. */
   members: number
-  /** Places of members that were taken by somebody who did not become one. */
+  /** Places of members that were taken by somebody who did not become one, and is not marked as ended. */
   joining: number
   /** Blocks that a member holds, by kind. */
   held: Record<string, number>
@@ -32,11 +34,13 @@ export interface HeapCensus {
 
 export function heapCensus(): HeapCensus {
   const { words } = sharedHeap()
+  const lifeWord = (nativeAddon()?.lifeWordOffset() ?? 0) / 4
   const census: HeapCensus = { members: 0, joining: 0, held: {}, inFlight: 0, idleBytes: 0, holders: {} }
   for (let slot = 0; slot < MEMBERS_MAX; slot++) {
-    const state = Atomics.load(words, (MEMBERS_START_BYTES + slot * MEMBER_BYTES) / 4 + MEMBER.state)
-    if (state === MEMBER_STATE.alive) census.members++
-    else if (state !== MEMBER_STATE.free) census.joining++
+    const at = (MEMBERS_START_BYTES + slot * MEMBER_BYTES) / 4
+    const life = Atomics.load(words, at + lifeWord)
+    if (Atomics.load(words, at + MEMBER.state) === MEMBER_STATE.alive) census.members++
+    else if (life !== 0 && (life & LIFE_ENDED) === 0) census.joining++
   }
   const limit = Atomics.load(words, HEADER.blockLimit)
   for (let index = 0; index < limit; index++) {
