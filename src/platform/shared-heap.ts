@@ -42,6 +42,7 @@ import {
   controlBytes,
 } from './heap-layout.ts'
 import { giveUpNativeAddon, nativeAddon } from './native-addon.ts'
+import { ReaperRest } from './reaper-rest.ts'
 
 /** What a block is used for. Numbers are never given to another kind. */
 export type BlockKind = number
@@ -64,10 +65,6 @@ export interface HeldBlock {
 }
 
 const SLOT_BITS = 9
-/** Between two looks while a member that was stopped deals with the end of another; see `#isToRest()`. */
-const REST_MS = 5
-/** A word that nobody changes. */
-const resting = new Int32Array(new SharedArrayBuffer(4))
 /** A search for a free block looks at no more than so many. */
 const SEARCHED_MAX = 256
 
@@ -100,8 +97,7 @@ export class SharedHeap {
   /** How many there are of each block that this process or thread holds. */
   readonly #held = new Map<number, number>()
   #token = 0
-  /** How many waits in a row ended for a member that another one was dealing with. */
-  #busyReaps = 0
+  readonly #rest = new ReaperRest(() => this.reap())
 
   private constructor(backend: HeapBackend) {
     this.#backend = backend
@@ -622,7 +618,7 @@ export class SharedHeap {
    */
   waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome {
     const outcome = this.#backend.waitSync(index, expected, timeoutMs, endsSeen)
-    if (this.#isToRest(outcome)) Atomics.wait(resting, 0, 0, REST_MS)
+    this.#rest.afterSync(outcome)
     return outcome
   }
 
@@ -631,21 +627,10 @@ export class SharedHeap {
     const { outcome, cancel } = this.#backend.waitAsync(index, expected, timeoutMs, endsSeen)
     const looked = async (): Promise<WaitOutcome> => {
       const result = await outcome
-      if (this.#isToRest(result)) await new Promise(resolve => setTimeout(resolve, REST_MS))
+      await this.#rest.after(result)
       return result
     }
     return { outcome: looked(), cancel }
-  }
-
-  /**
-   * Deals with the end of a member, if that is how a wait ended. If another one is dealing with it and does not come to
-   * an end, because it was stopped (SIGSTOP, a debugger), each wait would end at once. The first of them may: the caller
-   * looks whether the member that ended is the one it waits for. From the second on it rests.
-   */
-  #isToRest(outcome: WaitOutcome): boolean {
-    if (outcome !== 'memberEnded' || this.reap()) this.#busyReaps = 0
-    else this.#busyReaps++
-    return this.#busyReaps > 1
   }
 
   /** Wakes up to `count` of those who wait for the word, and gives how many. Somebody who only looks around is none. */

@@ -52,10 +52,10 @@ export class Resources {
    * What there is too much of now, in words; empty when all is well. It waits for what is given back late, a
    * collection of garbage at least.
    *
-   * @param isLast - also waits for what is kept on purpose for some time
+   * @param options - `isLast` looks for blocks, too, which queues and pipes keep on purpose for some time
    */
-  async leaks({ isLast }: { isLast: boolean }): Promise<string[]> {
-    const giveUpAt = performance.now() + KEPT_MS_MAX
+  async leaks({ isLast, waitMs = KEPT_MS_MAX }: { isLast: boolean; waitMs?: number }): Promise<string[]> {
+    const giveUpAt = performance.now() + waitMs
     for (;;) {
       collectGarbage()
       // Sleep: collected objects are reported, and the kernel ends processes, when they like.

@@ -30,7 +30,7 @@ export const SCENARIOS: readonly Scenario[] = [
   churn,
 ]
 const VIOLATIONS_MAX = 10
-const KILLS_PER_ROUND_MAX = 40
+const KILLS_PER_ROUND_MAX = 16
 
 export interface SoakOptions {
   minutes: number
