@@ -11,7 +11,7 @@ const CONSUMERS = 3
 const BATCH_MAX = 4
 const WAITING_MAX = 200
 /** By producer. Beyond it, a producer begins to wait for its end. */
-const ITEMS_MAX = 4000
+const ITEMS_MAX = 20_000
 
 interface Item {
   producer: number
@@ -84,6 +84,9 @@ export async function produce(desk: Desk, { queue, put, sizeMax }: Shared): Prom
     await place.work()
     while (!place.isStopped && isLong(queue)) await place.work()
   }
+  // The kills of this round took long, and nobody else may be left who does anything.
+  // Sleep: until the end of the round.
+  for (; !place.isStopped; place.count()) await new Promise(resolve => setTimeout(resolve, 1))
 }
 
 async function take(queue: AnyQueue, random: (limit: number) => number): Promise<Item[]> {
