@@ -6,6 +6,7 @@ import { PassThrough, type Readable, type Writable } from 'node:stream'
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { ProcessError, invalidArgument } from '../errors.ts'
 import { childEnvironment, childExecArgv, hasUnsharableFlag } from '../platform/child-flags.ts'
+import { removeNamesOfThread } from '../platform/named-memory.ts'
 import { type HeapInheritance, sharedHeap } from '../platform/shared-heap.ts'
 import { writeOrIgnore } from '../platform/standard-streams.ts'
 import { createPortChannel, PortConnection, type PortEnd } from '../transport/port-connection.ts'
@@ -88,6 +89,7 @@ export class ThreadPopen extends StartedChild {
     worker.once('exit', exitCode => {
       clearTimeout(this.#terminateTimer)
       heap.markEnded({ pid: process.pid, threadId })
+      removeNamesOfThread(threadId)
       // As Node does with the pipes of a process: what nobody has begun to read is dropped.
       for (const output of [this.stdout, this.stderr]) if (output?.readableFlowing === null) output.resume()
       this.ended(this.#statusOf(exitCode))

@@ -8,7 +8,7 @@ import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
-import { ClosedError, Process, ProcessError, SharedMemory, type StartMethod } from 'multiproc'
+import { ClosedError, Event, Process, ProcessError, SharedMemory, type StartMethod } from 'multiproc'
 import { sharedHeap } from '#src/platform/shared-heap.js'
 import { decode, encode } from '#src/serialize/codec.js'
 import { checkLeaks, eventually } from '../leak-check.js'
@@ -264,6 +264,27 @@ describe('with a name', { skip: !hasNames }, () => {
     child.start()
     assert.equal(await child.join(), -9)
     await eventually(() => filesOf(name).length === 0)
+  })
+
+  test('the name of a thread that was killed is removed by its process, and no other one', async () => {
+    const name = newName()
+    using own = new SharedMemory({ name: true, size: 1 })
+    const isMade = new Event()
+    const child = new Process({
+      context: 'thread',
+      target: async () => {
+        const memory = new SharedMemory({ name, create: true, size: 100 })
+        isMade.set()
+        await new Promise(() => setTimeout(() => memory.close(), 1_000_000))
+      },
+    })
+    child.start()
+    await isMade.wait()
+    assert.equal(filesOf(name).length, 2)
+    child.kill()
+    await child.join()
+    assert.deepEqual(filesOf(name), [])
+    assert.equal(filesOf(own.name!).length, 2)
   })
 
   test('the name of a killed program is removed by the next that uses names, and nobody else’s', () => {
