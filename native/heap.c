@@ -227,14 +227,18 @@ static napi_value life_word_offset(napi_env env, napi_callback_info info) {
   return from_int32(env, (int32_t)os_life_word_offset());
 }
 
-/* watchLife(record offset): 0, or the error number when this system does not tell the end of a thread. */
+/*
+ * watchLife(record offset, value of its life word when it is free): 0, OS_TAKEN when the word has another value, or the
+ * error number when this system does not tell the end of a thread.
+ */
 static napi_value watch_life(napi_env env, napi_callback_info info) {
-  ARGUMENTS(1);
-  uint32_t offset = 0;
+  ARGUMENTS(2);
+  uint32_t offset = 0, free = 0;
   napi_get_value_uint32(env, argv[0], &offset);
+  napi_get_value_uint32(env, argv[1], &free);
   if (heap_word(offset) == NULL || heap_word(offset + heap.layout.member_bytes - 4) == NULL)
     return throw_system_error(env, "watchLife", EINVAL);
-  return from_int32(env, os_watch_life(heap.control + offset));
+  return from_int32(env, os_watch_life(heap.control + offset, free));
 }
 
 /* ring(descriptor of a socket, byte): 0 or an error number. */

@@ -103,15 +103,23 @@ size_t os_life_word_offset(void) {
   return head == NULL ? 0 : (size_t)(ENTRY_OFFSET + head->word_offset);
 }
 
-int os_watch_life(void *record) {
+int os_watch_life(void *record, uint32_t free) {
   struct robust_head *head = robust_head();
   if (head == NULL) return errno ? errno : ENOSYS;
   struct robust_entry *entry = (struct robust_entry *)((char *)record + ENTRY_OFFSET);
   uint32_t *word = (uint32_t *)((char *)entry + head->word_offset);
-  /* The kernel reads the list of a dying thread at any instruction: the entry is complete before it is in the list. */
+  /*
+   * The kernel reads the list of a dying thread at any instruction. The entry is complete before it is in the list, and
+   * until then it is pending: if the thread ends behind the exchange, the kernel finds its id in the word and marks it;
+   * if before, it finds another's, and leaves it alone.
+   */
   head->pending = entry;
+  if (!__atomic_compare_exchange_n(word, &free, (uint32_t)os_thread_id(), false, __ATOMIC_SEQ_CST,
+                                   __ATOMIC_SEQ_CST)) {
+    head->pending = NULL;
+    return OS_TAKEN;
+  }
   entry->next = head->list.next;
-  __atomic_store_n(word, (uint32_t)os_thread_id(), __ATOMIC_SEQ_CST);
   __atomic_store_n(&head->list.next, entry, __ATOMIC_SEQ_CST);
   head->pending = NULL;
   return 0;

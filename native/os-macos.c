@@ -81,7 +81,8 @@ int os_wake(uint32_t *word, int count, uint32_t bits) {
 
 size_t os_life_word_offset(void) { return 0; }
 
-int os_watch_life(void *record) {
+int os_watch_life(void *record, uint32_t free) {
+  (void)free;
   (void)record;
   return ENOTSUP;
 }

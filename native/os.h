@@ -34,7 +34,9 @@ size_t os_life_word_offset(void);
  * Makes the kernel set LIFE_ENDED in the record's life word when this thread ends in any way. Returns 0, or an errno
  * where the system cannot do it.
  */
-int os_watch_life(void *record);
+int os_watch_life(void *record, uint32_t free);
+/* Somebody else has taken the record: no error number of a system. */
+#define OS_TAKEN (-1)
 
 /* Ends this process by SIGKILL `grace_ms` after the process `parent` has ended. 0 or errno. */
 int os_end_with_parent(int parent, int grace_ms);

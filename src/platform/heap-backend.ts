@@ -3,6 +3,7 @@
  * operating system, which processes and threads share (with the addon), or a SharedArrayBuffer, which the threads of
  * one process share.
  */
+import { threadId } from 'node:worker_threads'
 import { type NativeAddon, OUTCOME } from './native-addon.ts'
 
 /** How a wait for a word ended. `changed` may come for nothing: look again. */
@@ -27,8 +28,11 @@ export interface HeapBackend {
   reserve(offset: number, byteLength: number): number
   /** Gives it back. */
   discard(offset: number, byteLength: number): void
-  /** Sees to it that the end of this thread is marked in the record's life word. */
-  watchLife(recordOffset: number): void
+  /**
+   * Takes a record, unless its life word is no longer `free`, and sees to it that the end of this thread is marked there:
+   * both in one step, or a thread that ends in between would keep the record.
+   */
+  takeRecord(recordOffset: number, free: number): boolean
   /** Where that word is in a record, in words. */
   readonly lifeWord: number
 }
@@ -41,6 +45,9 @@ export interface PendingWait {
 
 /** A sleeper of the portable backend looks around this often, as native/wait.c does. */
 const LOOK_AROUND_MS = 10
+
+/** OS_TAKEN in native/os.h. */
+const TAKEN = -1
 
 const OUTCOMES: Record<number, WaitOutcome> = {
   [OUTCOME.changed]: 'changed',
@@ -123,9 +130,10 @@ export class NativeBackend implements HeapBackend {
     this.#addon.discard(offset, byteLength)
   }
 
-  watchLife(recordOffset: number): void {
+  takeRecord(recordOffset: number, free: number): boolean {
+    const error = this.#addon.watchLife(recordOffset, free >>> 0)
     // Where the system does not tell, the parent marks the end when it sees it.
-    if (this.#addon.watchLife(recordOffset) !== 0) markAlive(new Int32Array(this.buffer), recordOffset)
+    return error === 0 || (error !== TAKEN && markAlive(new Int32Array(this.buffer), recordOffset, free))
   }
 }
 
@@ -215,12 +223,17 @@ export class PortableBackend implements HeapBackend {
     return this.map()
   }
 
-  watchLife(recordOffset: number): void {
-    markAlive(this.#words, recordOffset)
+  takeRecord(recordOffset: number, free: number): boolean {
+    return markAlive(this.#words, recordOffset, free)
   }
 }
 
 /** A life word at the start of a record that no kernel writes. */
-function markAlive(words: Int32Array, recordOffset: number): void {
-  Atomics.store(words, recordOffset / 4, 1)
+function markAlive(words: Int32Array, recordOffset: number, free: number): boolean {
+  return Atomics.compareExchange(words, recordOffset / 4, free, lifeOf(threadId)) === free
+}
+
+/** What stands in such a word: 0 was never used. */
+export function lifeOf(threadId: number): number {
+  return 1 + threadId
 }

@@ -42,7 +42,7 @@ export const MEMBER = {
 } as const
 
 /** `enum member_state` in native/heap.c has the first two. */
-export const MEMBER_STATE = { free: 0, alive: 1, joining: 2 } as const
+export const MEMBER_STATE = { free: 0, alive: 1 } as const
 /** Set in a life word by the kernel (FUTEX_OWNER_DIED), or by {@link SharedHeap.markEnded}. */
 export const LIFE_ENDED = 0x4000_0000
 

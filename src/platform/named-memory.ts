@@ -1,7 +1,7 @@
 /**
  * Shared memory with a name, for programs that have nothing else in common: a file in /dev/shm, as POSIX's shm_open()
- * and Python make it. Whoever makes it owns it: a second link to the file has the owner's process id and start time in
- * its name, so that anybody can see when the owner has ended, and remove both. See "Named memory" in README.md.
+ * and Python make it. Whoever makes it owns it: a second link to the file has the owner's process id, start time and
+ * thread in its name, so that anybody can see when the owner has ended, and remove both. See "Named memory" in README.md.
  */
 import { randomBytes } from 'node:crypto'
 import {
@@ -17,6 +17,7 @@ import {
   unlinkSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { threadId } from 'node:worker_threads'
 import { ProcessError, invalidArgument } from '../errors.ts'
 import { noMemory, systemError } from './heap-segments.ts'
 import { type NativeAddon, nativeAddon } from './native-addon.ts'
@@ -35,7 +36,7 @@ const OWNER_PREFIX = '.multiproc-'
 const NAME_BYTES_MAX = 200
 const NAME_ATTEMPTS_MAX = 100
 
-/** Names that this process owns. They are removed when it ends. */
+/** Names that this process or thread owns. They are removed when it ends. */
 const owned = new Set<string>()
 let isExitHandled = false
 
@@ -203,13 +204,16 @@ let ownNamespace: string | undefined
 function ownerPathOf(name: string): string {
   ownStartTime ??= startTimeOf(process.pid) ?? '0'
   ownNamespace ??= /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0'
-  return join(FOLDER, `${OWNER_PREFIX}${ownNamespace}-${process.pid}-${ownStartTime}-${name}`)
+  const life = threadId === 0 ? ownStartTime : `${ownStartTime}.${threadId}`
+  return join(FOLDER, `${OWNER_PREFIX}${ownNamespace}-${process.pid}-${life}-${name}`)
 }
 
 interface OwnerLink {
   path: string
   pid: number
   startTime: string
+  /** 0 for the main thread. */
+  thread: number
   name: string
 }
 
@@ -224,9 +228,9 @@ function ownerLinks(): OwnerLink[] {
     return []
   }
   return entries.flatMap(entry => {
-    const [, namespace, pid, startTime, name] = OWNER_LINK.exec(entry) ?? []
+    const [, namespace, pid, startTime, thread = '0', name] = OWNER_LINK.exec(entry) ?? []
     if (name === undefined || startTime === undefined || namespace !== ownNamespace) return []
-    return [{ path: join(FOLDER, entry), pid: Number(pid), startTime, name }]
+    return [{ path: join(FOLDER, entry), pid: Number(pid), startTime, thread: Number(thread), name }]
   })
 }
 
@@ -247,7 +251,16 @@ export function removeNamesOfChild(): void {
   if (existingHeap()?.hasNames === true) removeNamesOfTheDead()
 }
 
-const OWNER_LINK = /^\.multiproc-(\d+)-(\d+)-(\d+)-(.+)$/s
+/** To be called when a thread of this process has ended: one that was terminated has not removed its names. */
+export function removeNamesOfThread(ended: number): void {
+  if (existingHeap()?.hasNames !== true) return
+  for (const { path, pid, startTime, thread, name } of ownerLinks()) {
+    const isOfThread = pid === process.pid && startTime === ownStartTime && thread === ended
+    if (isOfThread) removeBoth(path, join(FOLDER, name))
+  }
+}
+
+const OWNER_LINK = /^\.multiproc-(\d+)-(\d+)-(\d+)(?:\.(\d+))?-(.+)$/s
 
 /** The name may belong to another file by now, or be gone. The link goes last: without it nobody would remove the name. */
 function removeBoth(ownerPath: string, path: string): void {

@@ -22,7 +22,7 @@ export interface NativeAddon {
   reserveFile(fd: number, length: number): number
   discard(offset: number, length: number): number
   lifeWordOffset(): number
-  watchLife(recordOffset: number): number
+  watchLife(recordOffset: number, free: number): number
   ring(fd: number, byte: number): number
   endWithParent(pid: number, graceMs: number): number
   wait(

@@ -11,6 +11,7 @@ import { threadId } from 'node:worker_threads'
 import { ClosedError, ProcessError } from '../errors.ts'
 import {
   type HeapBackend,
+  lifeOf,
   NativeBackend,
   type PendingWait,
   PortableBackend,
@@ -41,6 +42,7 @@ import {
   controlBytes,
 } from './heap-layout.ts'
 import { giveUpNativeAddon, nativeAddon } from './native-addon.ts'
+import { ReaperRest } from './reaper-rest.ts'
 
 /** What a block is used for. Numbers are never given to another kind. */
 export type BlockKind = number
@@ -95,6 +97,7 @@ export class SharedHeap {
   /** How many there are of each block that this process or thread holds. */
   readonly #held = new Map<number, number>()
   #token = 0
+  readonly #rest = new ReaperRest(() => this.reap())
 
   private constructor(backend: HeapBackend) {
     this.#backend = backend
@@ -199,15 +202,17 @@ export class SharedHeap {
     const { words } = this
     for (let slot = 0; slot < MEMBERS_MAX; slot++) {
       const at = memberAt(slot)
-      const { free, joining, alive } = MEMBER_STATE
-      if (Atomics.compareExchange(words, at + MEMBER.state, free, joining) !== free) continue
+      const life = Atomics.load(words, at + this.#backend.lifeWord)
+      if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.free) continue
+      // A record is free as well when its taker ended before it had become a member.
+      if (life !== 0 && (life & LIFE_ENDED) === 0) continue
+      if (!this.#backend.takeRecord(at * 4, life)) continue
       // Generations start at 1 and skip 0, so that no token is 0.
       const generation = (Atomics.add(words, at + MEMBER.generation, 1) + 1) & 0xf_ffff
       if (generation === 0) Atomics.store(words, at + MEMBER.generation, 1)
       words[at + MEMBER.pid] = process.pid
       words[at + MEMBER.threadId] = threadId
-      this.#backend.watchLife(at * 4)
-      Atomics.store(words, at + MEMBER.state, alive)
+      Atomics.store(words, at + MEMBER.state, MEMBER_STATE.alive)
       return ((generation || 1) << SLOT_BITS) | slot
     }
     throw new ProcessError(
@@ -238,10 +243,18 @@ export class SharedHeap {
     const { words } = this
     for (let slot = 0; slot < MEMBERS_MAX; slot++) {
       const at = memberAt(slot)
-      if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.alive) continue
+      const life = at + this.#backend.lifeWord
+      if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.alive) {
+        // It had taken the record, and was terminated before it was a member.
+        if (!this.isNative && threadId !== undefined) {
+          const taken = lifeOf(threadId)
+          Atomics.compareExchange(words, life, taken, taken | LIFE_ENDED)
+        }
+        continue
+      }
       if (words[at + MEMBER.pid] !== pid) continue
       if (threadId !== undefined && words[at + MEMBER.threadId] !== threadId) continue
-      Atomics.or(words, at + this.#backend.lifeWord, LIFE_ENDED)
+      Atomics.or(words, life, LIFE_ENDED)
     }
     this.reap()
   }
@@ -257,15 +270,18 @@ export class SharedHeap {
     return false
   }
 
-  /** Deals with the ends of members: what they held is let go, and their places are free again. */
-  reap(): void {
+  /**
+   * Deals with the ends of members: what they held is let go, and their places are free again. False when another one is
+   * doing it.
+   */
+  reap(): boolean {
     // One at a time: a slow second one could let go of what the next member in a place holds. Only a member can do it,
     // so that others see when the one who does it is killed. Who is none yet has nothing to wait for either.
-    if (this.#token === 0 || !this.#hasEndedMember()) return
+    if (this.#token === 0 || !this.#hasEndedMember()) return true
     const { words } = this
     const before = Atomics.load(words, HEADER.reaper)
-    if (before !== 0 && this.isAlive(before)) return
-    if (Atomics.compareExchange(words, HEADER.reaper, before, this.#token) !== before) return
+    if (before !== 0 && this.isAlive(before)) return false
+    if (Atomics.compareExchange(words, HEADER.reaper, before, this.#token) !== before) return false
     try {
       for (let slot = 0; slot < MEMBERS_MAX; slot++) {
         const at = memberAt(slot)
@@ -280,6 +296,7 @@ export class SharedHeap {
     } finally {
       Atomics.store(words, HEADER.reaper, 0)
     }
+    return true
   }
 
   #releaseAllOf(slot: number): void {
@@ -601,7 +618,7 @@ export class SharedHeap {
    */
   waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome {
     const outcome = this.#backend.waitSync(index, expected, timeoutMs, endsSeen)
-    if (outcome === 'memberEnded') this.reap()
+    this.#rest.afterSync(outcome)
     return outcome
   }
 
@@ -610,7 +627,7 @@ export class SharedHeap {
     const { outcome, cancel } = this.#backend.waitAsync(index, expected, timeoutMs, endsSeen)
     const looked = async (): Promise<WaitOutcome> => {
       const result = await outcome
-      if (result === 'memberEnded') this.reap()
+      await this.#rest.after(result)
       return result
     }
     return { outcome: looked(), cancel }

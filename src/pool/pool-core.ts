@@ -241,6 +241,8 @@ export class PoolCore implements JobOwner {
         },
         onInitializerFailed: body => this.#initializerFailed(runner, body),
         onResults: ({ chunk, count, elapsedMs, isPacked, bodies }) => {
+          // What could be loaded once is not to blame when workers are killed, now and then, while they load it.
+          chunk.task.fatalLoads = 0
           learnTime(chunk.task, count, elapsedMs)
           learnSize(chunk.task, count, totalBytes(bodies))
           this.#received(runner, chunk, count, isPacked, bodies)

@@ -4,7 +4,8 @@
  */
 import { Socket } from 'node:net'
 import { isMainThread, workerData } from 'node:worker_threads'
-import { ProcessError } from '../errors.ts'
+import { ClosedError, ProcessError } from '../errors.ts'
+import { boundedWait } from '../platform/bounded-wait.ts'
 import { CHANNEL_FD, hasChannel } from '../platform/child-channel.ts'
 import { nativeAddon } from '../platform/native-addon.ts'
 import { inheritHeap } from '../platform/shared-heap.ts'
@@ -12,7 +13,7 @@ import { writePipedOutputSynchronously } from '../platform/synchronous-output.ts
 import type { Connection } from '../transport/connection.ts'
 import { PortConnection } from '../transport/port-connection.ts'
 import { readFirstFrame } from '../transport/first-frame.ts'
-import { RingConnection } from '../transport/ring-connection.ts'
+import { RingConnection, type RingEnd } from '../transport/ring-connection.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import { decodeBoot, type ChildBoot } from './child-boot.ts'
 import { ParentProcess } from './parent-process.ts'
@@ -22,6 +23,8 @@ import type { ThreadStart } from './thread-popen.ts'
 
 /** An orphan that computes, and so does not notice the end of its connection, is killed after this time. */
 const ORPHAN_GRACE_MS = 2000
+/** Between the two signs of a parent's end. */
+const PARENT_END_MS_MAX = 2000
 
 /** What a child's main file begins with. */
 export interface BootstrappedChild {
@@ -70,10 +73,29 @@ async function openProcess(): Promise<OpenedConnection> {
     nativeAddon()?.endWithParent(boot.parentPid, ORPHAN_GRACE_MS)
   }
   const connection =
-    boot.ring === undefined ? new SocketConnection(socket) : RingConnection.attach(socket, boot.ring)
+    boot.ring === undefined ? new SocketConnection(socket) : await attachRing(socket, boot.ring)
   socket.resume()
   writePipedOutputSynchronously()
   return { connection, boot, sharedBuffers: [] }
+}
+
+/** A parent that was killed meanwhile has taken the rings with it: then there is nobody to work for, and nothing to say. */
+async function attachRing(socket: Socket, end: RingEnd): Promise<RingConnection> {
+  try {
+    return RingConnection.attach(socket, end)
+  } catch (error) {
+    // The kernel tells of the end of a member some time before it closes its sockets.
+    if (error instanceof ClosedError && (await endsWithin(socket, PARENT_END_MS_MAX))) process.exit(0)
+    throw error
+  }
+}
+
+async function endsWithin(socket: Socket, ms: number): Promise<boolean> {
+  const hasEnded = new Promise<true>(resolve => {
+    for (const event of ['end', 'close', 'error']) socket.once(event, () => resolve(true))
+    socket.resume()
+  })
+  return await boundedWait(hasEnded, { timeout: ms }, { onTimeout: () => false })
 }
 
 async function openThread(): Promise<OpenedConnection> {

@@ -2,8 +2,12 @@
  * What a thread and its parent must know of each other at moments when no message arrives: memory that both see.
  * Node.js tells too little of a thread that is terminated, and leaks when one is terminated too early.
  */
+import { watchModuleLoading } from '../platform/module-loading.ts'
 
-const WORDS = { ownExitCode: 0, hasLoaded: 1, isToEnd: 2 } as const
+const WORDS = { ownExitCode: 0, stage: 1, isToEnd: 2 } as const
+/** What a thread does: it loads our modules, it runs, it loads modules of its user. */
+const STAGES = ['starting', 'running', 'importing'] as const
+export type ThreadStage = (typeof STAGES)[number]
 
 /** Both sides make one on the same memory. */
 export class ThreadLife {
@@ -16,22 +20,34 @@ export class ThreadLife {
   }
 
   /**
-   * In the thread, as the first thing when its modules are loaded. It ends here if it is to.
+   * In the thread, as the first thing when its modules are loaded. It ends here if it is to, and afterwards whenever it
+   * begins or ends to load modules.
    *
-   * The thread says that it has loaded and then looks whether it is to end; the parent says that it is to end and
-   * then looks whether it has loaded. Whoever comes second sees the other: either the thread ends, or the parent
-   * terminates it, or both do.
+   * The thread says in which stage it is and then looks whether it is to end; the parent says that it is to end and
+   * then looks at the stage. Whoever comes second sees the other: either the thread ends, or the parent terminates it,
+   * or both do.
    */
   begin(): void {
-    Atomics.store(this.#words, WORDS.hasLoaded, 1)
-    if (Atomics.load(this.#words, WORDS.isToEnd) === 1) process.exit()
+    this.#enter('running')
     process.on('exit', code => Atomics.store(this.#words, WORDS.ownExitCode, 1 + (code & 0xff)))
+    watchModuleLoading({
+      begin: () => this.#enter('importing'),
+      end: () => this.#enter('running'),
+    })
   }
 
-  /** In the parent: whether a thread that is still loading has been asked to end. Another can be terminated. */
-  askToEndIfLoading(): boolean {
+  #enter(stage: ThreadStage): void {
+    Atomics.store(this.#words, WORDS.stage, STAGES.indexOf(stage))
+    if (Atomics.load(this.#words, WORDS.isToEnd) === 0) return
+    // As if it were terminated: no handler of the user's runs, and it has not ended by itself.
+    process.removeAllListeners('exit')
+    process.exit()
+  }
+
+  /** In the parent: asks the thread to end, and gives its stage. One that is running can be terminated. */
+  askToEnd(): ThreadStage {
     Atomics.store(this.#words, WORDS.isToEnd, 1)
-    return Atomics.load(this.#words, WORDS.hasLoaded) === 0
+    return STAGES[Atomics.load(this.#words, WORDS.stage)]!
   }
 
   /**

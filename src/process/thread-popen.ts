@@ -6,6 +6,7 @@ import { PassThrough, type Readable, type Writable } from 'node:stream'
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { ProcessError, invalidArgument } from '../errors.ts'
 import { childEnvironment, childExecArgv, hasUnsharableFlag } from '../platform/child-flags.ts'
+import { removeNamesOfThread } from '../platform/named-memory.ts'
 import { type HeapInheritance, sharedHeap } from '../platform/shared-heap.ts'
 import { writeOrIgnore } from '../platform/standard-streams.ts'
 import { createPortChannel, PortConnection, type PortEnd } from '../transport/port-connection.ts'
@@ -14,8 +15,11 @@ import type { ExitStatus, PopenOptions } from './popen.ts'
 import { StartedChild } from './started-child.ts'
 import { ThreadLife } from './thread-life.ts'
 
-/** How long a thread that was killed may go on loading its modules, which takes seconds on a very busy machine. */
-const LOADING_MS_MAX = 5000
+/**
+ * How long a thread that was killed may go on loading modules. Ours take seconds on a very busy machine, and end; those
+ * of its user may compute without end.
+ */
+const LOADING_MS_MAX = { starting: 60_000, importing: 5000 }
 
 /** What a thread finds in `workerData`. */
 export interface ThreadStart {
@@ -85,6 +89,7 @@ export class ThreadPopen extends StartedChild {
     worker.once('exit', exitCode => {
       clearTimeout(this.#terminateTimer)
       heap.markEnded({ pid: process.pid, threadId })
+      removeNamesOfThread(threadId)
       // As Node does with the pipes of a process: what nobody has begun to read is dropped.
       for (const output of [this.stdout, this.stderr]) if (output?.readableFlowing === null) output.resume()
       this.ended(this.#statusOf(exitCode))
@@ -107,12 +112,12 @@ export class ThreadPopen extends StartedChild {
   kill(signal: NodeJS.Signals = 'SIGTERM'): void {
     if (this.hasEnded || this.#worker === undefined) return
     this.#killedBy ??= signal
-    // A thread that is terminated while it loads its modules leaves the files open that it was reading: Node.js 20
-    // and some of 22 do not close them. So it is asked to end as soon as it has loaded.
-    if (this.#life.askToEndIfLoading()) {
-      // Not referenced: the thread keeps this process alive, if it is to. Released when the thread has ended.
-      this.#terminateTimer ??= setTimeout(() => this.#terminate(), LOADING_MS_MAX).unref()
-    } else this.#terminate()
+    // A thread that is terminated while it loads modules leaves the files open that it was reading: Node.js 20 and some
+    // of 22 do not close them. So it is asked to end as soon as it has loaded.
+    const stage = this.#life.askToEnd()
+    // Not referenced: the thread keeps this process alive, if it is to. Released when the thread has ended.
+    if (stage === 'running') this.#terminate()
+    else this.#terminateTimer ??= setTimeout(() => this.#terminate(), LOADING_MS_MAX[stage]).unref()
   }
 
   #terminate(): void {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { nativeAddon } from '#src/platform/native-addon.js'
-import { PAYLOAD_WORDS } from '#src/platform/heap-layout.js'
+import { HEADER, MEMBERS_MAX, PAYLOAD_WORDS } from '#src/platform/heap-layout.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
 import type { StartMethod } from '#src/process/child-boot.js'
 import { popen, type Popen } from '#src/process/popen.js'
@@ -26,9 +26,9 @@ interface Member {
   end(): Promise<void>
 }
 
-async function startMember(method: StartMethod): Promise<Member> {
+async function startMember(method: StartMethod, program = 'heap-member-main'): Promise<Member> {
   const child = popen(method, {
-    entry: new URL('../fixtures/heap-member-main.js', import.meta.url),
+    entry: new URL(`../fixtures/${program}.js`, import.meta.url),
     boot: newChildBoot({ name: 'member', identity: [1], isDaemon: true, startMethod: method }),
   })
   const ended = new Promise<void>(resolve => {
@@ -199,3 +199,43 @@ test(
     block.release()
   },
 )
+
+for (const method of methods) {
+  describe(`members, ${method}`, () => {
+    test('who waits while the member that deals with an end is stopped does not spin', async () => {
+      const block = heap.allocate(KIND)
+      const stopped = await startMember(method)
+      const victim = await startMember(method)
+      // As if it had been stopped right after it had begun.
+      Atomics.store(heap.words, HEADER.reaper, stopped.token)
+      await victim.end()
+      const waitsIn = async (ms: number, wait: () => unknown): Promise<number> => {
+        let waits = 0
+        for (const until = performance.now() + ms; performance.now() < until; waits++) await wait()
+        return waits
+      }
+      assert.ok((await waitsIn(300, () => heap.waitSync(block.base, 0, 50, heap.ends))) < 150)
+      assert.ok((await waitsIn(300, () => heap.waitAsync(block.base, 0, 50, heap.ends).outcome)) < 150)
+      await stopped.end()
+      assert.equal(heap.reap(), true)
+      assert.equal(heap.waitSync(block.base, 0, 5, heap.ends), 'timedOut')
+      block.release()
+    })
+
+    test('a record is free again when its taker ended before it was a member', async () => {
+      assert.ok(heap.token > 0)
+      const taker = await startMember(method, 'heap-taker-main')
+      const slot = taker.token
+      const other = await startMember(method)
+      assert.notEqual(other.token & (MEMBERS_MAX - 1), slot)
+      await taker.end()
+      await other.end()
+      heap.reap()
+      const slots: number[] = []
+      const next = [await startMember(method), await startMember(method), await startMember(method)]
+      for (const each of next) slots.push(each.token & (MEMBERS_MAX - 1))
+      assert.ok(slots.includes(slot), `${slots.join(', ')} without ${slot}`)
+      for (const each of next) await each.end()
+    })
+  })
+}

@@ -4,6 +4,7 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import {
   BrokenPoolError,
   Pool,
@@ -112,6 +113,29 @@ forEachStartMethod(context => {
       })
     })
   }
+
+  test('a function that could be loaded in between may be loaded after any number of deaths', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
+    const flag = join(folder, 'flag')
+    const module = join(folder, 'tasks.mjs')
+    writeFileSync(
+      module,
+      `import { existsSync, rmSync } from 'node:fs'
+       if (existsSync(${JSON.stringify(flag)})) {
+         rmSync(${JSON.stringify(flag)})
+         process.exit(5)
+       }
+       export const twice = x => 2 * x`,
+    )
+    const { twice } = (await import(pathToFileURL(module).href)) as { twice: (x: number) => number }
+    await using pool = new Pool({ processes: 1, context, maxTasksPerChild: 1 })
+    for (let round = 1; round < 6; round++) {
+      writeFileSync(flag, '')
+      await assert.rejects(pool.apply(twice, [round]), { code: 'ERR_WORKER_DIED', exitCode: 5 })
+      assert.equal(await pool.apply(twice, [round]), 2 * round)
+    }
+    rmSync(folder, { recursive: true })
+  })
 
   test('a task that runs out of memory fails alone', async () => {
     await using pool = new Pool({ processes: 1, context, resourceLimits: { maxOldGenerationSizeMb: 40 } })

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import vm from 'node:vm'
+import { whileLoadingModule } from '../../platform/module-loading.ts'
 
 type Import = (specifier: string, options?: { with: Record<string, string> }) => Promise<unknown>
 
@@ -40,7 +41,8 @@ export function importFrom(
     if (importers.size >= importersMax) importers.clear()
     importers.set(from, importer)
   }
-  return importer(specifier, options)
+  const load = importer
+  return whileLoadingModule(() => load(specifier, options))
 }
 
 /**
