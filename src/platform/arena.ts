@@ -5,7 +5,7 @@
  */
 import { totalmem } from 'node:os'
 import { ProcessError } from '../errors.ts'
-import { copyOfSegment, giveUp, takeSegment } from './heap-segments.ts'
+import { copyOfSegment, takeSegment } from './heap-segments.ts'
 import { nativeAddon } from './native-addon.ts'
 import { type BlockHandle, type HeldBlock, existingHeap, isChildProcess, sharedHeap } from './shared-heap.ts'
 
@@ -230,7 +230,8 @@ function trim(): void {
         if (!renew(place)) continue
         list.splice(index, 1)
         placesBytes -= place.bytes
-        giveUp(sharedHeap(), place.block)
+        sharedHeap().pages.discard(place.block)
+        place.block.release()
       }
     }
   }

@@ -72,7 +72,7 @@ export function allocateSegment(byteLength: number, options: SegmentOptions = {}
 
 /**
  * A segment of at least `byteLength` bytes, provided by the system, that is not mapped here: for who copies into it.
- * Only with the addon. `giveUp()` is its pair.
+ * Only with the addon. Who releases it discards its pages first, unless it is to be used again as it is.
  *
  * @throws {ProcessError} `ERR_LIMIT` When the system has not as much memory to give.
  */
@@ -290,8 +290,7 @@ function create(heap: SharedHeap, size: number): HeldBlock {
   return block
 }
 
-/** Lets go of a segment; whoever is the last one keeps its memory for the next, or gives it back. */
-export function giveUp(heap: SharedHeap, block: HeldBlock): void {
+function giveUp(heap: SharedHeap, block: HeldBlock): void {
   const { index } = block.handle
   const size = heap.words[block.base + SEGMENT.size]!
   const bytes = heap.words[block.base + SEGMENT.providedPages]! * PAGE_BYTES
