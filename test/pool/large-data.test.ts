@@ -74,7 +74,7 @@ forEachStartMethod(context => {
   test('a result is ordinary memory, which can be transferred', async () => {
     await using pool = new Pool({ processes: 1, context })
     const result = await pool.apply((size: number) => new Uint8Array(size).fill(7), [MIB])
-    const moved = structuredClone(result, { transfer: [result.buffer as ArrayBuffer] })
+    const moved = structuredClone(result, { transfer: [result.buffer] })
     assert.equal(result.length, 0)
     assert.deepEqual([moved.length, moved[MIB - 1]], [MIB, 7])
   })
@@ -186,8 +186,7 @@ describe('memory', { skip: !heap.isNative }, () => {
         if (worker?.pid !== undefined) process.kill(worker.pid, 'SIGKILL')
       }
       assert.ok((await Promise.all(work)).every(Boolean))
-      pool.terminate()
-      await pool.join()
+      await pool.terminate()
     }
     await eventually(() => usedBytes() <= before + 64 * MIB)
   })
