@@ -12,7 +12,8 @@ export const BESIDE_BYTES_MIN = 64 * 1024
 /** Collects attachments while a value is encoded; `attach` and `beside` are the codec's hooks. */
 export class AttachmentList {
   readonly items: unknown[] = []
-  readonly #indexes = new Map<object, number>()
+  /** Most messages have nothing beside them. */
+  #indexes: Map<object, number> | undefined
   #isLarge = false
 
   /** The index of `value` among the attachments, or `undefined` when it is nothing that can be attached. */
@@ -29,16 +30,17 @@ export class AttachmentList {
     },
     clear: () => {
       this.items.length = 0
-      this.#indexes.clear()
+      this.#indexes = undefined
       this.#isLarge = false
     },
   }
 
   #add(owner: object, item: unknown): number {
-    let index = this.#indexes.get(owner)
+    const indexes = (this.#indexes ??= new Map<object, number>())
+    let index = indexes.get(owner)
     if (index === undefined) {
       index = this.items.push(item) - 1
-      this.#indexes.set(owner, index)
+      indexes.set(owner, index)
     }
     return index
   }
