@@ -220,6 +220,139 @@ static napi_value discard(napi_env env, napi_callback_info info) {
   return from_int32(env, os_memory_discard(heap.fd, to_uint64(env, argv[0]), to_uint64(env, argv[1])));
 }
 
+/* ---- Copying ---- */
+
+/*
+ * Data that is copied into the heap, or out of it, needs no buffer in JavaScript: V8 copies word by word where a
+ * SharedArrayBuffer is involved, which takes two to three times as long, and collects garbage for the weight of every
+ * mapping. The process maps the heap once more for it, a window at a time. Windows stay; they are addresses only, and
+ * pages that are given back leave them.
+ */
+#define WINDOW_BYTES ((uint64_t)1 << 30)
+#define WINDOWS_MAX 1024
+
+static char *windows[WINDOWS_MAX];
+
+/* NULL when the process may have no more addresses. */
+static char *window_at(uint64_t index) {
+  if (index >= WINDOWS_MAX) return NULL;
+  char *window = __atomic_load_n(&windows[index], __ATOMIC_ACQUIRE);
+  if (window != NULL) return window;
+  pthread_mutex_lock(&opening);
+  window = windows[index];
+  if (window == NULL) {
+    window = mmap(NULL, WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, heap.fd,
+                  (off_t)(index * WINDOW_BYTES));
+    if (window == MAP_FAILED) window = NULL;
+    __atomic_store_n(&windows[index], window, __ATOMIC_RELEASE);
+  }
+  pthread_mutex_unlock(&opening);
+  return window;
+}
+
+enum direction { INTO_HEAP, OUT_OF_HEAP };
+
+/* 0 or an error number. */
+static int copy_range(enum direction direction, uint64_t offset, char *data, size_t length) {
+  while (length > 0) {
+    uint64_t within = offset % WINDOW_BYTES;
+    size_t step = length < WINDOW_BYTES - within ? length : (size_t)(WINDOW_BYTES - within);
+    char *window = window_at(offset / WINDOW_BYTES);
+    if (window != NULL) {
+      if (direction == INTO_HEAP)
+        memcpy(window + within, data, step);
+      else
+        memcpy(data, window + within, step);
+    } else {
+      ssize_t done = direction == INTO_HEAP ? pwrite(heap.fd, data, step, (off_t)offset)
+                                            : pread(heap.fd, data, step, (off_t)offset);
+      if (done < 0 && errno == EINTR) continue;
+      if (done <= 0) return done < 0 ? errno : EIO;
+      step = (size_t)done;
+    }
+    offset += step;
+    data += step;
+    length -= step;
+  }
+  return 0;
+}
+
+/* The arguments (offset in the heap, Uint8Array): whether they are ones, and the memory is behind the control part. */
+static bool copy_arguments(napi_env env, napi_value *argv, uint64_t *offset, char **data, size_t *length) {
+  napi_typedarray_type type;
+  if (heap.control == NULL || napi_get_typedarray_info(env, argv[1], &type, length, (void **)data, NULL, NULL) != napi_ok ||
+      type != napi_uint8_array)
+    return false;
+  *offset = to_uint64(env, argv[0]);
+  return *offset >= heap.layout.control_bytes && *offset + *length <= WINDOW_BYTES * WINDOWS_MAX;
+}
+
+/* put(offset, data): copies data to that place, whose memory the system has provided. 0 or an error number. */
+static napi_value put(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  uint64_t offset;
+  char *data;
+  size_t length;
+  if (!copy_arguments(env, argv, &offset, &data, &length)) return throw_system_error(env, "put", EINVAL);
+  return from_int32(env, copy_range(INTO_HEAP, offset, data, length));
+}
+
+/* take(offset, target): fills the target from that place. 0 or an error number. */
+static napi_value take(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  uint64_t offset;
+  char *data;
+  size_t length;
+  if (!copy_arguments(env, argv, &offset, &data, &length)) return throw_system_error(env, "take", EINVAL);
+  return from_int32(env, copy_range(OUT_OF_HEAP, offset, data, length));
+}
+
+/* matches(offset, data): whether that place has the same bytes; false also where they cannot be looked at. */
+static napi_value matches(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  uint64_t offset;
+  char *data;
+  size_t length;
+  if (!copy_arguments(env, argv, &offset, &data, &length)) return throw_system_error(env, "matches", EINVAL);
+  bool is_same = true;
+  while (is_same && length > 0) {
+    uint64_t within = offset % WINDOW_BYTES;
+    size_t step = length < WINDOW_BYTES - within ? length : (size_t)(WINDOW_BYTES - within);
+    char *window = window_at(offset / WINDOW_BYTES);
+    is_same = window != NULL && memcmp(window + within, data, step) == 0;
+    offset += step;
+    data += step;
+    length -= step;
+  }
+  napi_value result;
+  napi_get_boolean(env, is_same, &result);
+  return result;
+}
+
+/*
+ * populate(offset, length): enters the pages of a range, which the system has provided, all at once. It is for speed
+ * alone: otherwise they are entered as they are used.
+ */
+static napi_value populate(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  uint64_t offset = to_uint64(env, argv[0]), end = offset + to_uint64(env, argv[1]);
+  while (offset < end) {
+    uint64_t within = offset % WINDOW_BYTES;
+    uint64_t step = end - offset < WINDOW_BYTES - within ? end - offset : WINDOW_BYTES - within;
+    char *window = window_at(offset / WINDOW_BYTES);
+    if (window == NULL || os_memory_populate(window + within, (size_t)step) != 0) break;
+    offset += step;
+  }
+  return NULL;
+}
+
+/* keepFreedMemory(bytes): so much of what this process frees stays with it for the next. */
+static napi_value keep_freed_memory(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  os_keep_freed_memory((size_t)to_uint64(env, argv[0]));
+  return NULL;
+}
+
 /* ---- Lives ---- */
 
 static napi_value life_word_offset(napi_env env, napi_callback_info info) {
@@ -267,6 +400,11 @@ void heap_define(napi_env env, napi_value exports) {
       {"mapFile", NULL, map_file, NULL, NULL, NULL, napi_enumerable, NULL},
       {"weigh", NULL, weigh, NULL, NULL, NULL, napi_enumerable, NULL},
       {"unmap", NULL, unmap_range, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"populate", NULL, populate, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"put", NULL, put, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"keepFreedMemory", NULL, keep_freed_memory, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"matches", NULL, matches, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"take", NULL, take, NULL, NULL, NULL, napi_enumerable, NULL},
       {"reserve", NULL, reserve, NULL, NULL, NULL, napi_enumerable, NULL},
       {"reserveFile", NULL, reserve_file, NULL, NULL, NULL, napi_enumerable, NULL},
       {"discard", NULL, discard, NULL, NULL, NULL, napi_enumerable, NULL},

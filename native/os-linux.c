@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -69,6 +70,22 @@ int os_memory_reserve(int fd, uint64_t offset, uint64_t length) {
 int os_memory_discard(int fd, uint64_t offset, uint64_t length) {
   if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) == 0) return 0;
   return errno;
+}
+
+int os_memory_populate(void *start, size_t length) {
+  /* Linux 5.14 and later; the headers may be older. */
+  if (madvise(start, length, 23 /* MADV_POPULATE_WRITE */) == 0) return 0;
+  return errno;
+}
+
+void os_keep_freed_memory(size_t bytes) {
+#ifdef __GLIBC__
+  /* What is larger than the second is never kept; 32 MiB is the most that glibc takes. */
+  mallopt(M_TRIM_THRESHOLD, bytes > INT_MAX ? INT_MAX : (int)bytes);
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+#else
+  (void)bytes;
+#endif
 }
 
 /* FUTEX_WAIT_BITSET takes a point of time, unlike FUTEX_WAIT. */

@@ -59,6 +59,14 @@ int os_memory_discard(int fd, uint64_t offset, uint64_t length) {
   return ENOTSUP;
 }
 
+int os_memory_populate(void *start, size_t length) {
+  (void)start;
+  (void)length;
+  return ENOTSUP;
+}
+
+void os_keep_freed_memory(size_t bytes) { (void)bytes; }
+
 int os_wait(uint32_t *word, uint32_t expected, uint32_t bits, int64_t timeout_ns) {
   (void)bits;
   if (timeout_ns <= 0) return ETIMEDOUT;

@@ -18,6 +18,15 @@ int os_memory_reserve(int fd, uint64_t offset, uint64_t length);
 /* Gives the storage of a range back; the range reads zeros afterwards. 0 or errno. */
 int os_memory_discard(int fd, uint64_t offset, uint64_t length);
 
+/* Enters the pages of a mapping all at once, which costs a tenth of doing so one by one as they are used. 0 or errno. */
+int os_memory_populate(void *start, size_t length);
+
+/*
+ * Has malloc() keep what is freed, up to so many bytes, instead of giving it back at once: entering fresh pages takes
+ * longer than copying into them. Where malloc() cannot be told, it stays as it is.
+ */
+void os_keep_freed_memory(size_t bytes);
+
 /*
  * Sleeps while `*word == expected`, at most `timeout_ns`. Wakes that carry none of the bits in `bits` pass by.
  * Returns 0 (woken, perhaps for nothing) or an errno: EAGAIN (the word was different), ETIMEDOUT, EINTR.

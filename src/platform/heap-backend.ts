@@ -28,6 +28,14 @@ export interface HeapBackend {
   reserve(offset: number, byteLength: number): number
   /** Gives it back. */
   discard(offset: number, byteLength: number): void
+  /** Copies data to a place in it: 0, or the error number. */
+  put(offset: number, data: Uint8Array): number
+  /** Fills `target` from a place in it: 0, or the error number. */
+  take(offset: number, target: Uint8Array): number
+  /** Whether these bytes are at a place in it. */
+  matches(offset: number, data: Uint8Array): boolean
+  /** Makes the first use of provided memory by `put()` or `take()` cheaper. */
+  populate(offset: number, byteLength: number): void
   /**
    * Takes a record, unless its life word is no longer `free`, and sees to it that the end of this thread is marked there:
    * both in one step, or a thread that ends in between would keep the record.
@@ -130,6 +138,22 @@ export class NativeBackend implements HeapBackend {
     this.#addon.discard(offset, byteLength)
   }
 
+  put(offset: number, data: Uint8Array): number {
+    return this.#addon.put(offset, data)
+  }
+
+  take(offset: number, target: Uint8Array): number {
+    return this.#addon.take(offset, target)
+  }
+
+  matches(offset: number, data: Uint8Array): boolean {
+    return this.#addon.matches(offset, data)
+  }
+
+  populate(offset: number, byteLength: number): void {
+    this.#addon.populate(offset, byteLength)
+  }
+
   takeRecord(recordOffset: number, free: number): boolean {
     const error = this.#addon.watchLife(recordOffset, free >>> 0)
     // Where the system does not tell, the parent marks the end when it sees it.
@@ -220,6 +244,22 @@ export class PortableBackend implements HeapBackend {
   }
 
   discard(): never {
+    return this.map()
+  }
+
+  put(): never {
+    return this.map()
+  }
+
+  take(): never {
+    return this.map()
+  }
+
+  matches(): never {
+    return this.map()
+  }
+
+  populate(): never {
     return this.map()
   }
 

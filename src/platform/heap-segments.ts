@@ -4,10 +4,10 @@
  * has provided already (fresh memory costs ten times as much as copying into it). See "Segments" in README.md.
  */
 import { constants, freemem, totalmem } from 'node:os'
-import { getSystemErrorName } from 'node:util'
 import { ProcessError } from '../errors.ts'
 import { PAGE_BYTES, SEGMENT, SEGMENT_KIND } from './heap-layout.ts'
 import { type BlockHandle, type HeldBlock, type SharedHeap, sharedHeap } from './shared-heap.ts'
+import { systemError } from './system-error.ts'
 
 /** Names a segment in a message. Without the addon it is the memory itself, which only threads can be given. */
 export type SegmentHandle = BlockHandle | { buffer: SharedArrayBuffer }
@@ -60,17 +60,7 @@ const ASKED_BYTES_MIN = 64 << 20
 export function allocateSegment(byteLength: number, options: SegmentOptions = {}): HeldSegment {
   const heap = sharedHeap()
   if (!heap.isNative) return portableSegment(new SharedArrayBuffer(byteLength))
-  const pages = Math.max(1, Math.ceil(byteLength / PAGE_BYTES))
-  const size = Math.ceil(Math.log2(pages))
-  if (size > SIZE_MAX || byteLength > totalmem())
-    throw noMemory(byteLength, 'it is more than this machine has')
-  const block = takeWarm(heap, size) ?? takeAny(heap, size) ?? create(heap, size)
-  const error = providePages(heap, block, pages, options)
-  if (error !== undefined) {
-    heap.discardPages(block)
-    block.release()
-    throw noMemory(byteLength, 'the system has no more to give', error)
-  }
+  const block = takeSegment(byteLength, options)
   const { words } = heap
   const segment = held(heap, block, options)
   if (options.isZero === true && words[block.base + SEGMENT.isUsed] === 1) {
@@ -78,6 +68,28 @@ export function allocateSegment(byteLength: number, options: SegmentOptions = {}
   }
   words[block.base + SEGMENT.isUsed] = 1
   return segment
+}
+
+/**
+ * A segment of at least `byteLength` bytes, provided by the system, that is not mapped here: for who copies into it.
+ * Only with the addon. Who releases it discards its pages first, unless it is to be used again as it is.
+ *
+ * @throws {ProcessError} `ERR_LIMIT` When the system has not as much memory to give.
+ */
+export function takeSegment(byteLength: number, options: SegmentOptions = {}): HeldBlock {
+  const heap = sharedHeap()
+  const pages = Math.max(1, Math.ceil(byteLength / PAGE_BYTES))
+  const size = Math.ceil(Math.log2(pages))
+  if (size > SIZE_MAX || byteLength > totalmem())
+    throw noMemory(byteLength, 'it is more than this machine has')
+  const block = takeWarm(heap, size) ?? takeAny(heap, size) ?? create(heap, size)
+  const error = providePages(heap, block, pages, options)
+  if (error !== undefined) {
+    heap.pages.discard(block)
+    block.release()
+    throw noMemory(byteLength, 'the system has no more to give', error)
+  }
+  return block
 }
 
 /**
@@ -92,9 +104,13 @@ export function attachSegment(handle: SegmentHandle, options: SegmentOptions = {
   const bytes = 2 ** heap.words[block.base + SEGMENT.size]! * PAGE_BYTES
   if (options.exactBytes === undefined || options.exactBytes <= bytes) return held(heap, block, options)
   block.release()
-  throw new ProcessError(
+  throw tooShort(bytes, options.exactBytes)
+}
+
+function tooShort(bytes: number, expectedBytes: number): ProcessError {
+  return new ProcessError(
     'ERR_PROTOCOL',
-    `Cannot use shared memory that arrived here: it has ${bytes} bytes, and not ${options.exactBytes}\n` +
+    `Cannot use shared memory that arrived here: it has ${bytes} bytes, and not ${expectedBytes}\n` +
       'To fix: use the same version of multiproc in parent and child',
   )
 }
@@ -113,18 +129,12 @@ function providePages(
     // Where memory is only short, the system ends processes rather than refuse it.
     if (fresh * PAGE_BYTES >= ASKED_BYTES_MIN && fresh * PAGE_BYTES > availableBytes())
       return systemError('fallocate', constants.errno.ENOMEM)
-    const error = heap.providePages(block, pages, options)
+    const error = heap.pages.provide(block, pages, options)
     return error === 0 ? undefined : systemError('fallocate', error)
   }
   if (provide() === undefined) return undefined
   reclaimLost(heap, { isShort: true })
   return provide()
-}
-
-/** An error as Node.js makes it of a failed system call. */
-export function systemError(syscall: string, errno: number): NodeJS.ErrnoException {
-  const code = getSystemErrorName(-errno)
-  return Object.assign(new Error(`${code}: ${syscall} failed`), { code, errno: -errno, syscall })
 }
 
 /** What the system can give without taking it from others, within the limit of the container. */
@@ -153,7 +163,7 @@ function reclaimLost(heap: SharedHeap, { isShort = false } = {}): void {
 /** The memory of a segment that was free goes back to the system. */
 function discard(heap: SharedHeap, block: HeldBlock | undefined): void {
   if (block === undefined) return
-  heap.discardPages(block)
+  heap.pages.discard(block)
   block.release()
 }
 
@@ -168,6 +178,31 @@ export function viewSegment(handle: BlockHandle): ArrayBufferLike {
     return mappingOf(heap, segment)
   } finally {
     segment.release()
+  }
+}
+
+/**
+ * The first bytes of a segment that its owner has lent, in memory of their own. It stays the owner's, however many read
+ * it. Only with the addon.
+ *
+ * @param whenRead - called while the segment is held
+ * @throws {ClosedError} When it was not kept until it arrived here.
+ */
+export function copyOfSegment(handle: BlockHandle, byteLength: number, whenRead?: () => void): ArrayBuffer {
+  const heap = sharedHeap()
+  const block = heap.attach(handle, SEGMENT_KIND)
+  try {
+    const bytes = heap.words[block.base + SEGMENT.providedPages]! * PAGE_BYTES
+    if (byteLength > bytes) throw tooShort(bytes, byteLength)
+    // Not zeroed first, and never of Node's pool.
+    const { buffer } = Buffer.allocUnsafeSlow(byteLength)
+    heap.pages.take(block, new Uint8Array(buffer))
+    whenRead?.()
+    return buffer
+  } finally {
+    block.release()
+    // Its owner has ended meanwhile if nobody has it now.
+    heap.discardIfFree(handle)
   }
 }
 
@@ -205,7 +240,7 @@ function held(heap: SharedHeap, block: HeldBlock, options: SegmentOptions): Held
     },
     letGo,
     release: () => {
-      if (letGo() && isUnmapped) heap.unmap(buffer)
+      if (letGo() && isUnmapped) heap.pages.unmap(buffer)
     },
   }
 }
@@ -247,7 +282,7 @@ function takeAny(heap: SharedHeap, size: number): HeldBlock | undefined {
 }
 
 function create(heap: SharedHeap, size: number): HeldBlock {
-  const firstPage = heap.takePages(2 ** size)
+  const firstPage = heap.pages.setAside(2 ** size)
   if (firstPage === undefined) throw noMemory(PAGE_BYTES * 2 ** size, 'all addresses of the heap are in use')
   const block = heap.allocate(SEGMENT_KIND)
   heap.words[block.base + SEGMENT.size] = size
@@ -277,7 +312,7 @@ const mappings = new Map<number, ArrayBufferLike>()
 let mappedBytes = 0
 
 function mapFrom(heap: SharedHeap, { base }: HeldBlock, byteLength: number): ArrayBufferLike {
-  return heap.mapFrom(heap.words[base + SEGMENT.firstPage]!, byteLength)
+  return heap.pages.mapFrom(heap.words[base + SEGMENT.firstPage]!, byteLength)
 }
 
 function mappingOf(heap: SharedHeap, block: HeldBlock): ArrayBufferLike {

@@ -19,9 +19,10 @@ import {
 import { join } from 'node:path'
 import { threadId } from 'node:worker_threads'
 import { ProcessError, invalidArgument } from '../errors.ts'
-import { noMemory, systemError } from './heap-segments.ts'
+import { noMemory } from './heap-segments.ts'
 import { type NativeAddon, nativeAddon } from './native-addon.ts'
 import { existingHeap, sharedHeap } from './shared-heap.ts'
+import { systemError } from './system-error.ts'
 
 /** Named memory as it is mapped here. */
 export interface NamedMemory {

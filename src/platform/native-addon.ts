@@ -18,6 +18,11 @@ export interface NativeAddon {
   mapFile(fd: number, length: number): ArrayBufferLike
   unmap(view: Uint8Array): void
   weigh(bytes: number): void
+  put(offset: number, data: Uint8Array): number
+  take(offset: number, target: Uint8Array): number
+  keepFreedMemory(bytes: number): void
+  matches(offset: number, data: Uint8Array): boolean
+  populate(offset: number, length: number): void
   reserve(offset: number, length: number): number
   reserveFile(fd: number, length: number): number
   discard(offset: number, length: number): number

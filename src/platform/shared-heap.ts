@@ -34,13 +34,11 @@ import {
   MEMBER_STATE,
   MEMBERS_MAX,
   MEMBERS_START_BYTES,
-  PAGE_BYTES,
-  PAGES_START_BYTES,
-  SEGMENT,
   SEGMENT_KIND,
   addonLayout,
   controlBytes,
 } from './heap-layout.ts'
+import { HeapPages } from './heap-pages.ts'
 import { giveUpNativeAddon, nativeAddon } from './native-addon.ts'
 import { ReaperRest } from './reaper-rest.ts'
 
@@ -84,6 +82,11 @@ export function existingHeap(): SharedHeap | undefined {
   return current
 }
 
+/** Whether this process was started by multiproc, and is not the program's own. */
+export function isChildProcess(): boolean {
+  return typeof inheritance === 'object' && 'fd' in inheritance
+}
+
 /** Says where the parent's heap is found. Before the first use; nothing is opened by it. */
 export function inheritHeap(from: HeapInheritance): void {
   inheritance = from
@@ -94,6 +97,8 @@ export class SharedHeap {
   /** The control part. Use Atomics on everything that another member may change. */
   readonly words: Int32Array
   readonly id: number
+  /** The memory of segments. */
+  readonly pages: HeapPages
   /** How many there are of each block that this process or thread holds. */
   readonly #held = new Map<number, number>()
   #token = 0
@@ -102,6 +107,7 @@ export class SharedHeap {
   private constructor(backend: HeapBackend) {
     this.#backend = backend
     this.words = new Int32Array(backend.buffer)
+    this.pages = new HeapPages(backend, this.words)
     if (this.words[HEADER.magic] === 0) this.#format()
     if (this.words[HEADER.magic] !== MAGIC) {
       throw new ProcessError(
@@ -308,9 +314,9 @@ export class SharedHeap {
     for (let index = 0; index < limit; index++) {
       const at = blockAt(index)
       if ((Atomics.and(words, at + word, ~bit) & bit) === 0) continue
+      isKeeperGone ||= !this.#isHeldByOthers(at, -1)
       // What the one that ended had to itself goes back to the system.
       if (Atomics.load(words, at + BLOCK.kind) === SEGMENT_KIND) this.#discardFree(index)
-      else isKeeperGone ||= !this.#isHeldByOthers(at, -1)
     }
     if (!isKeeperGone) return
     for (let index = 0; index < limit; index++) {
@@ -319,10 +325,29 @@ export class SharedHeap {
     }
   }
 
+  /** For who let go of a keeper: the memory of the segments that it kept goes back to the system, if it was the last. */
+  discardKeptBy(keeper: BlockHandle): void {
+    const { words } = this
+    const limit = Atomics.load(words, HEADER.blockLimit)
+    for (let index = 0; index < limit; index++) {
+      const at = blockAt(index)
+      if (
+        Atomics.load(words, at + BLOCK.keeper) === keeper.index + 1 &&
+        Atomics.load(words, at + BLOCK.keeperGeneration) === keeper.generation
+      )
+        this.#discardFree(index)
+    }
+  }
+
+  /** For who has looked at a segment of another: its memory goes back to the system if nobody has it any more. */
+  discardIfFree({ index }: BlockHandle): void {
+    this.#discardFree(index)
+  }
+
   #discardFree(index: number): void {
     const block = this.takeFree(index, SEGMENT_KIND)
     if (block === undefined) return
-    this.discardPages(block)
+    this.pages.discard(block)
     block.release()
   }
 
@@ -371,6 +396,30 @@ export class SharedHeap {
     Atomics.store(words, at + BLOCK.inFlight, 0)
     Atomics.store(words, at + BLOCK.keeper, 0)
     return this.#hold(index, next)
+  }
+
+  /**
+   * A block that is held here in a new life, with a new handle; `undefined` when somebody else has it, keeps it, or may
+   * be about to attach to it. Handles of its earlier life are refused from then on.
+   */
+  renew(block: HeldBlock): HeldBlock | undefined {
+    const { words } = this
+    const { index } = block.handle
+    const at = blockAt(index)
+    const slot = this.token & (MEMBERS_MAX - 1)
+    if (!this.isOnlyHeldHere(block)) return undefined
+    const generation = Atomics.load(words, at + BLOCK.generation)
+    const next = (generation + 1) | 0
+    Atomics.store(words, at + BLOCK.generation, next)
+    // As in #take(): who attached to its earlier life meanwhile keeps it, and its handle.
+    if (!this.#isFree(at, slot, false)) {
+      Atomics.store(words, at + BLOCK.generation, generation)
+      return undefined
+    }
+    Atomics.store(words, at + BLOCK.keeper, 0)
+    const renewed = this.#hold(index, next)
+    block.release()
+    return renewed
   }
 
   /**
@@ -566,48 +615,6 @@ export class SharedHeap {
       if (before >= limit) return
       if (Atomics.compareExchange(this.words, HEADER.blockLimit, before, limit) === before) return
     }
-  }
-
-  // ---- Pages ----
-
-  /** Sets pages aside for ever. They cost no memory before they are used; `undefined` when there are no more. */
-  takePages(count: number): number | undefined {
-    for (;;) {
-      const first = Atomics.load(this.words, HEADER.pageLimit)
-      if (first + count > (HEAP_BYTES_MAX - PAGES_START_BYTES) / PAGE_BYTES) return undefined
-      if (Atomics.compareExchange(this.words, HEADER.pageLimit, first, first + count) === first) return first
-    }
-  }
-
-  /** Maps so many bytes from a page on. */
-  mapFrom(firstPage: number, byteLength: number): ArrayBufferLike {
-    return this.#backend.map(PAGES_START_BYTES + firstPage * PAGE_BYTES, byteLength)
-  }
-
-  unmap(buffer: ArrayBufferLike): void {
-    this.#backend.unmap(buffer)
-  }
-
-  /** Has the system provide the first pages of a segment: 0, or the error number. */
-  providePages(block: HeldBlock, count: number, { isLazy = false } = {}): number {
-    const { words } = this
-    const provided = words[block.base + SEGMENT.providedPages]!
-    if (count <= provided) return 0
-    const first = words[block.base + SEGMENT.firstPage]! + provided
-    const offset = PAGES_START_BYTES + first * PAGE_BYTES
-    const error = isLazy ? 0 : this.#backend.reserve(offset, (count - provided) * PAGE_BYTES)
-    if (error === 0) words[block.base + SEGMENT.providedPages] = count
-    return error
-  }
-
-  /** Gives the memory of a segment back to the system; it reads zeros afterwards. */
-  discardPages(block: HeldBlock): void {
-    const { words } = this
-    const first = words[block.base + SEGMENT.firstPage]!
-    const count = words[block.base + SEGMENT.providedPages]!
-    if (count > 0) this.#backend.discard(PAGES_START_BYTES + first * PAGE_BYTES, count * PAGE_BYTES)
-    words[block.base + SEGMENT.providedPages] = 0
-    words[block.base + SEGMENT.isUsed] = 0
   }
 
   // ---- Waiting ----

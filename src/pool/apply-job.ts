@@ -1,7 +1,7 @@
 /** The job of `Pool.apply`: one call, whose arguments were encoded when it was made. */
 import { type AsyncResult, rejectResult, resolveResult } from './async-result.ts'
 import { Job, type JobOptions, type Part } from './job.ts'
-import type { Body } from './protocol.ts'
+import { type Body, releaseBodies } from './protocol.ts'
 
 export class ApplyJob extends Job {
   #body: Body | undefined
@@ -39,6 +39,7 @@ export class ApplyJob extends Job {
   }
 
   abort(reason: unknown): void {
+    if (this.#body !== undefined) releaseBodies([this.#body])
     this.#body = undefined
     this.fail(0, reason)
   }

@@ -4,7 +4,7 @@
  */
 import type { ShippedFunction } from './function-table.ts'
 import type { Job, Part } from './job.ts'
-import type { Body } from './protocol.ts'
+import { type Body, releaseBodies } from './protocol.ts'
 
 export class Chunk {
   readonly id: number
@@ -58,6 +58,12 @@ export class Chunk {
       yield { job: part.job, index: part.first + within, count: run, offset }
       offset += run
     }
+  }
+
+  /** It has been answered, or its worker is dead: what was lent for it serves others, unless `back` sends it again. */
+  release(back: readonly Part[] = []): void {
+    const again = new Set(back.flatMap(part => part.bodies ?? []))
+    releaseBodies(this.bodies.filter(body => !again.has(body)))
   }
 
   /** One item, counted within the chunk, as a part. */

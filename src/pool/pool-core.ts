@@ -15,7 +15,7 @@ import { Chunk } from './chunk.ts'
 import { allowsPrefetch, learnSize, learnTime } from './chunk-policy.ts'
 import { FunctionTable } from './function-table.ts'
 import type { Job, JobOwner, Part } from './job.ts'
-import { type Body, encodeBody } from './protocol.ts'
+import { type Body, encodeBody, releaseBodies, sizeOf } from './protocol.ts'
 import { recoverChunk } from './recover-chunk.ts'
 import { journalPlace } from './worker-journal.ts'
 import { Scheduler } from './scheduler.ts'
@@ -80,7 +80,7 @@ export class PoolCore implements JobOwner {
   /** A function as this pool's workers can load it. */
   encodeFunction(fn: (...args: never[]) => unknown): Body {
     const byValue = this.#byValue.size > 0 ? (url: string) => this.#byValue.has(url) : undefined
-    return encodeBody(fn, this, `function ${fn.name || 'anonymous'}`, byValue)
+    return encodeBody(fn, this, { rootName: `function ${fn.name || 'anonymous'}`, byValue })
   }
 
   get canAttach(): boolean {
@@ -298,6 +298,7 @@ export class PoolCore implements JobOwner {
     const { task } = taken[0]!.job
     if (task.fatalLoads >= fatalLoadsMax) {
       for (const part of taken) {
+        releaseBodies(part.bodies)
         for (let at = 0; at < part.count; at++) part.job.fail(part.first + at, fatalFunction(task))
       }
       return
@@ -385,8 +386,10 @@ export class PoolCore implements JobOwner {
     if (why === 'unloadable') {
       const settle = (reason: unknown): void => {
         if (this.#sendByValue(chunk, reason)) {
+          chunk.release(parts)
           this.#scheduler.giveBack(parts)
         } else {
+          chunk.release()
           for (const part of parts) {
             for (let at = 0; at < part.count; at++) part.job.fail(part.first + at, reason)
           }
@@ -396,6 +399,7 @@ export class PoolCore implements JobOwner {
       rebuild(body!, settle, settle, bytes => this.#thrown(runner, bytes, chunk.parts[0]?.job))
       return
     }
+    chunk.release(parts)
     this.#scheduler.giveBack(parts)
     this.#afterOutcome(runner)
   }
@@ -455,7 +459,7 @@ export class PoolCore implements JobOwner {
         }
       }
       this.#replaceWorkers()
-    }
+    } else for (const chunk of death.chunks) chunk.release()
     this.#afterChange()
     this.#scheduleDispatch()
   }
@@ -497,6 +501,7 @@ export class PoolCore implements JobOwner {
         const part = chunk.at(index)
         part.job.fail(part.first, workerDied(runner, { task: chunk.task, part, status, cause }))
       }
+      chunk.release(recovery.back)
       back.push(...recovery.back)
     }
     this.#scheduler.giveBack(back)
@@ -534,7 +539,7 @@ function rebuild(
 
 function totalBytes(bodies: readonly Body[]): number {
   let sum = 0
-  for (const body of bodies) sum += body.bytes.byteLength
+  for (const body of bodies) sum += sizeOf(body)
   return sum
 }
 

@@ -4,7 +4,7 @@
  * of its own, so that a body that cannot be decoded spoils nothing but itself.
  */
 import { decode, encode } from '../serialize/codec.ts'
-import { AttachmentList } from '../transport/attachments.ts'
+import { AttachmentList, bytesBeside, releaseAttachments } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
 
 /** How a task's function is called with an item: with the item, or with the members of the item. */
@@ -70,18 +70,34 @@ export interface Body {
   attachments?: readonly unknown[] | undefined
 }
 
-/** Encodes a value; on threads, what can only travel beside the bytes does. */
+export interface BodyOptions {
+  rootName?: string | undefined
+  byValue?: ((url: string) => boolean) | undefined
+  /** Whether it is sent once and forgotten. */
+  isOnce?: boolean
+}
+
+/** Encodes a value; large data travels beside the bytes and, to threads, what can only travel so. */
 export function encodeBody(
   value: unknown,
-  connection: Pick<Connection, 'canAttach'>,
-  rootName?: string,
-  byValue?: (url: string) => boolean,
+  { canAttach }: Pick<Connection, 'canAttach'>,
+  { isOnce = false, ...options }: BodyOptions = {},
 ): Body {
-  const names = { rootName, byValue }
-  if (!connection.canAttach) return { bytes: encode(value, names) }
-  const { attach, items } = new AttachmentList()
-  const bytes = encode(value, { ...names, attach })
-  return items.length > 0 ? { bytes, attachments: items } : { bytes }
+  const list = new AttachmentList()
+  const { beside } = list
+  const bytes = encode(value, { ...options, beside, ...(canAttach ? { attach: list.attach } : {}) })
+  const attachments = list.finish({ canAttach, isOnce })
+  return attachments === undefined ? { bytes } : { bytes, attachments }
+}
+
+/** How much of a user's data is in a body. */
+export function sizeOf({ bytes, attachments }: Body): number {
+  return bytes.byteLength + bytesBeside(attachments)
+}
+
+/** Bodies that will not be sent again. */
+export function releaseBodies(bodies: readonly Body[] | undefined): void {
+  for (const { attachments } of bodies ?? []) releaseAttachments(attachments)
 }
 
 /** Sends a head and its bodies. */

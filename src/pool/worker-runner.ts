@@ -232,7 +232,9 @@ export class WorkerRunner {
   /** Takes the outcomes of `count` items off a chunk. The chunk is forgotten with its last item. */
   *take(chunk: Chunk, count: number): Generator<{ job: Job; index: number; count: number; offset: number }> {
     yield* chunk.receive(count)
-    if (chunk.isDone) this.#chunks.delete(chunk.id)
+    if (!chunk.isDone) return
+    this.#chunks.delete(chunk.id)
+    chunk.release()
   }
 
   #return(chunkId: number, why: 'recalled' | 'undecodable' | 'unloadable', body: Body | undefined): void {
@@ -281,7 +283,10 @@ export function encodeParts(
         deaths: part.deaths,
       }
       try {
-        bodies.push(single.bodies?.[0] ?? encodeBody(single.items![0], connection, `item ${single.first}`))
+        bodies.push(
+          single.bodies?.[0] ??
+            encodeBody(single.items![0], connection, { rootName: `item ${single.first}` }),
+        )
         sendable.push(single)
       } catch (error) {
         onUnsendable(single.job, single.first, error)

@@ -10,7 +10,14 @@ import { JournalWriter } from '../platform/journal.ts'
 import type { Connection } from '../transport/connection.ts'
 import { decode, dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
 import { loadingFunction } from './recover-chunk.ts'
-import { type Body, MessageReader, type ToWorker, encodeBody, sendMessage } from './protocol.ts'
+import {
+  type Body,
+  MessageReader,
+  type ToWorker,
+  encodeBody,
+  releaseBodies,
+  sendMessage,
+} from './protocol.ts'
 
 type Task = (...values: unknown[]) => unknown
 
@@ -262,7 +269,7 @@ export class Worker {
   /** Encodes one result, or reports that it cannot be sent: then the item has failed, and the worker is well. */
   #encode(index: number, value: unknown): Body | undefined {
     try {
-      return encodeBody(value, this.#connection)
+      return encodeBody(value, this.#connection, { isOnce: true })
     } catch (error) {
       this.#flush()
       this.#fail(index, unsendable(value, error))
@@ -297,11 +304,12 @@ export class Worker {
     this.#makeRoom(Math.min(2 * count, this.#countMax - this.#first))
     let body: Body | undefined
     try {
-      body = encodeBody(values, this.#connection)
+      body = encodeBody(values, this.#connection, { isOnce: true })
     } catch {
       // One of them cannot be sent. It fails alone, below.
     }
     if (!body || dependsOnReceiver(body.bytes)) {
+      if (body !== undefined) releaseBodies([body])
       const first = this.#first
       for (const [offset, value] of values.entries()) {
         const single = this.#encode(first + offset, value)
@@ -341,6 +349,7 @@ export class Worker {
       },
       ...bodies,
     )
+    releaseBodies(bodies)
   }
 
   #takeElapsed(): number {

@@ -6,6 +6,7 @@
 import { TimeoutError, invalidState } from '../errors.ts'
 import { boundedWait, type WaitOptions } from '../platform/bounded-wait.ts'
 import { decode, decodeThrown, prepare } from '../serialize/codec.ts'
+import { releaseAttachments } from '../transport/attachments.ts'
 import type { ChildBoot } from './child-boot.ts'
 import { childEntry } from './child-entry.ts'
 import { diedWithoutResult, pythonExitCode } from './exit-description.ts'
@@ -76,6 +77,7 @@ export class ProcessLife {
     this.#isDaemon = boot.isDaemon
     this.#callerStack = new Error('Started here').stack
     child.connection.send(payload.bytes, payload.attachments)
+    releaseAttachments(payload.attachments)
     // The caller may block this thread now, until the child has put something into a queue.
     child.connection.flush()
     this.#outcome = new Promise<Outcome>((resolve, reject) => {

@@ -408,13 +408,15 @@ function encodeWork(
   startMethod: StartMethod,
 ): { bytes: Uint8Array; attachments: readonly unknown[] } {
   // Between threads, memory can be shared; between processes, what cannot be copied fails in encode().
-  const attachments = new AttachmentList()
-  const options = startMethod === 'thread' ? { attach: attachments.attach } : {}
+  const list = new AttachmentList()
+  const { attach, beside } = list
+  const canAttach = startMethod === 'thread'
+  const options = canAttach ? { attach, beside } : { beside }
   const isOverridden = process.run !== (Process.prototype.run as unknown)
   const bytes = isOverridden
     ? encode({ instance: process }, { ...options, rootName: `process "${name}"` })
     : encode({ target, args }, { ...options, rootName: `process "${name}"` })
-  return { bytes, attachments: attachments.items }
+  return { bytes, attachments: list.finish({ canAttach, isOnce: true }) ?? [] }
 }
 
 /** Makes `process` stand for the process it is in: what `currentProcess()` gives there. */

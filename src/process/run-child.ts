@@ -7,7 +7,7 @@ import { isMainThread } from 'node:worker_threads'
 import { MaybeEncodingError } from '../errors.ts'
 import { writeOrIgnore } from '../platform/standard-streams.ts'
 import { decode, encode, encodeThrown, prepare } from '../serialize/codec.ts'
-import { AttachmentList } from '../transport/attachments.ts'
+import { AttachmentList, releaseAttachments } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
 import { bootstrapChild } from './child-bootstrap.ts'
 import { whileImporting } from './import-guard.ts'
@@ -89,20 +89,21 @@ function sendOutcome(
 }
 
 function sendResult(connection: Connection, result: unknown): void {
-  const attachments = new AttachmentList()
+  const { canAttach } = connection
+  const list = new AttachmentList()
+  const { attach, beside } = list
   let bytes: Uint8Array
   try {
-    bytes = encode(result, {
-      rootName: 'result',
-      ...(connection.canAttach ? { attach: attachments.attach } : {}),
-    })
+    bytes = encode(result, { rootName: 'result', beside, ...(canAttach ? { attach } : {}) })
   } catch (error) {
     // Whether anybody wants the result is not known here: a target may return a server that it started. So this is
     // a matter of result() alone, and no failure of the process.
     sendThrown(connection, unsendableResult(result, error))
     return
   }
-  sendOutcome(connection, OUTCOME_TAGS.returned, bytes, attachments.items)
+  const attachments = list.finish({ canAttach, isOnce: true })
+  sendOutcome(connection, OUTCOME_TAGS.returned, bytes, attachments)
+  releaseAttachments(attachments)
 }
 
 function unsendableResult(result: unknown, cause: unknown): MaybeEncodingError {

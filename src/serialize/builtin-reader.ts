@@ -33,7 +33,7 @@ export function readBuiltin(reader: ValueReader, tag: number): unknown {
     case tags.DOM_EXCEPTION:
       return readDomException(reader)
     case tags.ARRAY_BUFFER:
-      return reader.note(reader.readRawCopy(reader.readCountOf(1)).buffer)
+      return reader.note(reader.readBytes())
     case tags.ARRAY_BUFFER_RESIZABLE:
       return readResizable(reader)
     case tags.BUFFER:
@@ -101,7 +101,10 @@ const RESERVED_BYTES_MAX = 2 ** 33
 
 function readResizable(reader: ValueReader): ArrayBuffer {
   const maxByteLength = reader.readCount()
-  const length = reader.readCountOf(1)
+  const bytes = reader.isBeside()
+    ? new Uint8Array(reader.readBytes())
+    : reader.readRawView(reader.readCountOf(1))
+  const { length } = bytes
   if (maxByteLength < length || maxByteLength > RESERVED_BYTES_MAX) throw corrupt('a buffer is too large')
   let buffer: ArrayBuffer
   try {
@@ -115,22 +118,27 @@ function readResizable(reader: ValueReader): ArrayBuffer {
       { code: 'ERR_NOT_DESERIALIZABLE', cause },
     )
   }
-  new Uint8Array(buffer).set(reader.readRawView(length))
+  new Uint8Array(buffer).set(bytes)
   return reader.note(buffer)
 }
 
 /** Small ones come out of Node's pool as every small Buffer does, so none of them keeps the frame alive. */
 function readBuffer(reader: ValueReader): Buffer {
-  return reader.note(Buffer.from(reader.readRawView(reader.readCountOf(1))))
+  return reader.note(
+    reader.isBeside()
+      ? Buffer.from(reader.readBytes())
+      : Buffer.from(reader.readRawView(reader.readCountOf(1))),
+  )
 }
 
 function readTypedArray(reader: ValueReader): ArrayBufferView {
   const type = reader.readByte()
   const constructor = viewConstructorOf(type)
-  const length = reader.readCountOf(1)
+  const buffer = reader.readBytes()
+  const length = buffer.byteLength
   const width = constructor.BYTES_PER_ELEMENT ?? 1
   if (length % width !== 0) throw corrupt('a typed array ends in the middle of an element')
-  return reader.note(new constructor(reader.readRawCopy(length).buffer, 0, length / width))
+  return reader.note(new constructor(buffer, 0, length / width))
 }
 
 function readSharedBuffer(reader: ValueReader): ArrayBufferLike {

@@ -115,8 +115,7 @@ function writeArrayBuffer(writer: ValueWriter, value: ArrayBufferLike): void {
     writer.writeCount(buffer.maxByteLength)
   } else writer.writeByte(tags.ARRAY_BUFFER)
   writer.noteWholeBuffer(buffer)
-  writer.writeCount(buffer.byteLength)
-  writer.writeRaw(new Uint8Array(buffer))
+  writer.writeBytes(buffer, new Uint8Array(buffer))
 }
 
 /** A Buffer travels as its own bytes: what else is in Node's pool is nobody's business. */
@@ -127,8 +126,7 @@ function writeBuffer(writer: ValueWriter, value: Buffer): void {
     return
   }
   writer.writeByte(tags.BUFFER)
-  writer.writeCount(value.length)
-  writer.writeRaw(value)
+  writer.writeBytes(value, value)
 }
 
 /** The view type of a Buffer, where the format names view types. */
@@ -145,8 +143,7 @@ function writeView(writer: ValueWriter, value: ArrayBufferView): void {
     return
   }
   writer.writeTagged(tags.TYPED_ARRAY, type)
-  writer.writeCount(value.byteLength)
-  writer.writeRaw(new Uint8Array(value.buffer, value.byteOffset, value.byteLength))
+  writer.writeBytes(value, new Uint8Array(value.buffer, value.byteOffset, value.byteLength))
 }
 
 /** A view on a buffer that is a value of its own: type, length tracking, offset, length, buffer. */

@@ -16,10 +16,20 @@ export interface EncodeOptions {
    * value is a `SerializeError` that names it and its path.
    */
   attach?: ((value: object) => number | undefined) | undefined
+  /** Lets the bytes of a buffer or view travel beside the message. Without it, they are part of it. */
+  beside?: Beside | undefined
   /** What the root is called in error paths, such as `argument 0 of resize`. */
   rootName?: string | undefined
   /** Whether code of this module is to be sent by value, because the receiver could not load it. */
   byValue?: ((url: string) => boolean) | undefined
+}
+
+/** Collects binary data that travels beside a message, while that is written. */
+export interface Beside {
+  /** The index of the bytes beside the message, or `undefined` where they are to be part of it. They are read later. */
+  place(owner: object, bytes: Uint8Array): number | undefined
+  /** The message is begun anew: whatever was placed or attached is not in it. */
+  clear(): void
 }
 
 /** One writer is kept between calls; a call inside a call (from a reducer) makes one of its own. */
@@ -50,7 +60,10 @@ function write(writer: ValueWriter, value: unknown, options: EncodeOptions): Uin
     if (typeof value === 'function') return writeGraph(writer, value, options)
     return writer.writeMessage(value)
   } catch (problem) {
-    if (problem === NEEDS_GRAPH) return writeGraph(writer, value, options)
+    if (problem === NEEDS_GRAPH) {
+      options.beside?.clear()
+      return writeGraph(writer, value, options)
+    }
     throw explain(problem, value, options.rootName)
   }
 }

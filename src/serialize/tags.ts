@@ -70,6 +70,9 @@ export const SHARED_SEGMENT = 0
 export const SHARED_THREAD = 1
 export const SHARED_NAMED = 2
 
+/** In the place of a count of bytes: they travel beside the message. No count begins so. */
+export const BESIDE = 0xff
+
 /** An array whose elements are packed as one column. */
 export const COLUMN = 48
 

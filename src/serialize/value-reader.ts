@@ -25,6 +25,8 @@ export interface ReadOptions extends ClassOptions {
   attachments?: readonly unknown[] | undefined
 }
 
+/** Memory that a value was made of already: no second one may share it. */
+const given = new WeakSet<ArrayBuffer>()
 const NO_ATTACHMENTS: readonly unknown[] = Object.freeze([])
 
 export class ValueReader extends ByteReader {
@@ -81,6 +83,25 @@ export class ValueReader extends ByteReader {
   fillNumber<T>(number: number, value: T): T {
     if (this.references !== undefined) this.references[number] = value
     return value
+  }
+
+  /** Whether the bytes that follow travelled beside the message. */
+  isBeside(): boolean {
+    return this.bytes[this.position] === tags.BESIDE
+  }
+
+  /** The bytes of a buffer or view, in memory of their own. */
+  readBytes(): ArrayBuffer {
+    if (!this.isBeside()) return this.readRawCopy(this.readCountOf(1)).buffer
+    this.readByte()
+    const item = this.attachments[this.readCount()]
+    const byteLength = this.readCount()
+    if (item instanceof SharedArrayBuffer && item.byteLength === byteLength)
+      return new Uint8Array(new Uint8Array(item)).buffer
+    if (!(item instanceof ArrayBuffer) || item.byteLength !== byteLength || given.has(item))
+      throw corrupt('large data is missing')
+    given.add(item)
+    return item
   }
 
   read(): unknown {

@@ -12,6 +12,7 @@ import { SerializeError } from '../errors.ts'
 import { describedClassOf, type Constructor, type DescribedClass } from './described-classes.ts'
 import type { GraphPayload, ModuleReference } from './function/graph-encoder.ts'
 import { kindOfPrototype, type BuiltinKind, type PrototypeKind } from './prototype-kinds.ts'
+import type { Beside } from './encode.ts'
 import { NEEDS_GRAPH } from './needs-graph.ts'
 import { COLUMN_ARRAYS, COLUMN_WIDTHS, IS_LITTLE_ENDIAN } from './number-columns.ts'
 import { modulesOfReducer, receiverOf, reducerFor, type Reducer } from './reducers.ts'
@@ -42,6 +43,7 @@ const SPARSE_LENGTH_MIN = 256
 /** How values that are not plain bytes leave: see `EncodeOptions`. */
 export interface WriterOptions {
   attach?: ((value: object) => number | undefined) | undefined
+  beside?: Beside | undefined
   rootName?: string | undefined
 }
 
@@ -102,6 +104,7 @@ export class ValueWriter extends ByteWriter {
       // Views turned out to show the same memory, but were written apart: once more, with what is known now.
       const { options, isLenient } = this
       this.forget()
+      options.beside?.clear()
       this.options = options
       this.isLenient = isLenient
       this.sharedBuffers = shared
@@ -700,6 +703,19 @@ export class ValueWriter extends ByteWriter {
       this.writeCount(this.attachmentOf(handle.buffer)!)
     }
     return true
+  }
+
+  /** The bytes of a buffer or view: beside the message where they are many and the transport takes them. */
+  writeBytes(owner: object, bytes: Uint8Array): void {
+    const index = this.options.beside?.place(owner, bytes)
+    if (index === undefined) this.writeCount(bytes.length)
+    else {
+      this.writeByte(tags.BESIDE)
+      this.writeCount(index)
+      this.writeCount(bytes.length)
+      return
+    }
+    this.writeRaw(bytes)
   }
 
   /** Sends the value beside the bytes, if the transport can. */

@@ -1,22 +1,90 @@
 /**
- * What travels beside the bytes of a message between threads: shared memory and message ports, each once, however
- * often a value refers to it.
+ * What travels beside the bytes of a message. Between threads that is shared memory and message ports, each once,
+ * however often a value refers to it; and everywhere it is large binary data, copied when the message was written.
  */
 import { MessagePort } from 'node:worker_threads'
+import { LentBytes, lend } from '../platform/arena.ts'
+import type { Beside } from '../serialize/codec.ts'
 
-/** Collects attachments while a value is encoded; `attach` is the codec's hook. */
+/** From here on binary data travels beside the message. Below, copying it with the rest is cheaper. */
+export const BESIDE_BYTES_MIN = 64 * 1024
+
+/** Collects attachments while a value is encoded; `attach` and `beside` are the codec's hooks. */
 export class AttachmentList {
-  readonly items: object[] = []
-  readonly #indexes = new Map<object, number>()
+  readonly items: unknown[] = []
+  /** Most messages have nothing beside them. */
+  #indexes: Map<object, number> | undefined
+  #isLarge = false
 
   /** The index of `value` among the attachments, or `undefined` when it is nothing that can be attached. */
   readonly attach = (value: object): number | undefined => {
     if (!(value instanceof SharedArrayBuffer) && !(value instanceof MessagePort)) return undefined
-    let index = this.#indexes.get(value)
+    return this.#add(value, value)
+  }
+
+  readonly beside: Beside = {
+    place: (owner, bytes) => {
+      if (bytes.length < BESIDE_BYTES_MIN) return undefined
+      this.#isLarge = true
+      return this.#add(owner, bytes)
+    },
+    clear: () => {
+      this.items.length = 0
+      this.#indexes = undefined
+      this.#isLarge = false
+    },
+  }
+
+  #add(owner: object, item: unknown): number {
+    const indexes = (this.#indexes ??= new Map<object, number>())
+    let index = indexes.get(owner)
     if (index === undefined) {
-      index = this.items.push(value) - 1
-      this.#indexes.set(value, index)
+      index = this.items.push(item) - 1
+      indexes.set(owner, index)
     }
     return index
   }
+
+  /**
+   * The attachments of the message that was written, with copies in the place of large data: what it was copied from
+   * may change from now on.
+   *
+   * @param isOnce - whether the message is sent once and forgotten, so that a thread can be given the copy itself
+   * @returns `undefined` when there are none
+   */
+  finish({ canAttach, isOnce }: { canAttach: boolean; isOnce: boolean }): unknown[] | undefined {
+    const { items } = this
+    if (items.length === 0) return undefined
+    if (!this.#isLarge) return items
+    return items.map(item => (item instanceof Uint8Array ? snapshot(item, { canAttach, isOnce }) : item))
+  }
+}
+
+function snapshot(
+  bytes: Uint8Array,
+  { canAttach, isOnce }: { canAttach: boolean; isOnce: boolean },
+): LentBytes | ArrayBufferLike {
+  // Moved to the thread as it is.
+  if (canAttach && isOnce) return Uint8Array.from(bytes).buffer
+  const lent = lend(bytes, { isOnce })
+  if (lent !== undefined || !canAttach) return lent ?? Uint8Array.from(bytes).buffer
+  // A thread copies it, and it is still here for the next.
+  const shared = new SharedArrayBuffer(bytes.length)
+  new Uint8Array(shared).set(bytes)
+  return shared
+}
+
+/** A message will not be sent again: what was lent for it can be used for the next. */
+export function releaseAttachments(attachments: readonly unknown[] | undefined): void {
+  if (attachments === undefined) return
+  for (const item of attachments) if (item instanceof LentBytes) item.release()
+}
+
+/** How many bytes of large data travel beside a message. */
+export function bytesBeside(attachments: readonly unknown[] | undefined): number {
+  let sum = 0
+  if (attachments === undefined) return sum
+  for (const item of attachments)
+    if (item instanceof LentBytes || item instanceof ArrayBuffer) sum += item.byteLength
+  return sum
 }

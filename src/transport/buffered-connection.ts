@@ -2,8 +2,9 @@
  * The half of a connection that all transports share: it joins the frames of a tick into one write, keeps what
  * arrives until somebody listens, and calls `onClose` exactly once, after the last `onMessage`.
  */
-import { ClosedError, invalidArgument } from '../errors.ts'
-import { HIGH_WATER_BYTES, MAX_FRAME_BYTES, type Connection } from './connection.ts'
+import { ClosedError } from '../errors.ts'
+import { bytesBeside } from './attachments.ts'
+import { HIGH_WATER_BYTES, assertFrameLength, type Connection } from './connection.ts'
 
 /** Queued frames of this many bytes are written at once instead of at the end of the tick. */
 const COALESCED_BYTES_MAX = HIGH_WATER_BYTES
@@ -69,12 +70,7 @@ export abstract class BufferedConnection implements Connection {
           'To fix: start the child again, or stop sending when "onClose" has been called',
       )
     }
-    if (bytes.length > MAX_FRAME_BYTES) {
-      throw invalidArgument(
-        RangeError,
-        `Cannot send a message of ${bytes.length} bytes: the limit is ${MAX_FRAME_BYTES}\nTo fix: send the data in smaller pieces`,
-      )
-    }
+    assertFrameLength(bytes.length)
     if (attachments.length > 0) {
       // Attachments are moved at the call, as postMessage() does, so that an object which cannot travel fails
       // here and not at the end of the tick.
@@ -154,7 +150,7 @@ export abstract class BufferedConnection implements Connection {
       return
     }
     this.#held.push([bytes, attachments])
-    this.#heldBytes += bytes.length
+    this.#heldBytes += bytes.length + bytesBeside(attachments)
     if (this.#heldBytes > HELD_BYTES_MAX && !this.#isReadingStopped) {
       this.#isReadingStopped = true
       this.stopReading()
@@ -181,7 +177,10 @@ export abstract class BufferedConnection implements Connection {
       this.#call(this.#onMessage, bytes, attachments)
     }
     this.#held.splice(0, index)
-    this.#heldBytes = this.#held.reduce((sum, [bytes]) => sum + bytes.length, 0)
+    this.#heldBytes = this.#held.reduce(
+      (sum, [bytes, attachments]) => sum + bytes.length + bytesBeside(attachments),
+      0,
+    )
     if (this.#held.length > 0) return
     if (this.#isReadingStopped) {
       this.#isReadingStopped = false

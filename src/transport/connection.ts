@@ -3,6 +3,7 @@
  * A frame arrives once, complete and in order, or the connection closes; nothing above this file knows how the
  * bytes travel.
  */
+import { invalidArgument } from '../errors.ts'
 
 /** Above this many untaken bytes a sender should wait for `onDrain`. 64 KiB is a third of a Linux socket buffer. */
 export const HIGH_WATER_BYTES = 64 * 1024
@@ -10,16 +11,27 @@ export const HIGH_WATER_BYTES = 64 * 1024
 /** The longest frame that is accepted. A length beyond it means that the stream is not ours. */
 export const MAX_FRAME_BYTES = 2 ** 31 - 1
 
+/** Throws for a frame that no receiver would take. */
+export function assertFrameLength(byteLength: number): void {
+  if (byteLength <= MAX_FRAME_BYTES) return
+  throw invalidArgument(
+    RangeError,
+    `Cannot send a message of ${byteLength} bytes: the limit is ${MAX_FRAME_BYTES}\nTo fix: send the data in smaller pieces`,
+  )
+}
+
 /** An ordered stream of whole messages to one other process or thread. */
 export interface Connection {
   /**
    * Queues one frame. Frames of one tick travel together. The bytes may be read until they are taken, so the
    * caller does not change them afterwards (sending the same bytes elsewhere is fine).
    *
-   * @param attachments - what travels beside the bytes on threads: `SharedArrayBuffer` is shared; `ArrayBuffer`
-   * and `MessagePort` are moved and must not be used afterwards.
-   * @throws ClosedError after either end closed; TypeError with attachments where `canAttach` is false;
-   * RangeError for a frame longer than {@link MAX_FRAME_BYTES}.
+   * @param attachments - what travels beside the bytes. Large data anywhere: a `LentBytes`, which the sender releases
+   * when the message will not be sent again, or an `ArrayBuffer`, which must not be used afterwards; it arrives as an
+   * `ArrayBuffer` of the receiver's own, or as `undefined` when it got lost. On threads also `SharedArrayBuffer`, which
+   * is shared, and `MessagePort`, which is moved.
+   * @throws ClosedError after either end closed; TypeError for an attachment that only threads can take, where
+   * `canAttach` is false; RangeError for a frame longer than {@link MAX_FRAME_BYTES}.
    */
   send(bytes: Uint8Array, attachments?: readonly unknown[]): void
   /** Hands what is queued to the system now; a worker calls it before it computes for long. */
@@ -40,6 +52,6 @@ export interface Connection {
   close(): void
   /** Closes at once; what was sent and not yet taken is lost. */
   abort(error?: Error): void
-  /** Whether `attachments` can travel: only between threads of one process. */
+  /** Whether attachments other than large data can travel: only between threads of one process. */
   readonly canAttach: boolean
 }

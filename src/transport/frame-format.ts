@@ -8,12 +8,19 @@ import { MAX_FRAME_BYTES } from './connection.ts'
 export const HEADER_BYTES = 8
 /** Says "this is a length of ours": the second word of a header is the first, exclusive-or this ("MPFR"). */
 const HEADER_MARK = 0x5246504d
+/** The same of a frame that has a table of large data before its message ("MPFA"). */
+const ATTACHED_MARK = 0x4146504d
 /** Bodies from this size on are written from where they are; smaller ones are copied together. */
 const BODY_BYTES_BY_REFERENCE = 32 * 1024
 
 /** Writes a header at `offset` and returns the offset after it. */
-function writeHeader(target: Uint8Array, offset: number, length: number): number {
-  const check = length ^ HEADER_MARK
+export function writeHeader(
+  target: Uint8Array,
+  offset: number,
+  length: number,
+  { isAttached = false } = {},
+): number {
+  const check = length ^ (isAttached ? ATTACHED_MARK : HEADER_MARK)
   target[offset] = length
   target[offset + 1] = length >>> 8
   target[offset + 2] = length >>> 16
@@ -28,7 +35,7 @@ function writeHeader(target: Uint8Array, offset: number, length: number): number
 /** Reads the header at `offset`. Throws `ERR_PROTOCOL` when it cannot be one. */
 export function readHeader(source: Buffer, offset: number, maxFrameBytes = MAX_FRAME_BYTES): number {
   const length = source.readUInt32LE(offset)
-  if ((source.readUInt32LE(offset + 4) ^ HEADER_MARK) >>> 0 !== length) {
+  if ((source.readUInt32LE(offset + 4) ^ HEADER_MARK) >>> 0 !== length && !isAttachedHeader(source, offset)) {
     throw new ProcessError(
       'ERR_PROTOCOL',
       'Cannot read from the channel: the bytes ' +
@@ -44,6 +51,11 @@ export function readHeader(source: Buffer, offset: number, maxFrameBytes = MAX_F
     )
   }
   return length
+}
+
+/** Whether the header at `offset` is that of a frame with a table. */
+export function isAttachedHeader(source: Buffer, offset: number): boolean {
+  return (source.readUInt32LE(offset + 4) ^ ATTACHED_MARK) >>> 0 === source.readUInt32LE(offset)
 }
 
 /** Writes the frames one after another into `target`, which is just large enough. */

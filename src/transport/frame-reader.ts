@@ -3,10 +3,13 @@
  * long frame is taken as its bytes arrive, so that a false length costs nothing. Emitted bytes are never reused.
  */
 import { MAX_FRAME_BYTES } from './connection.ts'
-import { HEADER_BYTES, readHeader } from './frame-format.ts'
+import { HEADER_BYTES, isAttachedHeader, readHeader } from './frame-format.ts'
 
 /** First allocation for a long frame; it grows fourfold as bytes really arrive. */
 const FIRST_BODY_BYTES = 16 * 1024 * 1024
+
+/** Receives the frames; `isAttached`: it begins with a table of large data. */
+type Emit = (frame: Buffer, isAttached: boolean) => void
 
 export class FrameReader {
   readonly #maxFrameBytes: number
@@ -15,6 +18,7 @@ export class FrameReader {
   #body: Buffer | undefined
   #bodyLength = 0
   #bodyFilled = 0
+  #isAttached = false
 
   constructor({ maxFrameBytes = MAX_FRAME_BYTES }: { maxFrameBytes?: number } = {}) {
     this.#maxFrameBytes = maxFrameBytes
@@ -31,7 +35,7 @@ export class FrameReader {
   }
 
   /** Takes the next chunk and calls `emit` for every frame that it completes. Throws `ERR_PROTOCOL` on garbage. */
-  read(chunk: Buffer, emit: (frame: Buffer) => void): void {
+  read(chunk: Buffer, emit: Emit): void {
     let offset = 0
     while (offset < chunk.length) {
       if (this.#body !== undefined) {
@@ -40,10 +44,11 @@ export class FrameReader {
         offset = this.#readSplitHeader(chunk, offset, emit)
       } else {
         const length = readHeader(chunk, offset, this.#maxFrameBytes)
+        this.#isAttached = isAttachedHeader(chunk, offset)
         offset += HEADER_BYTES
         const end = offset + length
         if (end <= chunk.length) {
-          emit(chunk.subarray(offset, end))
+          emit(chunk.subarray(offset, end), this.#isAttached)
           offset = end
         } else {
           this.#beginBody(length)
@@ -52,13 +57,14 @@ export class FrameReader {
     }
   }
 
-  #readSplitHeader(chunk: Buffer, offset: number, emit: (frame: Buffer) => void): number {
+  #readSplitHeader(chunk: Buffer, offset: number, emit: Emit): number {
     const taken = chunk.copy(this.#header, this.#headerFilled, offset)
     this.#headerFilled += taken
     if (this.#headerFilled === HEADER_BYTES) {
       this.#headerFilled = 0
       const length = readHeader(this.#header, 0, this.#maxFrameBytes)
-      if (length === 0) emit(Buffer.alloc(0))
+      this.#isAttached = isAttachedHeader(this.#header, 0)
+      if (length === 0) emit(Buffer.alloc(0), this.#isAttached)
       else this.#beginBody(length)
     }
     return offset + taken
@@ -70,7 +76,7 @@ export class FrameReader {
     this.#bodyFilled = 0
   }
 
-  #readBody(chunk: Buffer, offset: number, emit: (frame: Buffer) => void): number {
+  #readBody(chunk: Buffer, offset: number, emit: Emit): number {
     let body = this.#body!
     const taken = Math.min(chunk.length - offset, this.#bodyLength - this.#bodyFilled)
     if (this.#bodyFilled + taken > body.length) {
@@ -84,7 +90,7 @@ export class FrameReader {
     this.#bodyFilled += taken
     if (this.#bodyFilled === this.#bodyLength) {
       this.#body = undefined
-      emit(body)
+      emit(body, this.#isAttached)
     }
     return offset + taken
   }

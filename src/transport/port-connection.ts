@@ -4,6 +4,9 @@
  * "Back-pressure" in README.md).
  */
 import { MessageChannel, MessagePort } from 'node:worker_threads'
+import { ProcessError } from '../errors.ts'
+import { LentBytes, takeLent } from '../platform/arena.ts'
+import type { BlockHandle } from '../platform/shared-heap.ts'
 import { BufferedConnection } from './buffered-connection.ts'
 import { HEADER_BYTES, packFrames, readHeader } from './frame-format.ts'
 
@@ -19,6 +22,28 @@ export interface PortEnd {
   /** Four 64-bit words: bytes taken by side 0 and side 1, drain flag raised by side 0 and side 1. */
   counters: SharedArrayBuffer
   side: 0 | 1
+}
+
+/** Large data in shared memory, in the place of an attachment. Its sender keeps it until the message was answered. */
+interface Lent {
+  lent: BlockHandle
+  byteLength: number
+}
+
+function asLent({ handle, byteLength }: LentBytes): Lent {
+  return { lent: handle, byteLength }
+}
+
+/** An attachment as it arrived; data that is not there any more is an error of its message, which the codec reports. */
+function taken(item: unknown): unknown {
+  if (typeof item !== 'object' || item === null || !('lent' in item)) return item
+  const { lent, byteLength } = item as Lent
+  try {
+    return takeLent(lent, byteLength)
+  } catch (error) {
+    if (error instanceof ProcessError) return undefined
+    throw error
+  }
 }
 
 type PortMessage = typeof DRAINED | Uint8Array | { frame: Uint8Array; attachments: readonly unknown[] }
@@ -79,8 +104,9 @@ export class PortConnection extends BufferedConnection {
     const moved = attachments.filter(
       (item): item is ArrayBuffer | MessagePort => item instanceof ArrayBuffer || item instanceof MessagePort,
     )
+    const items = attachments.map(item => (item instanceof LentBytes ? asLent(item) : item))
     // A copy of the frame alone: cloning a view would clone all the memory behind it.
-    this.#port.postMessage({ frame: Uint8Array.from(frame), attachments }, moved)
+    this.#port.postMessage({ frame: Uint8Array.from(frame), attachments: items }, moved)
     this.#writtenTotal += BigInt(frame.length)
   }
 
@@ -111,7 +137,7 @@ export class PortConnection extends BufferedConnection {
     } else {
       const { frame, attachments } = message
       this.#take(frame.length)
-      this.deliver(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), attachments)
+      this.deliver(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), attachments.map(taken))
     }
   }
 

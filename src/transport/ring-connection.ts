@@ -10,9 +10,12 @@ import {
   allocateSegment,
   attachSegment,
 } from '../platform/heap-segments.ts'
+import { discardLentTo } from '../platform/arena.ts'
+import type { BlockHandle } from '../platform/shared-heap.ts'
 import { descriptorOf, ringDoorbell } from '../platform/doorbell.ts'
+import { AttachedFrameReader, attachedPieces } from './attached-frame.ts'
 import { BufferedConnection } from './buffered-connection.ts'
-import { attachmentsRefused, endedInsideMessage } from './connection-errors.ts'
+import { endedInsideMessage } from './connection-errors.ts'
 import { ByteRing, RING_HEADER_BYTES } from './byte-ring.ts'
 import { HEADER_BYTES, gatherFrames, packFrames } from './frame-format.ts'
 import { FrameReader } from './frame-reader.ts'
@@ -40,7 +43,10 @@ export class RingConnection extends BufferedConnection {
   readonly #out: ByteRing
   readonly #in: ByteRing
   readonly #reader = new FrameReader()
-  readonly #emit = (frame: Buffer): void => this.deliver(frame)
+  readonly #attached: AttachedFrameReader
+  readonly #emit = (frame: Buffer, isAttached: boolean): void => {
+    if (!this.#attached.take(frame, isAttached)) this.deliver(frame)
+  }
   /** What had no room in the ring yet, in order. */
   #waiting: Uint8Array[] = []
   #waitingOffset = 0
@@ -55,6 +61,7 @@ export class RingConnection extends BufferedConnection {
     this.#socket = socket
     this.#fd = descriptorOf(socket)
     this.#segment = segment
+    this.#attached = new AttachedFrameReader(this.#handle, (bytes, items) => this.deliver(bytes, items))
     const rings = [0, 1].map(
       index => new ByteRing(segment.buffer, index * (RING_HEADER_BYTES + CAPACITY_BYTES), CAPACITY_BYTES),
     )
@@ -78,6 +85,11 @@ export class RingConnection extends BufferedConnection {
 
   static attach(socket: Socket, { segment }: RingEnd): RingConnection {
     return new RingConnection(socket, attachSegment(segment), 1)
+  }
+
+  /** The block of the rings: both sides hold it, so what is lent to the other side is kept for as long as one is left. */
+  get #handle(): BlockHandle {
+    return this.#segment.handle as BlockHandle
   }
 
   get receivedBytes(): number {
@@ -146,8 +158,12 @@ export class RingConnection extends BufferedConnection {
     if (this.noteTaken()) this.armDrain()
   }
 
-  protected writeAttached(): never {
-    throw attachmentsRefused()
+  protected writeAttached(frame: Uint8Array, attachments: readonly unknown[]): void {
+    if (this.#socket.destroyed || this.#isEnding) return
+    const pieces = attachedPieces(frame, attachments, this.#handle)
+    for (const piece of pieces) this.#waitingBytes += piece.length
+    this.#waiting.push(...pieces)
+    this.#pump()
   }
 
   /**
@@ -243,10 +259,11 @@ export class RingConnection extends BufferedConnection {
     // What the other side wrote before its end is in the ring, also when it was killed.
     this.#isReading = true
     if (this.#error === undefined || isPeerGone(this.#error)) this.#read()
-    const wasInsideFrame = this.#reader.isInsideFrame
+    const wasInsideFrame = this.#reader.isInsideFrame || this.#attached.isInsideMessage
     this.#waiting = []
     this.#waitingBytes = 0
     this.#segment.release()
+    discardLentTo(this.#handle)
     if (this.#error !== undefined && !isPeerGone(this.#error)) this.finish(this.#error)
     else if (wasInsideFrame) {
       this.finish(endedInsideMessage())

@@ -5,8 +5,9 @@
  */
 import type { Socket } from 'node:net'
 import { writeFully } from '../platform/synchronous-output.ts'
+import { AttachedFrameReader, attachedPieces } from './attached-frame.ts'
 import { BufferedConnection } from './buffered-connection.ts'
-import { attachmentsRefused, endedInsideMessage } from './connection-errors.ts'
+import { endedInsideMessage } from './connection-errors.ts'
 import { gatherFrames } from './frame-format.ts'
 import { FrameReader } from './frame-reader.ts'
 import { isPeerGone } from './peer-gone.ts'
@@ -22,7 +23,10 @@ export class SocketConnection extends BufferedConnection {
   #error: Error | undefined
   #receivedBytes = 0
   readonly #noteTaken = (): void => void this.noteTaken()
-  readonly #emit = (frame: Buffer): void => this.deliver(frame)
+  readonly #attached = new AttachedFrameReader(undefined, (bytes, items) => this.deliver(bytes, items))
+  readonly #emit = (frame: Buffer, isAttached: boolean): void => {
+    if (!this.#attached.take(frame, isAttached)) this.deliver(frame)
+  }
 
   /** Takes over an open socket; nothing else may read, write or close it from now on. */
   constructor(socket: Socket, { maxFrameBytes }: { maxFrameBytes?: number } = {}) {
@@ -48,9 +52,16 @@ export class SocketConnection extends BufferedConnection {
   }
 
   protected write(frames: readonly Uint8Array[]): void {
+    this.#write(gatherFrames(frames))
+  }
+
+  protected writeAttached(frame: Uint8Array, attachments: readonly unknown[]): void {
+    this.#write(attachedPieces(frame, attachments, undefined))
+  }
+
+  #write(pieces: readonly Uint8Array[]): void {
     const socket = this.#socket
     if (socket.destroyed || socket.writableEnded) return
-    const pieces = gatherFrames(frames)
     if (pieces.length === 1) {
       this.#writes.write(pieces[0]!, this.#noteTaken)
       return
@@ -77,10 +88,6 @@ export class SocketConnection extends BufferedConnection {
     }
   }
 
-  protected writeAttached(): never {
-    throw attachmentsRefused()
-  }
-
   #read(chunk: Buffer): void {
     this.#receivedBytes += chunk.length
     try {
@@ -94,7 +101,7 @@ export class SocketConnection extends BufferedConnection {
 
   #ended(): void {
     if (this.#error !== undefined && !isPeerGone(this.#error)) this.finish(this.#error)
-    else if (this.#reader.isInsideFrame) {
+    else if (this.#reader.isInsideFrame || this.#attached.isInsideMessage) {
       this.finish(endedInsideMessage())
     } else this.finish()
   }

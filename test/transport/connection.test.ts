@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { MessageChannel } from 'node:worker_threads'
+import { lend } from '#src/platform/arena.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
+import { attachedPieces } from '#src/transport/attached-frame.js'
 import { HIGH_WATER_BYTES, type Connection } from '#src/transport/connection.js'
 import { createPortChannel, PortConnection } from '#src/transport/port-connection.js'
 import { RingConnection } from '#src/transport/ring-connection.js'
@@ -112,6 +114,40 @@ for (const [kind, makePair] of Object.entries(pairs)) {
       }
       a.close()
       await received[1]!.closed
+    })
+
+    test('large data beside a message arrives as the memory of the receiver, in order with other frames', async () => {
+      const [a, b] = await makePair()
+      const received: [string, readonly unknown[]][] = []
+      b.onMessage = (bytes, attachments) => received.push([String(bytes), attachments])
+      const closed = new Promise(resolve => (b.onClose = resolve))
+      const data = new Uint8Array(300_000).map((_, index) => index)
+      const lent = lend(data, { isOnce: true })
+      const beside = [Uint8Array.from(data).buffer, ...(lent === undefined ? [] : [lent]), new ArrayBuffer(0)]
+      const lengths = beside.map(({ byteLength }) => byteLength)
+      a.send(Buffer.from('before'))
+      a.send(Buffer.from('with'), beside)
+      lent?.release()
+      data.fill(0)
+      a.send(Buffer.from('after'))
+      // The port goes on using what its thread was lent until that has answered.
+      if (kind !== 'port') a.close()
+      await eventually(() => received.length === 3)
+      a.close()
+      await closed
+      assert.deepEqual(
+        received.map(([text]) => text),
+        ['before', 'with', 'after'],
+      )
+      const [, attachments] = received[1]!
+      assert.deepEqual(
+        attachments.map(item => (item as ArrayBuffer).byteLength),
+        lengths,
+      )
+      for (const item of attachments) {
+        assert.ok(item instanceof ArrayBuffer)
+        assert.ok(new Uint8Array(item).every((byte, index) => byte === (index & 0xff)))
+      }
     })
 
     test('close() delivers what was sent before, and onClose comes after the last onMessage', async () => {
@@ -259,13 +295,42 @@ test('SocketConnection closes with ERR_PROTOCOL on garbage, and delivers no fram
   assert.deepEqual(frames, [])
 })
 
-test('SocketConnection refuses attachments', async () => {
+test('SocketConnection refuses attachments that only a thread can take', async () => {
   const [a, b] = await pairs['socket']!()
   assert.equal(a.canAttach, false)
   assert.throws(() => a.send(Buffer.from('x'), [new SharedArrayBuffer(8)]), TypeError)
   collect(b)
   a.close()
 })
+
+test('a message whose large data lacks a piece at the end of the stream is an end inside a message', async () => {
+  const [socket, other] = await socketPair()
+  const connection = new SocketConnection(other)
+  const { frames, closed } = collect(connection)
+  const pieces = attachedPieces(Buffer.from('message'), [new ArrayBuffer(10)], undefined)
+  for (const piece of pieces.slice(0, 2)) socket.write(piece)
+  socket.end()
+  assert.equal(((await closed) as NodeJS.ErrnoException).code, 'ERR_CLOSED')
+  assert.deepEqual(frames, [])
+})
+
+for (const [what, damage] of Object.entries({
+  'a table longer than its frame': (head: Buffer) => head.writeUInt32LE(1000, 8),
+  'a length that is none': (head: Buffer) => head.writeDoubleLE(-1, 24),
+  'a piece of another length': (head: Buffer) => head.writeDoubleLE(11, 24),
+})) {
+  test(`SocketConnection closes with ERR_PROTOCOL on ${what}, and delivers nothing of it`, async () => {
+    const [socket, other] = await socketPair()
+    const connection = new SocketConnection(other)
+    const { frames, closed } = collect(connection)
+    const pieces = attachedPieces(Buffer.from('message'), [new ArrayBuffer(10)], undefined)
+    damage(pieces[0] as Buffer)
+    for (const piece of pieces) socket.write(piece)
+    assert.equal(((await closed) as NodeJS.ErrnoException).code, 'ERR_PROTOCOL')
+    assert.deepEqual(frames, [])
+    socket.destroy()
+  })
+}
 
 test('PortConnection shares SharedArrayBuffers, moves ArrayBuffers and MessagePorts, in order with other frames', async () => {
   const [a, b] = await pairs['port']!()
