@@ -3,7 +3,7 @@
  * frames as the head announces. Bodies hold what users sent (functions, items, results, errors), each in a frame
  * of its own, so that a body that cannot be decoded spoils nothing but itself.
  */
-import { decode, encode } from '../serialize/codec.ts'
+import { decode, encode, type EncodeOptions } from '../serialize/codec.ts'
 import { AttachmentList } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
 
@@ -70,17 +70,18 @@ export interface Body {
   attachments?: readonly unknown[] | undefined
 }
 
-/** Encodes a value; on threads, what can only travel beside the bytes does. */
+/**
+ * Encodes a value; on threads, what can only travel beside the bytes does. `isReadOften`: several workers may read the
+ * body, or another one when the first has died.
+ */
 export function encodeBody(
   value: unknown,
-  connection: Pick<Connection, 'canAttach'>,
-  rootName?: string,
-  byValue?: (url: string) => boolean,
+  { canAttach }: Pick<Connection, 'canAttach'>,
+  options: Pick<EncodeOptions, 'rootName' | 'byValue' | 'isReadOften'>,
 ): Body {
-  const names = { rootName, byValue }
-  if (!connection.canAttach) return { bytes: encode(value, names) }
+  if (!canAttach) return { bytes: encode(value, options) }
   const { attach, items } = new AttachmentList()
-  const bytes = encode(value, { ...names, attach })
+  const bytes = encode(value, { ...options, attach })
   return items.length > 0 ? { bytes, attachments: items } : { bytes }
 }
 

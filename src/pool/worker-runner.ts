@@ -262,7 +262,11 @@ export function encodeParts(
   const [only] = parts
   if (parts.length === 1 && only?.items && !only.isSolo) {
     try {
-      return { parts: [only], bodies: [encodeBody(only.items, connection)], isPacked: true }
+      return {
+        parts: [only],
+        bodies: [encodeBody(only.items, connection, { isReadOften: true })],
+        isPacked: true,
+      }
     } catch {
       // One of them cannot be sent: it is found below, and fails alone.
     }
@@ -281,7 +285,10 @@ export function encodeParts(
         deaths: part.deaths,
       }
       try {
-        bodies.push(single.bodies?.[0] ?? encodeBody(single.items![0], connection, `item ${single.first}`))
+        bodies.push(
+          single.bodies?.[0] ??
+            encodeBody(single.items![0], connection, { rootName: `item ${single.first}`, isReadOften: true }),
+        )
         sendable.push(single)
       } catch (error) {
         onUnsendable(single.job, single.first, error)

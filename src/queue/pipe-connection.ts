@@ -4,7 +4,7 @@ import { ProcessError, TimeoutError, invalidArgument } from '../errors.ts'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import { addReducer } from '../serialize/reducers.ts'
 import { Channel } from './channel.ts'
-import { assertNothingToLoad, decodeItem, encodeItem, turnNowAndThen } from './item-codec.ts'
+import { assertNothingToLoad, decodeItem, encodeItem, letGoOf, turnNowAndThen } from './item-codec.ts'
 import { PipeCore, type PipeHandle, type PipeParts, endsOfFile } from './pipe-core.ts'
 import { type End, PipeEnds } from './pipe-ends.ts'
 import { SharedObjects } from './shared-objects.ts'
@@ -245,7 +245,7 @@ async function sendEncoded(
       )
     }
   } catch (error) {
-    if ('segment' in item) item.segment.release()
+    letGoOf(item)
     throw error
   }
   await turnNowAndThen()
@@ -263,7 +263,7 @@ function sendEncodedSync(connection: object, encode: () => Uint8Array, timeout: 
     }
     line.waitSync(attempt, timeout, () => notTaken(timeout))
   } catch (error) {
-    if ('segment' in item) item.segment.release()
+    letGoOf(item)
     throw error
   }
 }

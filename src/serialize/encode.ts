@@ -20,6 +20,8 @@ export interface EncodeOptions {
   rootName?: string | undefined
   /** Whether code of this module is to be sent by value, because the receiver could not load it. */
   byValue?: ((url: string) => boolean) | undefined
+  /** Whether several may read these bytes, or one more than once: what is kept for them lasts as long as they do. */
+  isReadOften?: boolean | undefined
 }
 
 /** One writer is kept between calls; a call inside a call (from a reducer) makes one of its own. */

@@ -33,6 +33,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   AsyncGenerator: 'collect its values into an array first',
   Iterator: 'collect its values into an array first',
   SharedArrayBuffer: 'use a thread pool, which can share it, or send a copy: new Uint8Array(shared).slice()',
+  FileHandle: 'send new DupFd(handle.fd), which has a descriptor of the same file there, or send the path',
   MessagePort: 'use a thread pool, which can hand it over',
 }
 
