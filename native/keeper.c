@@ -389,6 +389,14 @@ static napi_value release_descriptor(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+/* duplicate(fd): another descriptor for the same open file, or a negative error number. */
+static napi_value duplicate(napi_env env, napi_callback_info info) {
+  ARGUMENTS(1);
+  int32_t fd = -1;
+  napi_get_value_int32(env, argv[0], &fd);
+  return number(env, descriptors_duplicate(fd));
+}
+
 /* closeDescriptor(fd): past Node.js, which warns when a thread closes what it has not opened there. */
 static napi_value close_descriptor(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
@@ -410,6 +418,7 @@ void keeper_define(napi_env env, napi_value exports) {
       {"keepDescriptor", NULL, keep_descriptor, NULL, NULL, NULL, napi_enumerable, NULL},
       {"fetchDescriptor", NULL, fetch_descriptor, NULL, NULL, NULL, napi_enumerable, NULL},
       {"releaseDescriptor", NULL, release_descriptor, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"duplicate", NULL, duplicate, NULL, NULL, NULL, napi_enumerable, NULL},
       {"closeDescriptor", NULL, close_descriptor, NULL, NULL, NULL, napi_enumerable, NULL},
       {"keptCount", NULL, kept_count, NULL, NULL, NULL, napi_enumerable, NULL},
   };

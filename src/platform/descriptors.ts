@@ -120,6 +120,11 @@ export function receiveDescriptor(handle: unknown, what: string): number {
   return fd
 }
 
+/** Another descriptor for the same open file, or -1 when there cannot be one. */
+export function duplicateDescriptor(fd: number): number {
+  return nativeAddon()?.duplicate(fd) ?? -1
+}
+
 /** Closes a descriptor that arrived, when nothing else has taken it over. */
 export function closeDescriptor(fd: number): void {
   nativeAddon()?.closeDescriptor(fd)

@@ -41,6 +41,7 @@ export interface NativeAddon {
   keepDescriptor(fd: number, owner: number): number
   fetchDescriptor(id: number): number
   releaseDescriptor(id: number): void
+  duplicate(fd: number): number
   closeDescriptor(fd: number): number
   keptCount(): number
 }

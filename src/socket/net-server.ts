@@ -1,10 +1,11 @@
 /**
  * How a `net.Server` travels: the listening socket as a handle, with the options for its connections. Its listeners stay
- * behind. A server that arrived takes no connection before somebody listens for them, so none is lost.
+ * behind. A server that arrived, or was sent, takes no connection before somebody listens for them, so none is lost.
  */
 import { Server, Socket } from 'node:net'
 import {
   closeDescriptor,
+  duplicateDescriptor,
   type DescriptorHandle,
   receiveDescriptor,
   sendDescriptor,
@@ -27,7 +28,7 @@ const OPTIONS = [
 
 /** What Node.js keeps in a server beside its documented properties: the handle, and the path of a Unix socket. */
 interface OpenServer {
-  _handle: object | null
+  _handle: { close(): void } | null
   _pipeName?: string | undefined
 }
 
@@ -54,8 +55,10 @@ addReducer<Server>({
     if (fd < 0)
       throw new Unsendable(server, 'a Server that does not listen', 'send it after its event "listening"')
     const { _pipeName: path } = server as unknown as OpenServer
+    const handle = sendDescriptor(server, fd, { what: 'a Server', isReadOften })
+    stopAccepting(server, fd)
     return {
-      handle: sendDescriptor(server, fd, { what: 'a Server', isReadOften }),
+      handle,
       options: Object.fromEntries(
         OPTIONS.map(name => [name, (server as unknown as Record<string, unknown>)[name]]),
       ),
@@ -66,7 +69,8 @@ addReducer<Server>({
   decode: data => {
     const { handle, options, maxConnections, path } = (data ?? {}) as Partial<SentServer>
     const fd = receiveDescriptor(handle, 'a Server')
-    const server = openServer(fd, new Server(options))
+    const server = new Server(options)
+    openDormant(server, fd)
     if (maxConnections !== undefined) server.maxConnections = maxConnections
     ;(server as unknown as OpenServer)._pipeName = path
     noteArrival(() => server.close())
@@ -74,31 +78,52 @@ addReducer<Server>({
   },
 })
 
-/** The descriptor belongs to the server from now on, which listens as the socket does and accepts nothing yet. */
-function openServer(fd: number, server: Server): Server {
+/**
+ * Gives the server a handle that does not accept. The descriptor belongs to it from now on; the first listener for
+ * connections starts it.
+ */
+function openDormant(server: Server, fd: number): void {
   const open = server as unknown as OpenServer
   try {
     // The one documented way to a handle of Node.js for a descriptor. The socket around it is not used.
-    const around = new Socket({
-      fd,
-      readable: false,
-      writable: false,
-      manualStart: true,
-    } as ConstructorParameters<typeof Socket>[0]) as unknown as OpenServer
+    const options = { fd, readable: false, writable: false, manualStart: true }
+    const around = new Socket(options as ConstructorParameters<typeof Socket>[0]) as unknown as OpenServer
     open._handle = around._handle
     around._handle = null
   } catch (error) {
     closeDescriptor(fd)
     throw error
   }
+  const dormant = open._handle
   server.on('newListener', function accept(event) {
     if (event !== 'connection') return
     server.off('newListener', accept)
-    const handle = open._handle
-    // Closed, or given to another server, by its own means.
-    if (handle === null) return
+    // Closed meanwhile.
+    if (open._handle === null || open._handle !== dormant) return
     open._handle = null
-    server.listen({ _handle: handle } as never)
+    server.listen({ _handle: dormant } as never)
   })
-  return server
+}
+
+/**
+ * A server without listeners for connections that was sent to others would take connections from them and answer none.
+ * Its handle is exchanged for one that accepts only when a listener comes.
+ */
+function stopAccepting(server: Server, fd: number): void {
+  const open = server as unknown as OpenServer
+  const accepting = open._handle
+  if (server.listenerCount('connection') > 0 || accepting === null || !isOwnerOf(server, accepting)) return
+  // Closing the handle of a Unix socket removes the path.
+  if (open._pipeName !== undefined) return
+  const copy = duplicateDescriptor(fd)
+  if (copy < 0) return
+  openDormant(server, copy)
+  accepting.close()
+}
+
+/** Whether connections of a handle go to this server: it may have been given to an HTTP server, or be dormant. */
+function isOwnerOf(server: Server, handle: object): boolean {
+  return Object.getOwnPropertySymbols(handle).some(
+    symbol => symbol.description === 'owner_symbol' && (handle as Record<symbol, unknown>)[symbol] === server,
+  )
 }

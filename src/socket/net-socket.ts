@@ -76,6 +76,8 @@ function assertSendable(socket: Socket, fd: number): void {
       'a Socket that an HTTP server or client reads from',
       'send it after the event "upgrade" or "connect"',
     )
+  if (socket.readableFlowing === true)
+    refuse('a Socket that is being read here', 'pause() it first, and destroy() it once it was sent')
   if (socket.readableLength > 0)
     refuse(
       `a Socket with ${socket.readableLength} bytes that were read and not taken yet`,

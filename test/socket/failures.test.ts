@@ -145,6 +145,8 @@ test('a message that is read a second time is an error, and no other descriptor'
 test('what would lose bytes, or arrive as something else, is refused with its path', async () => {
   using reading = await connected()
   using writing = await connected()
+  using flowing = await connected()
+  flowing.accepted.resume()
   using wrapped = await connected()
   reading.accepted.resume()
   reading.client.write('abc')
@@ -160,6 +162,7 @@ test('what would lose bytes, or arrive as something else, is refused with its pa
   const file = await open(process.argv[1]!)
   const refused: [value: unknown, what: RegExp][] = [
     [reading.accepted, /a Socket with 3 bytes that were read and not taken yet, .*pauseOnConnect/s],
+    [flowing.accepted, /a Socket that is being read here/],
     [writing.accepted, /a Socket with 3 bytes that are not written yet/],
     [new TLSSocket(wrapped.accepted), /a TLSSocket/],
     [new (class Mine extends NetSocket {})(), /a Mine/],

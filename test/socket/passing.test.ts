@@ -315,6 +315,30 @@ test(
   },
 )
 
+test(
+  'a server without listeners takes no connection once it was sent, and those that wait when it has one',
+  onlyNative,
+  async () => {
+    using queue = new Queue<Server>()
+    const server = await listening()
+    const port = portOf(server)
+    await queue.put(server)
+    const arrived = await queue.get()
+    const first = connect(port, '127.0.0.1')
+    await once(first, 'connect')
+    for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve))
+    const byArrived = serve(arrived, 'arrived')
+    assert.equal(await textOf(first), 'arrived')
+    await byArrived
+    assert.ok(server.listening)
+    const second = connect(port, '127.0.0.1')
+    await once(second, 'connect')
+    const bySender = serve(server, 'sender')
+    assert.equal(await textOf(second), 'sender')
+    await bySender
+  },
+)
+
 test('an HTTP server takes over a server that arrived', onlyNative, async () => {
   using queue = new Queue<Server>()
   const server = await listening()
