@@ -87,7 +87,7 @@ function openDormant(server: Server, fd: number): void {
   try {
     // The one documented way to a handle of Node.js for a descriptor. The socket around it is not used.
     const options = { fd, readable: false, writable: false, manualStart: true }
-    const around = new Socket(options as ConstructorParameters<typeof Socket>[0]) as unknown as OpenServer
+    const around = new Socket(options) as unknown as OpenServer
     open._handle = around._handle
     around._handle = null
   } catch (error) {

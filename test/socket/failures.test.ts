@@ -198,7 +198,7 @@ test('the keeper has room for so many, and for more when one was fetched', onlyN
 })
 
 test('a program that may have few files is told when too many are on their way', onlyNative, async () => {
-  assert.deepEqual(await outputOf('crowded', {}, 64), { code: 'ERR_LIMIT', isHalf: true, again: 'none' })
+  assert.deepEqual(await outputOf('crowded', {}, 512), { code: 'ERR_LIMIT', isHalf: true, again: 'none' })
 })
 
 test('the keeper drops what is no request, and goes on', onlyNative, async () => {
