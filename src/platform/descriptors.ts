@@ -35,17 +35,17 @@ export function inheritKeeper(door: number | undefined): void {
   nativeAddon()?.joinKeeper(door ?? -1)
 }
 
-/** Leases for messages with several readers: one for each object, so that messages that are equal have equal bytes. */
+/** Leases for messages with several readers: one for each open file, so that messages that are equal have equal bytes. */
 const shared = new WeakMap<object, SharedLease>()
 
 class SharedLease implements Lease {
   readonly isReadOften = true
   readonly id: number
-  readonly #object: WeakRef<object>
+  readonly #identity: WeakRef<object>
   #messages = 1
 
-  constructor(object: object, id: number) {
-    this.#object = new WeakRef(object)
+  constructor(identity: object, id: number) {
+    this.#identity = new WeakRef(identity)
     this.id = id
   }
 
@@ -56,8 +56,8 @@ class SharedLease implements Lease {
 
   release(): void {
     if (--this.#messages > 0) return
-    const object = this.#object.deref()
-    if (object !== undefined && shared.get(object) === this) shared.delete(object)
+    const identity = this.#identity.deref()
+    if (identity !== undefined && shared.get(identity) === this) shared.delete(identity)
     nativeAddon()?.releaseDescriptor(this.id)
   }
 }
@@ -65,14 +65,15 @@ class SharedLease implements Lease {
 /**
  * Keeps the descriptor of `object` for the readers of the message that is being written.
  *
- * @param what - how errors name it, such as "a Socket"
+ * @param options - `what` is how errors name it, such as "a Socket"; `identity` stands for the open file: another
+ * connection of the same object has another one
  * @throws ProcessError `ERR_NOT_SUPPORTED` without the addon, `ERR_LIMIT` when there are too many; ClosedError and
  * TimeoutError when the first process has ended or does not answer.
  */
 export function sendDescriptor(
   object: object,
   fd: number,
-  { what, isReadOften }: { what: string; isReadOften: boolean },
+  { what, isReadOften, identity }: { what: string; isReadOften: boolean; identity: object },
 ): DescriptorHandle {
   const addon = addonFor(what)
   const heap = sharedHeap()
@@ -87,10 +88,10 @@ export function sendDescriptor(
       const once = keep(0)
       return { isReadOften: false, id: once, release: () => addon.releaseDescriptor(once) }
     }
-    const known = shared.get(object)?.again()
+    const known = shared.get(identity)?.again()
     if (known !== undefined) return known
-    const lease = new SharedLease(object, keep(heap.token))
-    shared.set(object, lease)
+    const lease = new SharedLease(identity, keep(heap.token))
+    shared.set(identity, lease)
     return lease
   })
   return { heap: heap.id, id }

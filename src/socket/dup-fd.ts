@@ -111,7 +111,7 @@ addReducer<DupFd>({
   encode: (dupFd, { isReadOften }): DescriptorHandle => {
     const fd = descriptors.get(dupFd)
     if (fd === undefined) throw detached('send')
-    return sendDescriptor(dupFd, fd, { what: 'a DupFd', isReadOften })
+    return sendDescriptor(dupFd, fd, { what: 'a DupFd', isReadOften, identity: dupFd })
   },
   decode: handle => {
     const fd = receiveDescriptor(handle, 'a DupFd')

@@ -14,6 +14,7 @@ import { descriptorOf } from '../platform/doorbell.ts'
 import { noteArrival } from '../platform/in-flight.ts'
 import { addReducer } from '../serialize/reducers.ts'
 import { Unsendable } from '../serialize/unsendable.ts'
+import { handleHolder } from './handle-holder.ts'
 import { assertPlain } from './plain-class.ts'
 
 /** Options of a server that are properties of it, by the names that they have there. */
@@ -25,12 +26,6 @@ const OPTIONS = [
   'keepAliveInitialDelay',
   'highWaterMark',
 ] as const
-
-/** What Node.js keeps in a server beside its documented properties: the handle, and the path of a Unix socket. */
-interface OpenServer {
-  _handle: { close(): void } | null
-  _pipeName?: string | undefined
-}
 
 interface SentServer {
   handle: DescriptorHandle
@@ -51,11 +46,11 @@ addReducer<Server>({
       Http2Server: advice,
       Http2SecureServer: advice,
     })
-    const fd = descriptorOf(server)
-    if (fd < 0)
+    const { _handle: identity, _pipeName: path } = handleHolder(server)
+    if (!identity)
       throw new Unsendable(server, 'a Server that does not listen', 'send it after its event "listening"')
-    const { _pipeName: path } = server as unknown as OpenServer
-    const handle = sendDescriptor(server, fd, { what: 'a Server', isReadOften })
+    const fd = descriptorOf(server)
+    const handle = sendDescriptor(server, fd, { what: 'a Server', isReadOften, identity })
     stopAccepting(server, fd)
     return {
       handle,
@@ -72,7 +67,7 @@ addReducer<Server>({
     const server = new Server(options)
     openDormant(server, fd)
     if (maxConnections !== undefined) server.maxConnections = maxConnections
-    ;(server as unknown as OpenServer)._pipeName = path
+    handleHolder(server)._pipeName = path
     noteArrival(() => server.close())
     return server
   },
@@ -83,11 +78,11 @@ addReducer<Server>({
  * connections starts it.
  */
 function openDormant(server: Server, fd: number): void {
-  const open = server as unknown as OpenServer
+  const open = handleHolder(server)
   try {
     // The one documented way to a handle of Node.js for a descriptor. The socket around it is not used.
     const options = { fd, readable: false, writable: false, manualStart: true }
-    const around = new Socket(options) as unknown as OpenServer
+    const around = handleHolder(new Socket(options))
     open._handle = around._handle
     around._handle = null
   } catch (error) {
@@ -110,7 +105,7 @@ function openDormant(server: Server, fd: number): void {
  * Its handle is exchanged for one that accepts only when a listener comes.
  */
 function stopAccepting(server: Server, fd: number): void {
-  const open = server as unknown as OpenServer
+  const open = handleHolder(server)
   const accepting = open._handle
   if (server.listenerCount('connection') > 0 || accepting === null || !isOwnerOf(server, accepting)) return
   // Closing the handle of a Unix socket removes the path.

@@ -13,6 +13,7 @@ import { descriptorOf } from '../platform/doorbell.ts'
 import { noteArrival } from '../platform/in-flight.ts'
 import { addReducer } from '../serialize/reducers.ts'
 import { Unsendable } from '../serialize/unsendable.ts'
+import { handleHolder } from './handle-holder.ts'
 import { assertPlain } from './plain-class.ts'
 
 interface SentSocket {
@@ -31,10 +32,9 @@ addReducer<Socket>({
       TLSSocket:
         'end TLS in this process and send what was decrypted, or send the net.Socket before TLS begins',
     })
-    const fd = descriptorOf(socket)
-    assertSendable(socket, fd)
+    const identity = assertSendable(socket)
     return {
-      handle: sendDescriptor(socket, fd, { what: 'a Socket', isReadOften }),
+      handle: sendDescriptor(socket, descriptorOf(socket), { what: 'a Socket', isReadOften, identity }),
       allowHalfOpen: socket.allowHalfOpen,
       isWritable: !socket.writableEnded,
     }
@@ -64,13 +64,15 @@ function openSocket(fd: number, options: { allowHalfOpen: boolean; writable: boo
   }
 }
 
-function assertSendable(socket: Socket, fd: number): void {
+/** Returns the handle of what is sent. */
+function assertSendable(socket: Socket): object {
   const refuse = (kind: string, advice: string): never => {
     throw new Unsendable(socket, kind, advice)
   }
   if (socket.connecting) refuse('a Socket that is connecting', 'send it after its event "connect"')
   if (socket.destroyed) refuse('a Socket that is closed', 'send it first and destroy() it afterwards')
-  if (fd < 0) refuse('a Socket that is not connected', 'connect it first, or send the address')
+  const { _handle: handle } = handleHolder(socket)
+  if (!handle) return refuse('a Socket that is not connected', 'connect it first, or send the address')
   if ((socket as { parser?: object | null }).parser)
     refuse(
       'a Socket that an HTTP server or client reads from',
@@ -88,4 +90,5 @@ function assertSendable(socket: Socket, fd: number): void {
       `a Socket with ${socket.writableLength} bytes that are not written yet`,
       'wait for the callback of write() first',
     )
+  return handle
 }

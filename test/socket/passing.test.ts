@@ -371,3 +371,36 @@ test('descriptors are the same open file, and none is left over', onlyNative, as
   await eventually(() => keptDescriptors() === 0)
   assert.throws(() => new DupFd(-1), RangeError)
 })
+
+test(
+  'a socket object that was connected anew is another connection, also for a pool that has the first',
+  onlyNative,
+  async () => {
+    await using pool = new Pool({ processes: 1, context: 'thread' })
+    const ports = (socket: Socket): (number | undefined)[] => {
+      const found = [socket.localPort, socket.remotePort]
+      socket.destroy()
+      return found
+    }
+    const server = await listening()
+    server.on('connection', socket => socket.on('error', () => {}).resume())
+    const client = connect(portOf(server), '127.0.0.1').pause()
+    await once(client, 'connect')
+    // The function keeps the first connection for the pool.
+    const first = client.localPort
+    const captured = (): (number | undefined)[] => ports(client)
+    assert.deepEqual(await pool.apply(captured), [first, portOf(server)])
+    client.destroy()
+    await once(client, 'close')
+    client.connect(portOf(server), '127.0.0.1').pause()
+    await once(client, 'connect')
+    assert.notEqual(client.localPort, first)
+    assert.deepEqual(await pool.apply(captured), [client.localPort, portOf(server)])
+    client.destroy()
+    await pool.terminate()
+    await pool.join()
+    assert.equal(keptDescriptors(), 0)
+    server.close()
+    await once(server, 'close')
+  },
+)
