@@ -37,8 +37,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   MessagePort: 'use a thread pool, which can hand it over',
 }
 
-export function adviceFor(kind: string): string {
-  return ADVICE[kind] ?? SEND_WHAT_IT_HOLDS
+export function adviceFor(kind: string, otherwise = SEND_WHAT_IT_HOLDS): string {
+  return ADVICE[kind] ?? otherwise
 }
 
 const require = createRequire(import.meta.url)
