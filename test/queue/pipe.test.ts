@@ -240,8 +240,8 @@ test(
       },
     })
     for (const child of [returning, putting]) child.start()
-    // Nothing has arrived before both have ended: this thread does not look.
     for (const child of [returning, putting]) {
+      // Sleep: this thread must not look at what has arrived before both have ended, so it blocks.
       while (isRunning(child.pid!)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
       await child.join()
     }
