@@ -4,5 +4,6 @@
 NAPI_MODULE_INIT() {
   heap_define(env, exports);
   wait_define(env, exports);
+  keeper_define(env, exports);
   return exports;
 }

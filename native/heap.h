@@ -17,8 +17,9 @@ struct layout {
   uint32_t members_offset;
   uint32_t member_count;
   uint32_t member_bytes;
-  /* In a member's record, the word that says what the record is used for. */
+  /* In a member's record, the words that say what the record is used for, and by which member in turn. */
   uint32_t state_offset;
+  uint32_t generation_offset;
 };
 
 struct heap {
@@ -36,8 +37,12 @@ uint32_t *heap_word(uint32_t offset);
 /* Whether a member has ended since the count of ends was `ends_seen`, or has ended and was not counted yet. */
 bool heap_has_ended_member(uint32_t ends_seen);
 
+/* Whether the member that a token names has not ended. */
+bool heap_is_alive(uint32_t token);
+
 void heap_define(napi_env env, napi_value exports);
 void wait_define(napi_env env, napi_value exports);
+void keeper_define(napi_env env, napi_value exports);
 
 /* Throws an Error of JavaScript with the name of the call and `errno` as a field. Returns NULL. */
 napi_value throw_system_error(napi_env env, const char *call, int error);

@@ -8,7 +8,15 @@ import { fileURLToPath } from 'node:url'
 import { buildNative } from './build-native.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const USUAL_TESTS = ['platform/heap', 'platform/shared', 'memory/', 'sync/', 'queue/', 'transport/connection']
+const USUAL_TESTS = [
+  'platform/heap',
+  'platform/shared',
+  'memory/',
+  'sync/',
+  'queue/',
+  'socket/',
+  'transport/connection',
+]
 
 const binary = buildNative({
   isForced: true,

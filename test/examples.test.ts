@@ -114,8 +114,15 @@ test(
   },
 )
 
+test('10: three processes serve one port, and one that was killed is replaced', needsNative, async () => {
+  assert.equal(
+    await outputOf('10-pre-fork-server'),
+    'first says hello\nsecond says hello\nthird says hello\nreplacement says hello\n',
+  )
+})
+
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
-  const numbers = ['01', '02', '03', '04', '05', '06', '07', '08', '09']
+  const numbers = ['01', '02', '03', '04', '05', '06', '07', '08', '09', '10']
   assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), numbers)
 })

@@ -97,12 +97,12 @@ function unpin(place: Place): void {
 /**
  * Copies data into a segment; `undefined` where there is none: without the addon, or without more memory.
  *
- * @param isOnce - whether it goes to one reader and is released when it was sent
+ * @param isReadOften - whether it goes to more than one reader, or is sent again; else it is released when it was sent
  */
-export function lend(data: Uint8Array, { isOnce }: { isOnce: boolean }): LentBytes | undefined {
+export function lend(data: Uint8Array, { isReadOften }: { isReadOften: boolean }): LentBytes | undefined {
   const heap = sharedHeap()
   if (!heap.isNative) return undefined
-  if (!isOnce) {
+  if (isReadOften) {
     const again = lentAlready(data)
     if (again !== undefined) return again
   }
@@ -112,7 +112,7 @@ export function lend(data: Uint8Array, { isOnce }: { isOnce: boolean }): LentByt
   heap.pages.put(place.block, data)
   shelfOf(bytes).lent.push(place)
   if (placesBytes > IDLE_BYTES_MAX) trimLater()
-  if (!isOnce) {
+  if (isReadOften) {
     const { byteOffset, byteLength } = data
     lastOf.set(data.buffer, { place, handle: place.block.handle, byteOffset, byteLength })
   }

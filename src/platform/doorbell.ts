@@ -1,5 +1,5 @@
 /** One byte to the other side of a socket, past the event loop: it says "look". For systems with the native addon. */
-import type { Socket } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import { nativeAddon } from './native-addon.ts'
 
 /** Numbers of errors that leave the other side reachable: a full socket has a byte in it that was not read yet. */
@@ -10,8 +10,8 @@ export function ringDoorbell(fd: number, byte: number): boolean {
   return HARMLESS.has(nativeAddon()!.ring(fd, byte))
 }
 
-/** The descriptor of an open socket. */
-export function descriptorOf(socket: Socket): number {
+/** The descriptor of an open socket or of a server that listens, or -1. */
+export function descriptorOf(socket: Socket | Server): number {
   const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } | null }
   return handle?.fd ?? -1
 }

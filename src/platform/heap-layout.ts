@@ -105,5 +105,6 @@ export function addonLayout(): Uint32Array {
     MEMBERS_MAX,
     MEMBER_BYTES,
     MEMBER.state * 4,
+    MEMBER.generation * 4,
   )
 }

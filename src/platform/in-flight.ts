@@ -2,21 +2,48 @@
  * Keeps what a message refers to while it is on its way. A handle does not hold its block, and who sent it may let go
  * of the block before it has arrived. So the codec counts, once a message is complete, the handles in it; and as long
  * as the bytes of the message are kept here, because they wait to be sent or may be sent again, the objects are too.
+ * What is no block (an open descriptor) is kept by a lease, which the message lets go of once.
  */
 import { type BlockHandle, sharedHeap } from './shared-heap.ts'
 
-/** What the message that is being written carries: the object that holds the block, and its handle. */
-type Cargo = Map<object, BlockHandle>
+/** Something that is kept for one message, until `release()` or, when it has one reader, until that one has it. */
+export interface Lease {
+  /** Whether the message may have several readers, so that only its end here is the end of the lease. */
+  readonly isReadOften: boolean
+  release(): void
+}
+
+/** What the message that is being written carries. */
+interface Cargo {
+  /** The objects that hold blocks, and their handles. */
+  readonly blocks: Map<object, BlockHandle>
+  /** By the object that is sent. */
+  leases: Map<object, Lease> | undefined
+}
 
 /** `undefined` while no message is being written, `null` as long as the one that is carries nothing. */
 let cargo: Cargo | null | undefined
 const cargoOfBytes = new WeakMap<object, readonly object[]>()
+const leasesOfBytes = new WeakMap<object, readonly Lease[]>()
+let collected: FinalizationRegistry<readonly Lease[]> | undefined
 
 /** Notes that the message which is being written carries the handle of a block that `keeper` holds. */
 export function carry(keeper: object, handle: BlockHandle): void {
   if (cargo === undefined) return
-  cargo ??= new Map()
-  cargo.set(keeper, handle)
+  cargo ??= { blocks: new Map(), leases: undefined }
+  cargo.blocks.set(keeper, handle)
+}
+
+/** The lease of an object in the message that is being written: taken once, however often the object is written. */
+export function leaseFor<L extends Lease>(object: object, take: () => L): L {
+  if (cargo === undefined) return take()
+  cargo ??= { blocks: new Map(), leases: undefined }
+  cargo.leases ??= new Map()
+  const known = cargo.leases.get(object) as L | undefined
+  if (known !== undefined) return known
+  const lease = take()
+  cargo.leases.set(object, lease)
+  return lease
 }
 
 /** Begins a message, perhaps within another. Its result belongs to `endMessage()`. */
@@ -29,12 +56,67 @@ export function beginMessage(): Cargo | null | undefined {
 /** The message is complete: from now on its handles are on their way. */
 export function sealMessage(bytes: object): void {
   if (cargo === undefined || cargo === null) return
-  const heap = sharedHeap()
-  for (const handle of cargo.values()) heap.noteSent(handle)
-  cargoOfBytes.set(bytes, [...cargo.keys()])
+  const { blocks, leases } = cargo
+  if (blocks.size > 0) {
+    const heap = sharedHeap()
+    for (const handle of blocks.values()) heap.noteSent(handle)
+    cargoOfBytes.set(bytes, [...blocks.keys()])
+  }
+  if (leases === undefined) return
+  cargo.leases = undefined
+  const kept = [...leases.values()]
+  leasesOfBytes.set(bytes, kept)
+  const readOften = kept.filter(lease => lease.isReadOften)
+  if (readOften.length === 0) return
+  collected ??= new FinalizationRegistry(releaseAll)
+  collected.register(bytes, readOften, bytes)
 }
 
 /** Ends what `beginMessage()` began, also when the message came to nothing. */
 export function endMessage(outer: Cargo | null | undefined): void {
+  const leases = cargo?.leases
   cargo = outer
+  if (leases !== undefined) releaseAll([...leases.values()])
+}
+
+/** Whether something is kept for a message beside its bytes, which would be kept as long as they are. */
+export function hasLeases(bytes: object): boolean {
+  return leasesOfBytes.has(bytes)
+}
+
+/** The message will not be read any more, or was never sent: nothing is kept for it from now on. */
+export function dropMessage(bytes: object): void {
+  const leases = leasesOfBytes.get(bytes)
+  if (leases === undefined) return
+  leasesOfBytes.delete(bytes)
+  collected?.unregister(bytes)
+  releaseAll(leases)
+}
+
+function releaseAll(leases: readonly Lease[]): void {
+  for (const lease of leases) lease.release()
+}
+
+let arrivals: (() => void)[] | undefined
+
+/** Begins to rebuild a message, perhaps within another. Its result belongs to `endArrival()`. */
+export function beginArrival(): (() => void)[] | undefined {
+  const outer = arrivals
+  arrivals = undefined
+  return outer
+}
+
+/** What arrived with the message that is being rebuilt would stay open: `close` is called if the message fails. */
+export function noteArrival(close: () => void): void {
+  arrivals ??= []
+  arrivals.push(close)
+}
+
+export function endArrival(outer: (() => void)[] | undefined, { isWhole }: { isWhole: boolean }): void {
+  const arrived = arrivals
+  arrivals = outer
+  if (arrived === undefined) return
+  // Within another message, that one decides.
+  if (isWhole) outer?.push(...arrived)
+  else for (const close of arrived) close()
 }

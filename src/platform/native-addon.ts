@@ -41,6 +41,14 @@ export interface NativeAddon {
   watch(onEnd: (id: number, outcome: number) => void): void
   startWait(offset: number, expected: number, timeoutMs: number, endsSeen: number): number
   cancelWait(id: number): void
+  openKeeper(limit: number, keptMs: number): number
+  joinKeeper(door: number): void
+  keepDescriptor(fd: number, owner: number): number
+  fetchDescriptor(id: number): number
+  releaseDescriptor(id: number): void
+  duplicate(fd: number): number
+  closeDescriptor(fd: number): number
+  keptCount(): number
 }
 
 /** Whether the addon is used, and why not if it isn't. */

@@ -2,6 +2,7 @@
  * A message full of items on its way to one worker, and what has come back of it. Invariant: results come in the
  * order of the items, so one number says which are still owed.
  */
+import { dropMessage } from '../platform/in-flight.ts'
 import type { ShippedFunction } from './function-table.ts'
 import type { Job, Part } from './job.ts'
 import { type Body, releaseBodies } from './protocol.ts'
@@ -58,6 +59,8 @@ export class Chunk {
       yield { job: part.job, index: part.first + within, count: run, offset }
       offset += run
     }
+    // Nobody reads it again: a socket in it is not kept open for another worker any longer.
+    if (this.isDone) for (const { bytes } of this.bodies) dropMessage(bytes)
   }
 
   /** It has been answered, or its worker is dead: what was lent for it serves others, unless `back` sends it again. */

@@ -3,6 +3,7 @@
  * and what was measured of its speed serves every later call.
  */
 import { createHash } from 'node:crypto'
+import { dropMessage, hasLeases } from '../platform/in-flight.ts'
 import type { Body } from './protocol.ts'
 
 /** A function as workers get it. */
@@ -24,14 +25,19 @@ export interface ShippedFunction {
 
 /** So many payloads are known by their content; an older one that comes again is sent again. */
 const functionsMax = 1000
+/** From here on it is looked which were collected. There are no more than the keeper of descriptors keeps. */
+const leasedMax = 4096
 
 export class FunctionTable {
   readonly #byFunction = new WeakMap<object, ShippedFunction>()
   readonly #byContent = new Map<string, ShippedFunction>()
+  /** Bytes that keep what a function captured; those that were collected are left out now and then. */
+  #leased = new Set<WeakRef<Uint8Array>>()
   #nextId = 1
 
   /** The entry of a function that was just encoded as `body`. Its captured variables may differ every time. */
   ship(task: (...values: never[]) => unknown, body: Body): ShippedFunction {
+    if (hasLeases(body.bytes)) this.#noteLeased(body)
     const known = this.#byFunction.get(task)
     if (known && isSame(known.body, body)) return known
     const shipped = this.#byContentOf(body) ?? {
@@ -45,8 +51,25 @@ export class FunctionTable {
       fatalLoads: 0,
     }
     this.#byFunction.set(task, shipped)
-    if (body.attachments === undefined) this.#remember(body, shipped)
+    // Nor is what a function has captured kept open for longer than somebody has the function.
+    if (body.attachments === undefined && !hasLeases(body.bytes)) this.#remember(body, shipped)
     return shipped
+  }
+
+  #noteLeased({ bytes }: Body): void {
+    if (this.#leased.size >= leasedMax) {
+      this.#leased = new Set([...this.#leased].filter(reference => reference.deref() !== undefined))
+    }
+    this.#leased.add(new WeakRef(bytes))
+  }
+
+  /** No worker is left, and none will come: sockets that functions have captured are not kept for them any longer. */
+  end(): void {
+    for (const reference of this.#leased) {
+      const bytes = reference.deref()
+      if (bytes !== undefined) dropMessage(bytes)
+    }
+    this.#leased.clear()
   }
 
   #byContentOf(body: Body): ShippedFunction | undefined {

@@ -5,6 +5,7 @@
  */
 import type { ResourceLimits } from 'node:worker_threads'
 import { BrokenPoolError, ClosedError, ModuleLoadError, type ProcessError } from '../errors.ts'
+import { dropMessage } from '../platform/in-flight.ts'
 import { Journal } from '../platform/journal.ts'
 import type { StartMethod } from '../process/child-boot.ts'
 import { childEntry } from '../process/child-entry.ts'
@@ -80,7 +81,8 @@ export class PoolCore implements JobOwner {
   /** A function as this pool's workers can load it. */
   encodeFunction(fn: (...args: never[]) => unknown): Body {
     const byValue = this.#byValue.size > 0 ? (url: string) => this.#byValue.has(url) : undefined
-    return encodeBody(fn, this, { rootName: `function ${fn.name || 'anonymous'}`, byValue })
+    const rootName = `function ${fn.name || 'anonymous'}`
+    return encodeBody(fn, this, { rootName, byValue, isReadOften: true })
   }
 
   get canAttach(): boolean {
@@ -177,6 +179,8 @@ export class PoolCore implements JobOwner {
       clearInterval(this.#keepAlive)
       live.delete(this)
       if (live.size === 0) process.removeListener('exit', killAll)
+      this.functions.end()
+      for (const { bytes } of this.options.initializer) dropMessage(bytes)
       for (const joined of this.#joiners.splice(0)) joined()
     } else {
       this.#updateKeepAlive()

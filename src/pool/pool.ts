@@ -100,8 +100,8 @@ export class Pool {
       const wire = { canAttach: method === 'thread' }
       const { initializer: hook, initArgs = [] } = given
       atCaller(Pool, () => {
-        initializer.push(encodeBody(hook, wire, { rootName: `initializer ${hook.name}` }))
-        initializer.push(encodeBody([...initArgs], wire, { rootName: 'initArgs' }))
+        initializer.push(encodeBody(hook, wire, { rootName: `initializer ${hook.name}`, isReadOften: true }))
+        initializer.push(encodeBody([...initArgs], wire, { rootName: 'initArgs', isReadOften: true }))
       })
     }
     const name = given.name ?? `Pool-${++poolCount}`
@@ -139,7 +139,10 @@ export class Pool {
     const task = this.#ship(fn, this.apply)
     const caller = callerOf(this.apply)
     const body = atCaller(this.apply, () =>
-      encodeBody([...((args ?? []) as unknown[])], this.#core, { rootName: `arguments of ${task.name}` }),
+      encodeBody([...((args ?? []) as unknown[])], this.#core, {
+        rootName: `arguments of ${task.name}`,
+        isReadOften: true,
+      }),
     )
     const result = new AsyncResult<Awaited<R>>()
     this.#core.submit(new ApplyJob({ task, mode: 'arguments', caller }, body, result))

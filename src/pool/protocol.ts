@@ -3,7 +3,7 @@
  * frames as the head announces. Bodies hold what users sent (functions, items, results, errors), each in a frame
  * of its own, so that a body that cannot be decoded spoils nothing but itself.
  */
-import { decode, encode } from '../serialize/codec.ts'
+import { decode, encode, type EncodeOptions } from '../serialize/codec.ts'
 import { AttachmentList, bytesBeside, releaseAttachments } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
 
@@ -70,23 +70,19 @@ export interface Body {
   attachments?: readonly unknown[] | undefined
 }
 
-export interface BodyOptions {
-  rootName?: string | undefined
-  byValue?: ((url: string) => boolean) | undefined
-  /** Whether it is sent once and forgotten. */
-  isOnce?: boolean
-}
-
-/** Encodes a value; large data travels beside the bytes and, to threads, what can only travel so. */
+/**
+ * Encodes a value; large data travels beside the bytes and, to threads, what can only travel so. `isReadOften`: several
+ * workers may read the body, or another one when the first has died.
+ */
 export function encodeBody(
   value: unknown,
   { canAttach }: Pick<Connection, 'canAttach'>,
-  { isOnce = false, ...options }: BodyOptions = {},
+  options: Pick<EncodeOptions, 'rootName' | 'byValue' | 'isReadOften'>,
 ): Body {
   const list = new AttachmentList()
   const { beside } = list
   const bytes = encode(value, { ...options, beside, ...(canAttach ? { attach: list.attach } : {}) })
-  const attachments = list.finish({ canAttach, isOnce })
+  const attachments = list.finish({ canAttach, isReadOften: options.isReadOften ?? false })
   return attachments === undefined ? { bytes } : { bytes, attachments }
 }
 

@@ -264,7 +264,11 @@ export function encodeParts(
   const [only] = parts
   if (parts.length === 1 && only?.items && !only.isSolo) {
     try {
-      return { parts: [only], bodies: [encodeBody(only.items, connection)], isPacked: true }
+      return {
+        parts: [only],
+        bodies: [encodeBody(only.items, connection, { isReadOften: true })],
+        isPacked: true,
+      }
     } catch {
       // One of them cannot be sent: it is found below, and fails alone.
     }
@@ -285,7 +289,7 @@ export function encodeParts(
       try {
         bodies.push(
           single.bodies?.[0] ??
-            encodeBody(single.items![0], connection, { rootName: `item ${single.first}` }),
+            encodeBody(single.items![0], connection, { rootName: `item ${single.first}`, isReadOften: true }),
         )
         sendable.push(single)
       } catch (error) {

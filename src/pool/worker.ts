@@ -6,6 +6,7 @@
 import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import { invalidArgument, MaybeEncodingError, SerializeError } from '../errors.ts'
+import { dropMessage } from '../platform/in-flight.ts'
 import { JournalWriter } from '../platform/journal.ts'
 import type { Connection } from '../transport/connection.ts'
 import { decode, dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
@@ -269,7 +270,7 @@ export class Worker {
   /** Encodes one result, or reports that it cannot be sent: then the item has failed, and the worker is well. */
   #encode(index: number, value: unknown): Body | undefined {
     try {
-      return encodeBody(value, this.#connection, { isOnce: true })
+      return encodeBody(value, this.#connection, {})
     } catch (error) {
       this.#flush()
       this.#fail(index, unsendable(value, error))
@@ -304,12 +305,12 @@ export class Worker {
     this.#makeRoom(Math.min(2 * count, this.#countMax - this.#first))
     let body: Body | undefined
     try {
-      body = encodeBody(values, this.#connection, { isOnce: true })
+      body = encodeBody(values, this.#connection, {})
     } catch {
       // One of them cannot be sent. It fails alone, below.
     }
     if (!body || dependsOnReceiver(body.bytes)) {
-      if (body !== undefined) releaseBodies([body])
+      if (body) dropMessage(body.bytes)
       const first = this.#first
       for (const [offset, value] of values.entries()) {
         const single = this.#encode(first + offset, value)

@@ -25,6 +25,8 @@ export interface ChildBoot {
   roleData?: unknown
   /** The descriptor of the shared heap in the child; set by `popen()`. */
   sharedHeapFd?: number | undefined
+  /** The descriptor of the door of the keeper of descriptors in the child; set by `popen()`. */
+  keeperFd?: number | undefined
   /** Where the rings of the connection are; without, its frames travel over the socket. Set by `popen()`. */
   ring?: RingEnd | undefined
 }

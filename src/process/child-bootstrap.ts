@@ -8,8 +8,10 @@ import { ClosedError, ProcessError } from '../errors.ts'
 import { boundedWait } from '../platform/bounded-wait.ts'
 import { CHANNEL_FD, hasChannel } from '../platform/child-channel.ts'
 import { nativeAddon } from '../platform/native-addon.ts'
+import { inheritKeeper } from '../platform/descriptors.ts'
 import { inheritHeap } from '../platform/shared-heap.ts'
 import { writePipedOutputSynchronously } from '../platform/synchronous-output.ts'
+import '../socket/dup-fd.ts'
 import type { Connection } from '../transport/connection.ts'
 import { PortConnection } from '../transport/port-connection.ts'
 import { readFirstFrame } from '../transport/first-frame.ts'
@@ -70,6 +72,7 @@ async function openProcess(): Promise<OpenedConnection> {
   const boot = decodeBoot(frame)
   if (boot.sharedHeapFd !== undefined) {
     inheritHeap({ fd: boot.sharedHeapFd })
+    inheritKeeper(boot.keeperFd)
     nativeAddon()?.endWithParent(boot.parentPid, ORPHAN_GRACE_MS)
   }
   const connection =

@@ -416,7 +416,7 @@ function encodeWork(
   const bytes = isOverridden
     ? encode({ instance: process }, { ...options, rootName: `process "${name}"` })
     : encode({ target, args }, { ...options, rootName: `process "${name}"` })
-  return { bytes, attachments: list.finish({ canAttach, isOnce: true }) ?? [] }
+  return { bytes, attachments: list.finish({ canAttach, isReadOften: false }) ?? [] }
 }
 
 /** Makes `process` stand for the process it is in: what `currentProcess()` gives there. */

@@ -101,7 +101,7 @@ function sendResult(connection: Connection, result: unknown): void {
     sendThrown(connection, unsendableResult(result, error))
     return
   }
-  const attachments = list.finish({ canAttach, isOnce: true })
+  const attachments = list.finish({ canAttach, isReadOften: false })
   sendOutcome(connection, OUTCOME_TAGS.returned, bytes, attachments)
   releaseAttachments(attachments)
 }

@@ -12,6 +12,7 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
 import { CHANNEL_FD, CHANNEL_STDIO } from '../platform/child-channel.ts'
 import { childEnvironment, childExecArgv } from '../platform/child-flags.ts'
+import { keeperDoor } from '../platform/descriptors.ts'
 import { removeNamesOfChild } from '../platform/named-memory.ts'
 import { existingHeap, sharedHeap } from '../platform/shared-heap.ts'
 import { inheritOrIgnore, systemErrorName } from '../platform/standard-streams.ts'
@@ -51,6 +52,8 @@ export class SpawnPopen extends StartedChild {
     ]
     const { fd: heapFd } = sharedHeap()
     const sharedHeapFd = heapFd === undefined ? undefined : stdio.push(heapFd) - 1
+    const door = heapFd === undefined ? undefined : keeperDoor()
+    const keeperFd = door === undefined ? undefined : stdio.push(door) - 1
     let child: ChildProcess | undefined
     let failure: unknown
     try {
@@ -76,7 +79,7 @@ export class SpawnPopen extends StartedChild {
       this.neverStarted(startError(executable, options.cwd, failure))
       return
     }
-    this.connection = connect(socket, { ...options.boot, sharedHeapFd })
+    this.connection = connect(socket, { ...options.boot, sharedHeapFd, keeperFd })
     // Standard input of a dying child fails like the channel; its end is reported by 'exit'.
     this.stdin?.on('error', () => {})
     child.on('error', () => {})

@@ -194,7 +194,7 @@ export class Channel {
 
   // ---- Writing ----
 
-  /** What to put for an encoded message: the bytes, or a segment of its own. `letGo()` undoes it. */
+  /** What to put for an encoded message: the bytes, or a segment of its own. `letGoOf()` undoes it. */
   outgoing(bytes: Uint8Array): OutgoingItem {
     if (!this.heap.isNative) return bytes
     if (!this.#isGrowing) loadWriter(this.heap.words, this.base, this.#seenWriter)

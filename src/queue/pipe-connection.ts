@@ -2,9 +2,10 @@
 import { inspect } from 'node:util'
 import { ProcessError, TimeoutError, invalidArgument } from '../errors.ts'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { sharedHeap } from '../platform/shared-heap.ts'
 import { addReducer } from '../serialize/reducers.ts'
 import { Channel } from './channel.ts'
-import { assertNothingToLoad, decodeItem, encodeItem, turnNowAndThen } from './item-codec.ts'
+import { assertNothingToLoad, decodeItem, encodeItem, letGoOf, turnNowAndThen } from './item-codec.ts'
 import { PipeCore, type PipeHandle, type PipeParts, endsOfFile } from './pipe-core.ts'
 import { type End, PipeEnds } from './pipe-ends.ts'
 import { SharedObjects } from './shared-objects.ts'
@@ -245,7 +246,7 @@ async function sendEncoded(
       )
     }
   } catch (error) {
-    if ('segment' in item) item.segment.release()
+    letGoOf(item)
     throw error
   }
   await turnNowAndThen()
@@ -263,7 +264,7 @@ function sendEncodedSync(connection: object, encode: () => Uint8Array, timeout: 
     }
     line.waitSync(attempt, timeout, () => notTaken(timeout))
   } catch (error) {
-    if ('segment' in item) item.segment.release()
+    letGoOf(item)
     throw error
   }
 }
@@ -341,13 +342,19 @@ addReducer<PipeConnection>({
   type: PipeConnection,
   name: 'multiproc.PipeConnection',
   module: import.meta.url,
-  encode: (connection, { isSameProcess }) => coreOf(connection).handleToSend(isSameProcess),
+  encode: (connection, { isSameProcess }) => coreOf(connection).handleToSend(isSameProcess, connection),
   decode: data => {
     const { block, end, channels } = data as PipeHandle
     const known = ends[end].get(block) as PipeConnection | undefined
     const pipeEnds = known === undefined ? PipeEnds.attach(block) : coreOf(known).parts.ends
-    if (known !== undefined) {
+    const arrive = (): void => {
       pipeEnds.arrive(end)
+      for (const handle of [block, channels[0]?.block, channels[1].block]) {
+        if (handle !== undefined) sharedHeap().noteArrived(handle)
+      }
+    }
+    if (known !== undefined) {
+      arrive()
       return known
     }
     const connection = openEnd(
@@ -360,7 +367,7 @@ addReducer<PipeConnection>({
       },
       end,
     )
-    pipeEnds.arrive(end)
+    arrive()
     return connection
   },
 })

@@ -1,5 +1,6 @@
 /** What an end of a pipe does, without the names and options of its public class. */
 import { ClosedError, invalidState } from '../errors.ts'
+import { carry } from '../platform/in-flight.ts'
 import type { BlockHandle } from '../platform/shared-heap.ts'
 import { CHANNEL } from './channel-layout.ts'
 import type { Channel, ChannelHandle, OutgoingItem } from './channel.ts'
@@ -31,6 +32,8 @@ export class PipeCore {
   readonly readers: WaitLine | undefined
   readonly writers: WaitLine | undefined
   isClosed = false
+  /** Stand for its channels in messages. The other end, which has the same, may be in the message, too. */
+  readonly #cargo = [{}, {}] as const
   #inFlightUntil = 0
 
   constructor(parts: PipeParts, end: End) {
@@ -118,10 +121,15 @@ export class PipeCore {
     return !this.isOtherOpen({ isThorough: true })
   }
 
-  handleToSend(isSameProcess: boolean): PipeHandle {
+  /** What travels. The message keeps `connection`, and counts the handles in it until it has arrived. */
+  handleToSend(isSameProcess: boolean, connection: object): PipeHandle {
     this.assertOpen('send')
     if (!isSameProcess) assertReachesProcesses('PipeConnection')
     const { ends, channels } = this.parts
+    carry(connection, ends.handle)
+    for (const [index, channel] of channels.entries()) {
+      if (channel !== undefined) carry(this.#cargo[index]!, channel.handle.block)
+    }
     ends.send(this.end)
     this.#inFlightUntil = performance.now() + IN_FLIGHT_MS
     return {

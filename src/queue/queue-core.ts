@@ -9,7 +9,7 @@ import { carry } from '../platform/in-flight.ts'
 import type { Receiver } from '../serialize/codec.ts'
 import { CHANNEL } from './channel-layout.ts'
 import { Channel, type ChannelHandle, type OutgoingItem } from './channel.ts'
-import { assertNothingToLoad, decodeItem, encodeItem, turnNowAndThen } from './item-codec.ts'
+import { assertNothingToLoad, decodeItem, encodeItem, letGoOf, turnNowAndThen } from './item-codec.ts'
 import { IN_FLIGHT_MS, assertReachesProcesses } from './shared-objects.ts'
 import { type Attempt, WaitLine } from './wait-line.ts'
 
@@ -392,5 +392,5 @@ To fix: wait longer, or call taskDone() after each item`,
 }
 
 function letGo(items: readonly OutgoingItem[], done: number): void {
-  for (const item of items.slice(done)) if ('segment' in item) item.segment.release()
+  for (const item of items.slice(done)) letGoOf(item)
 }

@@ -1,6 +1,7 @@
 /**
  * Bytes to a value, in two steps: load the modules it needs, then rebuild it without waiting.
  */
+import { beginArrival, endArrival } from '../platform/in-flight.ts'
 import { corrupt } from './byte-reader.ts'
 import { isStackOverflow } from './depth.ts'
 import { loadModules } from './function/graph-decoder.ts'
@@ -22,10 +23,16 @@ export function prepare(bytes: Uint8Array): Promise<void> | undefined {
  * @throws {SerializeError} With the code `ERR_NOT_DESERIALIZABLE` when the bytes are damaged.
  */
 export function decode(bytes: Uint8Array, options?: ReadOptions): unknown {
+  const outer = beginArrival()
+  let isWhole = false
   try {
-    return new ValueReader(bytes, options).readMessage()
+    const value = new ValueReader(bytes, options).readMessage()
+    isWhole = true
+    return value
   } catch (problem) {
     if (isStackOverflow(problem)) throw corrupt('it is nested too deeply')
     throw problem
+  } finally {
+    endArrival(outer, { isWhole })
   }
 }

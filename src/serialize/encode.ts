@@ -22,6 +22,8 @@ export interface EncodeOptions {
   rootName?: string | undefined
   /** Whether code of this module is to be sent by value, because the receiver could not load it. */
   byValue?: ((url: string) => boolean) | undefined
+  /** Whether several may read these bytes, or one more than once: what is kept for them lasts as long as they do. */
+  isReadOften?: boolean | undefined
 }
 
 /** Collects binary data that travels beside a message, while that is written. */

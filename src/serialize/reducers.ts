@@ -11,6 +11,11 @@ export interface Receiver {
    * is encoded as if for another process.
    */
   readonly isSameProcess: boolean
+  /**
+   * Whether the message may be read more than once, as that with a function or a task of a pool: what is kept for its
+   * readers has to last.
+   */
+  readonly isReadOften: boolean
 }
 
 /** How objects of one type travel, as Python's `copyreg.pickle`. */
@@ -83,12 +88,25 @@ export function registeredReducer(name: string): Reducer {
 }
 
 /** What a reducer is told of the receiver: only a connection between threads lets anything travel beside the bytes. */
-export function receiverOf({ attach }: { attach?: unknown }): Receiver {
-  return attach === undefined ? OTHER_PROCESS : SAME_PROCESS
+export function receiverOf({
+  attach,
+  isReadOften = false,
+}: {
+  attach?: unknown
+  isReadOften?: boolean | undefined
+}): Receiver {
+  return (attach === undefined ? OTHER_PROCESS : SAME_PROCESS)[isReadOften ? 'often' : 'once']
 }
 
-const OTHER_PROCESS: Receiver = Object.freeze({ isSameProcess: false })
-const SAME_PROCESS: Receiver = Object.freeze({ isSameProcess: true })
+const OTHER_PROCESS = receivers(false)
+const SAME_PROCESS = receivers(true)
+
+function receivers(isSameProcess: boolean): Readonly<Record<'once' | 'often', Receiver>> {
+  return {
+    once: Object.freeze({ isSameProcess, isReadOften: false }),
+    often: Object.freeze({ isSameProcess, isReadOften: true }),
+  }
+}
 
 /** What the receiver has to load before it can use the reducer. */
 export function modulesOfReducer({ module }: OwnReducer): ModuleReference[] {

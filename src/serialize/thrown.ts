@@ -3,7 +3,7 @@
  */
 import { RemoteError } from '../errors.ts'
 import { types } from 'node:util'
-import { beginMessage, endMessage, sealMessage } from '../platform/in-flight.ts'
+import { beginMessage, dropMessage, endMessage, sealMessage } from '../platform/in-flight.ts'
 import { encode } from './encode.ts'
 import { ValueReader } from './value-reader.ts'
 import { ValueWriter } from './value-writer.ts'
@@ -67,7 +67,7 @@ function sendableCopy(thrown: object): object {
     const value: unknown = Object.getOwnPropertyDescriptor(thrown, key)?.value
     let sendable = value
     try {
-      encode(value)
+      dropMessage(encode(value))
     } catch {
       sendable = describe(value)
     }

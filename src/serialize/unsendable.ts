@@ -33,11 +33,12 @@ const ADVICE: Readonly<Record<string, string>> = {
   AsyncGenerator: 'collect its values into an array first',
   Iterator: 'collect its values into an array first',
   SharedArrayBuffer: 'use a thread pool, which can share it, or send a copy: new Uint8Array(shared).slice()',
+  FileHandle: 'send new DupFd(handle.fd), which has a descriptor of the same file there, or send the path',
   MessagePort: 'use a thread pool, which can hand it over',
 }
 
-export function adviceFor(kind: string): string {
-  return ADVICE[kind] ?? SEND_WHAT_IT_HOLDS
+export function adviceFor(kind: string, otherwise = SEND_WHAT_IT_HOLDS): string {
+  return ADVICE[kind] ?? otherwise
 }
 
 const require = createRequire(import.meta.url)

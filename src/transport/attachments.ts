@@ -49,24 +49,24 @@ export class AttachmentList {
    * The attachments of the message that was written, with copies in the place of large data: what it was copied from
    * may change from now on.
    *
-   * @param isOnce - whether the message is sent once and forgotten, so that a thread can be given the copy itself
+   * @param isReadOften - whether several may read the message, or one more than once; else a thread can be given the copy itself
    * @returns `undefined` when there are none
    */
-  finish({ canAttach, isOnce }: { canAttach: boolean; isOnce: boolean }): unknown[] | undefined {
+  finish({ canAttach, isReadOften }: { canAttach: boolean; isReadOften: boolean }): unknown[] | undefined {
     const { items } = this
     if (items.length === 0) return undefined
     if (!this.#isLarge) return items
-    return items.map(item => (item instanceof Uint8Array ? snapshot(item, { canAttach, isOnce }) : item))
+    return items.map(item => (item instanceof Uint8Array ? snapshot(item, { canAttach, isReadOften }) : item))
   }
 }
 
 function snapshot(
   bytes: Uint8Array,
-  { canAttach, isOnce }: { canAttach: boolean; isOnce: boolean },
+  { canAttach, isReadOften }: { canAttach: boolean; isReadOften: boolean },
 ): LentBytes | ArrayBufferLike {
   // Moved to the thread as it is.
-  if (canAttach && isOnce) return Uint8Array.from(bytes).buffer
-  const lent = lend(bytes, { isOnce })
+  if (canAttach && !isReadOften) return Uint8Array.from(bytes).buffer
+  const lent = lend(bytes, { isReadOften })
   if (lent !== undefined || !canAttach) return lent ?? Uint8Array.from(bytes).buffer
   // A thread copies it, and it is still here for the next.
   const shared = new SharedArrayBuffer(bytes.length)

@@ -29,8 +29,8 @@ function usedBytes(): number {
   return fstatSync(heap.fd!).blocks * 512
 }
 
-function lent(data: Uint8Array, isOnce = false): LentBytes {
-  const result = lend(data, { isOnce })
+function lent(data: Uint8Array, isReadOften = true): LentBytes {
+  const result = lend(data, { isReadOften })
   assert.ok(result !== undefined)
   return result
 }
@@ -67,7 +67,7 @@ async function lender(
 }
 
 test('lend() lends nothing without the addon', { skip: heap.isNative }, () => {
-  assert.equal(lend(new Uint8Array(MIB), { isOnce: true }), undefined)
+  assert.equal(lend(new Uint8Array(MIB), { isReadOften: false }), undefined)
 })
 
 describe('with the addon', { skip: !heap.isNative }, () => {
@@ -120,14 +120,14 @@ describe('with the addon', { skip: !heap.isNative }, () => {
 
   test('a place that is kept for a reader is not used again before that one has read it, or let go', () => {
     const reader = heap.allocate(99)
-    const loan = lent(new Uint8Array(500 * KIB).fill(1), true)
+    const loan = lent(new Uint8Array(500 * KIB).fill(1), false)
     loan.keepFor(reader.handle)
     loan.release()
-    const others = Array.from({ length: 20 }, () => lent(new Uint8Array(500 * KIB), true))
+    const others = Array.from({ length: 20 }, () => lent(new Uint8Array(500 * KIB), false))
     assert.ok(others.every(other => other.handle.index !== loan.handle.index))
     assert.equal(read(loan, reader.handle)[0], 1)
     for (const other of others) other.release()
-    const again = Array.from({ length: 21 }, () => lent(new Uint8Array(500 * KIB), true))
+    const again = Array.from({ length: 21 }, () => lent(new Uint8Array(500 * KIB), false))
     assert.ok(again.some(other => other.handle.index === loan.handle.index))
     for (const other of again) other.release()
     reader.release()
@@ -142,32 +142,32 @@ describe('with the addon', { skip: !heap.isNative }, () => {
   test(`whatever the order of lending, reading and releasing, everybody reads what was lent (SEED=${seed})`, () => {
     const random = randomFrom(seed)
     const reader = heap.allocate(99)
-    const open: { loan: LentBytes; expected: number; isRead: boolean; isOnce: boolean }[] = []
+    const open: { loan: LentBytes; expected: number; isRead: boolean; isReadOften: boolean }[] = []
     const sources = Array.from({ length: 4 }, () => new Uint8Array(150 * KIB))
     const indexes = new Set<number>()
     for (let step = 0; step < 1000; step++) {
       if (open.length < 12 && random() < 0.5) {
-        const isOnce = random() < 0.5
+        const isReadOften = random() < 0.5
         const source = sources[Math.floor(random() * sources.length)]!
         const data = random() < 0.5 ? source : source.subarray(0, 64 * KIB + Math.floor(random() * 80 * KIB))
         if (random() < 0.6) source.fill(step & 0xff)
-        const loan = lent(data, isOnce)
-        if (isOnce) {
+        const loan = lent(data, isReadOften)
+        if (!isReadOften) {
           loan.keepFor(reader.handle)
           loan.release()
         }
         indexes.add(loan.handle.index)
-        open.push({ loan, expected: data[0]!, isRead: false, isOnce })
+        open.push({ loan, expected: data[0]!, isRead: false, isReadOften })
       } else if (open.length > 0) {
         const at = Math.floor(random() * open.length)
         const item = open[at]!
-        if (!item.isRead || !item.isOnce) {
-          const bytes = read(item.loan, item.isOnce ? reader.handle : undefined)
+        if (!item.isRead || item.isReadOften) {
+          const bytes = read(item.loan, item.isReadOften ? undefined : reader.handle)
           assert.ok(Buffer.alloc(bytes.length, item.expected).equals(bytes))
           bytes.fill(0xee)
           item.isRead = true
         }
-        if (item.isOnce || random() < 0.5) {
+        if (!item.isReadOften || random() < 0.5) {
           item.loan.release()
           open.splice(at, 1)
         }
@@ -224,10 +224,10 @@ describe('with the addon', { skip: !heap.isNative }, () => {
     const program = `
       process.constrainedMemory = () => 8 * 2 ** 20
       const { lend } = await import(${JSON.stringify(import.meta.resolve('#src/platform/arena.js'))})
-      const loans = [0, 1, 2].map(byte => lend(new Uint8Array(2 ** 20).fill(byte), { isOnce: false }))
+      const loans = [0, 1, 2].map(byte => lend(new Uint8Array(2 ** 20).fill(byte), { isReadOften: true }))
       const first = loans.map(loan => loan !== undefined)
       loans[0].release()
-      console.log(JSON.stringify([...first, lend(new Uint8Array(2 ** 20).fill(3), { isOnce: false }) !== undefined]))`
+      console.log(JSON.stringify([...first, lend(new Uint8Array(2 ** 20).fill(3), { isReadOften: true }) !== undefined]))`
     const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', program], {
       encoding: 'utf8',
     })

@@ -5,7 +5,7 @@ import { inspect } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Pipe, PipeConnection, Process, Queue } from 'multiproc'
-import { checkLeaks, eventually } from '../leak-check.js'
+import { checkLeaks, eventually, isRunning } from '../leak-check.js'
 import { randomNumbers, seed } from './random-numbers.js'
 import { forEachSharingMethod, isNative } from './sharing-methods.js'
 
@@ -223,3 +223,35 @@ test('an end cannot go to a process without the addon, and says so', { skip: isN
   a.close()
   b.close()
 })
+
+test(
+  'ends that were returned, or put into a queue, work although their sender has ended or was killed',
+  { skip: isNative ? false : 'needs the native addon' },
+  async () => {
+    using queue = new Queue<[PipeConnection, PipeConnection]>()
+    const returning = new Process({
+      target: (): PipeConnection[] => Pipe(),
+    })
+    const putting = new Process({
+      args: [queue],
+      target: async (to: Queue<PipeConnection[]>) => {
+        await to.put(Pipe({ duplex: false }))
+        process.kill(process.pid, 'SIGKILL')
+      },
+    })
+    for (const child of [returning, putting]) child.start()
+    for (const child of [returning, putting]) {
+      // Sleep: this thread must not look at what has arrived before both have ended, so it blocks.
+      while (isRunning(child.pid!)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+      await child.join()
+    }
+    for (const ends of [await returning.result(), await queue.get()]) {
+      const [reader, writer] = ends as [PipeConnection, PipeConnection]
+      await writer.send('arrived')
+      assert.equal(await reader.recv(), 'arrived')
+      writer.close()
+      await assert.rejects(reader.recv(), closed)
+      reader.close()
+    }
+  },
+)

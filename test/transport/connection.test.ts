@@ -122,7 +122,7 @@ for (const [kind, makePair] of Object.entries(pairs)) {
       b.onMessage = (bytes, attachments) => received.push([String(bytes), attachments])
       const closed = new Promise(resolve => (b.onClose = resolve))
       const data = new Uint8Array(300_000).map((_, index) => index)
-      const lent = lend(data, { isOnce: true })
+      const lent = lend(data, { isReadOften: false })
       const beside = [Uint8Array.from(data).buffer, ...(lent === undefined ? [] : [lent]), new ArrayBuffer(0)]
       const lengths = beside.map(({ byteLength }) => byteLength)
       a.send(Buffer.from('before'))

@@ -19,6 +19,8 @@ export interface EncodeOptions {
   captures?: Record<string, unknown>
   /** Whether functions of this module are to be sent by value, because the receiver could not load it. */
   byValue?: ((url: string) => boolean) | undefined
+  /** Whether several may read the payload, or one more than once. */
+  isReadOften?: boolean | undefined
   /** Writes plain data as bytes; `undefined` when something in it is not plain. */
   pack?: ((value: object) => PackedData | undefined) | undefined
 }

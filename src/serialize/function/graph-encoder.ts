@@ -26,6 +26,7 @@ import { keyOfModule, type GraphPayload, type ModuleReference } from './module-r
 import { nodeModuleMember, recheckNodeModules } from './node-module-index.ts'
 import { encodeObject, isPrimitive } from './object-encoding.ts'
 import { modulesOfReducer, receiverOf, reducerFor, type Reducer } from '../reducers.ts'
+import { Unsendable } from '../unsendable.ts'
 import { isOwnModule } from './own-modules.ts'
 import { cachedPayload, cachePayload } from './payload-cache.ts'
 import { PackedArrays } from './packed-arrays.ts'
@@ -254,20 +255,27 @@ class GraphEncoder implements Encoding {
     if (reference) return this.importNode(reference)
     if (typeof value === 'function') return encodeFunction(this, value, trail, index)
     const reducer = reducerFor(value)
-    if (reducer) return this.reducedNode(value, reducer)
+    if (reducer) return this.reducedNode(value, reducer, trail)
     const packed = trail.isCaptured ? undefined : this.packed.node(value)
     if (packed) return packed
     return encodeObject(this, value, trail, index)
   }
 
   /** What the reducer returns has identities of its own: it is rebuilt whole before the object is. */
-  private reducedNode(value: object, reducer: Reducer): GraphNode {
-    const { modules, body } = new GraphEncoder(this.options).encode(
-      reducer.encode(value, receiverOf(this.options)),
-    )
+  private reducedNode(value: object, reducer: Reducer, trail: Trail): GraphNode {
+    const { modules, body } = new GraphEncoder(this.options).encode(this.reduce(value, reducer, trail))
     for (const module of [...modules, ...modulesOfReducer(reducer)]) this.moduleIndex(module)
     this.needsReducer = true
     return { t: 'reduced', name: reducer.name, body }
+  }
+
+  private reduce(value: object, reducer: Reducer, trail: Trail): unknown {
+    try {
+      return reducer.encode(value, receiverOf(this.options))
+    } catch (problem) {
+      if (!(problem instanceof Unsendable)) throw problem
+      throw trail.error(`is ${problem.kind}, which cannot leave its process`, problem.advice)
+    }
   }
 
   /** Where another process can import the value from, as far as that is known without looking into a function. */

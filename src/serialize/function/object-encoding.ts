@@ -12,6 +12,7 @@ import { nodeModuleMember } from './node-module-index.ts'
 import { privateStateOf } from './private-state.ts'
 import { scriptOf } from './script-table.ts'
 import type { Trail } from './trail.ts'
+import { adviceFor } from '../unsendable.ts'
 
 /** Built-in classes whose instances can be rebuilt. */
 const rebuildable = new Set(
@@ -164,7 +165,7 @@ function refuseForeignState(value: object, prototype: object | null, trail: Trai
     if (!name && !member && typeof type === 'function' && type.prototype === holder && isInsideNode(type)) {
       throw trail.error(
         `is a ${typeName} of Node.js, which belongs to this process`,
-        'create it inside the function',
+        adviceFor(typeName, 'create it inside the function'),
       )
     }
     if (isNative && !member) {
