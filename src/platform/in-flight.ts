@@ -5,15 +5,18 @@
  */
 import { type BlockHandle, sharedHeap } from './shared-heap.ts'
 
-/** What the message that is being written carries: the object that holds the block, and its handle. */
-type Cargo = Map<object, BlockHandle>
+/** What the message that is being written carries: the object that holds the block, and how its handle is counted. */
+type Cargo = Map<object, BlockHandle | (() => void)>
 
 /** `undefined` while no message is being written, `null` as long as the one that is carries nothing. */
 let cargo: Cargo | null | undefined
 const cargoOfBytes = new WeakMap<object, readonly object[]>()
 
-/** Notes that the message which is being written carries the handle of a block that `keeper` holds. */
-export function carry(keeper: object, handle: BlockHandle): void {
+/**
+ * Notes that the message which is being written carries the handle of a block that `keeper` holds. For a block of
+ * another process: what has it counted there.
+ */
+export function carry(keeper: object, handle: BlockHandle | (() => void)): void {
   if (cargo === undefined) return
   cargo ??= new Map()
   cargo.set(keeper, handle)
@@ -29,8 +32,10 @@ export function beginMessage(): Cargo | null | undefined {
 /** The message is complete: from now on its handles are on their way. */
 export function sealMessage(bytes: object): void {
   if (cargo === undefined || cargo === null) return
-  const heap = sharedHeap()
-  for (const handle of cargo.values()) heap.noteSent(handle)
+  for (const handle of cargo.values()) {
+    if (typeof handle === 'function') handle()
+    else sharedHeap().noteSent(handle)
+  }
   cargoOfBytes.set(bytes, [...cargo.keys()])
 }
 

@@ -51,6 +51,16 @@ export interface BlockHandle {
   heap: number
   index: number
   generation: number
+  /** Where processes that do not have the heap's memory find its broker; see `broker/README.md`. */
+  home?: HomeAddress
+}
+
+/** Where a broker listens, and what it wants to hear first. */
+export interface HomeAddress {
+  path: string
+  /** 32 bytes in hexadecimal. Never in a message for people. */
+  secret: string
+  pid: number
 }
 
 /** A block that this process or thread holds. */
@@ -82,6 +92,20 @@ export function existingHeap(): SharedHeap | undefined {
   return current
 }
 
+/**
+ * Runs `action` with `member` as the heap of this thread: what it makes and attaches to belongs to that member. It must
+ * not be async: after an `await` it would be the thread itself again.
+ */
+export function actAs<T>(member: SharedHeap, action: () => T): T {
+  const before = current
+  current = member
+  try {
+    return action()
+  } finally {
+    current = before
+  }
+}
+
 /** Says where the parent's heap is found. Before the first use; nothing is opened by it. */
 export function inheritHeap(from: HeapInheritance): void {
   inheritance = from
@@ -95,6 +119,7 @@ export class SharedHeap {
   /** How many there are of each block that this process or thread holds. */
   readonly #held = new Map<number, number>()
   #token = 0
+  #hasEnded = false
 
   private constructor(backend: HeapBackend) {
     this.#backend = backend
@@ -188,11 +213,31 @@ export class SharedHeap {
    * first use makes it a member.
    */
   get token(): number {
+    if (this.#hasEnded) throw memberEnded()
     if (this.#token === 0) {
       this.#token = this.#join()
       this.reap()
     }
     return this.#token
+  }
+
+  /** One more member in this thread, which acts for somebody who cannot be a member. Without the addon only. */
+  anotherMember(): SharedHeap {
+    return SharedHeap.#portable(this.#backend.buffer as SharedArrayBuffer)
+  }
+
+  /** Ends such a member while its thread goes on. What it held is given back by the rules for the dead. */
+  end(): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    if (this.#token === 0) return
+    const at = memberAt(this.#token & (MEMBERS_MAX - 1))
+    Atomics.or(this.words, at + this.#backend.lifeWord, LIFE_ENDED)
+  }
+
+  /** Whether `end()` was called. Its place may be somebody else's since. */
+  get hasEnded(): boolean {
+    return this.#hasEnded
   }
 
   #join(): number {
@@ -508,6 +553,8 @@ export class SharedHeap {
       return
     }
     this.#held.delete(index)
+    // Reaping has taken its holds away, and another may have its place.
+    if (this.#hasEnded) return
     const slot = this.token & (MEMBERS_MAX - 1)
     Atomics.and(this.words, blockAt(index) + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
   }
@@ -526,6 +573,12 @@ export class SharedHeap {
       this.#held.get(handle.index) === 1 &&
       this.#isFree(blockAt(handle.index), this.token & (MEMBERS_MAX - 1), false)
     )
+  }
+
+  /** Whether the handle still means its block, and somebody has it or will have it. */
+  isInUse({ index, generation }: BlockHandle): boolean {
+    const at = blockAt(index)
+    return Atomics.load(this.words, at + BLOCK.generation) === generation && !this.#isFree(at, -1, false)
   }
 
   /** Whether the block that keeps this one is held. */
@@ -620,6 +673,13 @@ export class SharedHeap {
   wake(index: number, count = Infinity): number {
     return this.#backend.wake(index, Math.min(count, 0x7fff_ffff))
   }
+}
+
+function memberEnded(): ClosedError {
+  return new ClosedError(
+    'Cannot use a shared object any more: the process or thread for which this was done has ended\n' +
+      'To fix: nothing is left to be done for it',
+  )
 }
 
 /** The system's steady clock, which all processes have in common. */

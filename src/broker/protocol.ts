@@ -1,0 +1,49 @@
+/**
+ * What a client and the broker of a home say to each other, as frames; README.md has the protocol. The first frame of a
+ * connection proves that the client may speak, before anything else of it is looked at.
+ */
+import { timingSafeEqual } from 'node:crypto'
+import type { HomeAddress } from '../platform/shared-heap.ts'
+
+/** From a client. */
+export type ToHome =
+  /** From now on `object` means what these bytes are decoded to at home: the real object. */
+  | { kind: 'open'; object: number; bytes: Uint8Array }
+  | { kind: 'call'; call: number; object: number; operation: string; args: readonly unknown[] }
+  /** The call is no longer wanted. Its answer decides what became of it. */
+  | { kind: 'abort'; call: number }
+  /** Nobody uses `object` any more. */
+  | { kind: 'close'; object: number }
+  /** Answered when everything before it has been dealt with. */
+  | { kind: 'ping'; call: number }
+
+/** From the home. Each call gets one of the first three. */
+export type FromHome =
+  | { kind: 'answer'; call: number; value: unknown }
+  | { kind: 'failure'; call: number; error: unknown }
+  | { kind: 'aborted'; call: number }
+  /** The client is not served; the connection ends after it. */
+  | { kind: 'refused'; error: unknown }
+
+/** Clients of one home: each needs one of the 512 places for members. */
+export const CLIENTS_MAX = 256
+/** Calls of one client that are not answered yet. */
+export const PENDING_CALLS_MAX = 65_536
+/** Objects that one client has open. As many blocks does a heap have. */
+export const OBJECTS_MAX = 4096
+/** From a connection to its first frame. */
+export const HELLO_MS_MAX = 10_000
+/** "MPB" and the version of this protocol. */
+const MAGIC = Buffer.from([0x4d, 0x50, 0x42, 1])
+const SECRET_BYTES = 32
+export const HELLO_BYTES = MAGIC.length + SECRET_BYTES
+
+/** The first frame of a client. */
+export function encodeHello({ secret }: HomeAddress): Uint8Array {
+  return Buffer.concat([MAGIC, Buffer.from(secret, 'hex')])
+}
+
+/** Whether the first frame of a connection is from a client that was given the address. */
+export function isHello(frame: Uint8Array | undefined, address: HomeAddress): boolean {
+  return frame?.length === HELLO_BYTES && timingSafeEqual(frame, encodeHello(address))
+}
