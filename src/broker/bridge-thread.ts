@@ -72,7 +72,7 @@ export function runBridge(): void {
       removeSocket(address.path, address.pid)
       post({ kind: 'end', link, reason: 'ended', message: error?.message ?? '' })
     }
-    connection.send(encodeHello(address))
+    connection.send(encodeHello(address, process.pid))
     links.set(link, connection)
     return connection
   }

@@ -9,8 +9,8 @@ import { inheritHeap, sharedHeap } from '../platform/shared-heap.ts'
 import { encode } from '../serialize/codec.ts'
 import { readFirstFrame } from '../transport/first-frame.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
-import type { BrokerStart, Publication } from './home.ts'
-import { CLIENTS_MAX, type FromHome, HELLO_BYTES, HELLO_MS_MAX, isHello } from './protocol.ts'
+import type { BrokerStart, FromBroker, ToBroker } from './home.ts'
+import { CLIENTS_MAX, type FromHome, HELLO_BYTES, HELLO_MS_MAX, readHello } from './protocol.ts'
 import { forgetUnusedMemory, keepMemory } from './published-memory.ts'
 import { ServedClient } from './served-client.ts'
 
@@ -21,11 +21,18 @@ export function runBroker(): void {
   const heap = sharedHeap()
   // A member: only one can deal with the ends of others.
   void heap.token
-  const clients = new Set<ServedClient>()
-  const published = (publication: Publication): void => keepMemory(publication.handle, publication.memory)
-  port.on('message', published)
+  const clients = new Map<ServedClient, { pid: number; leave: () => void }>()
+  const told = (message: ToBroker): void => {
+    if (message.kind === 'memory') keepMemory(message.handle, message.memory)
+    else {
+      for (const { pid, leave } of clients.values()) if (pid === message.pid) leave()
+      const answer: FromBroker = { kind: 'ended', pid: message.pid }
+      port.postMessage(answer)
+    }
+  }
+  port.on('message', told)
   const readPublications = (): void => {
-    for (let got; (got = receiveMessageOnPort(port)) !== undefined;) published(got.message as Publication)
+    for (let got; (got = receiveMessageOnPort(port)) !== undefined;) told(got.message as ToBroker)
   }
 
   const accept = async (socket: Socket): Promise<void> => {
@@ -39,7 +46,8 @@ export function runBroker(): void {
     } finally {
       clearTimeout(timer)
     }
-    if (!isHello(frame, address)) {
+    const pid = readHello(frame, address)
+    if (pid === undefined) {
       socket.destroy()
       return
     }
@@ -53,20 +61,23 @@ export function runBroker(): void {
       return
     }
     const client = new ServedClient(connection, heap.anotherMember(), { readPublications })
-    clients.add(client)
-    connection.afterClose(() => {
-      clients.delete(client)
+    const leave = (): void => {
+      if (!clients.delete(client)) return
       client.end()
       heap.reap()
       forgetUnusedMemory()
-    })
+      connection.abort()
+    }
+    clients.set(client, { pid, leave })
+    connection.afterClose(leave)
   }
 
   const server = createServer(socket => void accept(socket))
   server.on('error', error => {
     throw error
   })
-  server.listen(address.path, () => port.postMessage('serves'))
+  const serves: FromBroker = { kind: 'serves' }
+  server.listen(address.path, () => port.postMessage(serves))
 }
 
 function tooManyClients(): ProcessError {

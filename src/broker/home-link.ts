@@ -11,8 +11,11 @@ import { type FromHome, PENDING_CALLS_MAX, type ToHome } from './protocol.ts'
 interface Pending {
   /** Kept alive while it is waited for. */
   object: object | undefined
+  operation: string
   /** What an abort rejects with. */
   signal: AbortSignal | undefined
+  /** The same, for what `abortCalls()` has aborted. */
+  reason?: unknown
   resolve(value: unknown): void
   reject(error: unknown): void
 }
@@ -133,6 +136,7 @@ export class HomeLink {
       const aborted = (): void => this.#post({ kind: 'abort', call })
       const pending: Pending = {
         object,
+        operation,
         signal,
         resolve: value => {
           settle()
@@ -155,11 +159,21 @@ export class HomeLink {
     })
   }
 
+  /** Aborts the calls of `object` that wait. Each rejects with the reason, unless it was done already. */
+  abortCalls(object: object, operations: readonly string[], reason: unknown): void {
+    for (const [call, pending] of this.#pending) {
+      if (pending.object !== object || !operations.includes(pending.operation)) continue
+      pending.reason = reason
+      this.#post({ kind: 'abort', call })
+    }
+  }
+
   /** Calls an operation, and blocks this thread until it has its result. */
   now(object: object, id: number, operation: string, args: readonly unknown[]): unknown {
     let outcome: { value: unknown } | { error: unknown } | undefined
     const pending: Pending = {
       object,
+      operation,
       signal: undefined,
       resolve: value => (outcome = { value }),
       reject: error => (outcome = { error }),
@@ -188,7 +202,8 @@ export class HomeLink {
     const done = (): void => {
       isDone = true
     }
-    this.#begin({ object: undefined, signal: undefined, resolve: done, reject: done }, call => ({
+    const ping: Pending = { object: undefined, operation: '', signal: undefined, resolve: done, reject: done }
+    this.#begin(ping, call => ({
       kind: 'ping',
       call,
     }))
@@ -205,7 +220,7 @@ export class HomeLink {
     this.#pending.delete(message.call)
     if (message.kind === 'answer') pending?.resolve(message.value)
     else if (message.kind === 'failure') pending?.reject(message.error)
-    else pending?.reject(pending.signal?.reason)
+    else pending?.reject(pending.reason ?? pending.signal?.reason)
   }
 
   #fail(error: Error): void {

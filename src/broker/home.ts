@@ -24,19 +24,26 @@ export interface BrokerStart {
   port: MessagePort
 }
 
-/** What a thread tells its broker: memory that goes with a block. */
-export interface Publication {
-  handle: BlockHandle
-  memory: SharedArrayBuffer
-}
+/** What a thread tells its broker. */
+export type ToBroker =
+  /** Memory that goes with a block. */
+  | { kind: 'memory'; handle: BlockHandle; memory: SharedArrayBuffer }
+  /** A child has ended. Answered when nothing is done for it any more. */
+  | { kind: 'ended'; pid: number }
+
+/** What the broker tells its thread. */
+export type FromBroker = { kind: 'serves' } | { kind: 'ended'; pid: number }
 
 interface Home {
   address: HomeAddress
   port: MessagePort
   worker: Worker
-  ready: Promise<void>
+  isServing: boolean
   published: Set<string>
   failure: Error | undefined
+  /** How many wait for it, and how they are told that something has changed. */
+  waits: number
+  changed: (() => void)[]
 }
 
 let home: Home | undefined
@@ -55,10 +62,37 @@ export function homeAddress(): HomeAddress {
 /** Starts the broker if it does not run yet, and resolves when it serves. */
 export async function brokerServes(): Promise<void> {
   homeAddress()
-  const { port, ready } = home!
-  port.ref()
-  await ready
-  port.unref()
+  await until(home!, ({ isServing }) => isServing)
+}
+
+/**
+ * Has the broker do nothing any more for a process that has ended: what it held is given back, and nothing is given to
+ * it. Who waits for the end of a child and then releases a lock can rely on it.
+ */
+export async function endClientsOf(pid: number): Promise<void> {
+  if (home === undefined || home.failure !== undefined) return
+  const message: ToBroker = { kind: 'ended', pid }
+  home.port.postMessage(message)
+  let isDone = false
+  const told = (answer: FromBroker): void => {
+    isDone ||= answer.kind === 'ended' && answer.pid === pid
+  }
+  home.port.on('message', told)
+  await until(home, () => isDone)
+  home.port.off('message', told)
+}
+
+/** Whether a broker runs that this thread has started. */
+export function hasBroker(): boolean {
+  return home !== undefined && home.failure === undefined
+}
+
+/** Waits for something that the broker tells, or for its end. It keeps the program alive meanwhile. */
+async function until(of: Home, isSo: (of: Home) => boolean): Promise<void> {
+  of.waits++
+  of.port.ref()
+  while (!isSo(of) && of.failure === undefined) await new Promise<void>(resolve => of.changed.push(resolve))
+  if (--of.waits === 0) of.port.unref()
 }
 
 /** Ends the broker, as an error in it would; for tests. */
@@ -89,11 +123,17 @@ function startBroker(): Home {
     worker,
     published: new Set(),
     failure: undefined,
-    ready: new Promise(resolve => {
-      port1.once('message', () => resolve())
-      worker.once('exit', () => resolve())
-    }),
+    isServing: false,
+    waits: 0,
+    changed: [],
   }
+  const look = (): void => {
+    for (const resolve of started.changed.splice(0)) resolve()
+  }
+  port1.on('message', (message: FromBroker) => {
+    started.isServing ||= message.kind === 'serves'
+    look()
+  })
   port1.unref()
   worker.unref()
   worker.on('error', error => {
@@ -103,6 +143,7 @@ function startBroker(): Home {
     started.failure ??= new Error(`its thread ended with exit code ${exitCode}`)
     // The clients are members in that thread: what they held is given back.
     heap.markEnded({ pid: process.pid, threadId })
+    look()
   })
   return started
 }
@@ -116,7 +157,7 @@ export function publishMemory(handle: BlockHandle, memory: SharedArrayBuffer): v
   // The broker forgets memory that nobody uses. A handle that is used again is published again.
   if (published.size >= 4096) published.clear()
   published.add(key)
-  const publication: Publication = { handle: { ...handle }, memory }
+  const publication: ToBroker = { kind: 'memory', handle: { ...handle }, memory }
   port.postMessage(publication)
 }
 

@@ -36,14 +36,19 @@ export const HELLO_MS_MAX = 10_000
 /** "MPB" and the version of this protocol. */
 const MAGIC = Buffer.from([0x4d, 0x50, 0x42, 1])
 const SECRET_BYTES = 32
-export const HELLO_BYTES = MAGIC.length + SECRET_BYTES
+const PID_BYTES = 4
+export const HELLO_BYTES = MAGIC.length + SECRET_BYTES + PID_BYTES
 
-/** The first frame of a client. */
-export function encodeHello({ secret }: HomeAddress): Uint8Array {
-  return Buffer.concat([MAGIC, Buffer.from(secret, 'hex')])
+/** The first frame of a client: the secret, and its process id. */
+export function encodeHello({ secret }: HomeAddress, pid: number): Uint8Array {
+  const pidBytes = Buffer.alloc(PID_BYTES)
+  pidBytes.writeUInt32LE(pid)
+  return Buffer.concat([MAGIC, Buffer.from(secret, 'hex'), pidBytes])
 }
 
-/** Whether the first frame of a connection is from a client that was given the address. */
-export function isHello(frame: Uint8Array | undefined, address: HomeAddress): boolean {
-  return frame?.length === HELLO_BYTES && timingSafeEqual(frame, encodeHello(address))
+/** The process id of a client that was given the address; `undefined` for the first frame of anybody else. */
+export function readHello(frame: Uint8Array | undefined, address: HomeAddress): number | undefined {
+  if (frame?.length !== HELLO_BYTES) return undefined
+  const pid = Buffer.from(frame).readUInt32LE(HELLO_BYTES - PID_BYTES)
+  return timingSafeEqual(frame, encodeHello(address, pid)) ? pid : undefined
 }

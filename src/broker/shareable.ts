@@ -181,6 +181,11 @@ export function callNow(object: object, operation: string, args: readonly unknow
   return link.now(object, id, operation, args)
 }
 
+/** Ends the calls of an object that wait, as an abort signal would. */
+export function abortCalls(object: object, operations: readonly string[], reason: unknown): void {
+  remotes.get(object)?.link.abortCalls(object, operations, reason)
+}
+
 /** Its kind and state; also when its home has ended, because it is for people who look for a fault. */
 export function remoteToString(object: object): string {
   const remote = remotes.get(object)

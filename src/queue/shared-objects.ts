@@ -2,7 +2,6 @@
  * One object for each shared thing in a process or thread, however often its handle arrives; and what a thing that is
  * no longer used here has to let go of.
  */
-import { ProcessError } from '../errors.ts'
 import { type BlockHandle, type SharedHeap, sharedHeap } from '../platform/shared-heap.ts'
 
 /** Objects by what they stand for, as long as somebody uses them; apart for each member in this thread. */
@@ -50,17 +49,3 @@ function keyOf({ heap, index, generation }: BlockHandle): string {
 
 /** What was sent is kept so long for those who have not received it yet, after this side has let go of it. */
 export const IN_FLIGHT_MS = 30_000
-
-/**
- * @throws ProcessError `ERR_NOT_SUPPORTED` when shared memory reaches threads only: then nothing of it can go to another
- * process, nor through a queue or pipe, whose readers may be anywhere.
- */
-export function assertReachesProcesses(typeName: string): void {
-  if (sharedHeap().isNative) return
-  throw new ProcessError(
-    'ERR_NOT_SUPPORTED',
-    `Cannot send a ${typeName} to another process, or through a queue: without the native addon, memory is shared with threads only\n` +
-      'To fix: pass it as an argument to threads (the option context: "thread"), or install multiproc where its addon loads ' +
-      '("multiproc doctor" tells why it does not)',
-  )
-}

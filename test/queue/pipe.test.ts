@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm'
 import { Pipe, PipeConnection, Process, Queue } from 'multiproc'
 import { checkLeaks, eventually } from '../leak-check.js'
 import { randomNumbers, seed } from './random-numbers.js'
-import { forEachSharingMethod, isNative } from './sharing-methods.js'
+import { forEachSharingMethod } from './sharing-methods.js'
 
 checkLeaks()
 
@@ -168,7 +168,7 @@ forEachSharingMethod(context => {
     here.close()
   })
 
-  test('an end passes through a queue to a child that runs already', { skip: !isNative }, async () => {
+  test('an end passes through a queue to a child that runs already', async () => {
     using queue = new Queue<PipeConnection<string>>()
     const child = new Process({
       context,
@@ -214,12 +214,4 @@ forEachSharingMethod(context => {
       here.close()
     }
   })
-})
-
-test('an end cannot go to a process without the addon, and says so', { skip: isNative }, () => {
-  const [a, b] = Pipe()
-  const child = new Process({ context: 'spawn', target: () => a.isClosed })
-  assert.throws(() => child.start(), { code: 'ERR_NOT_SUPPORTED' })
-  a.close()
-  b.close()
 })
