@@ -73,6 +73,8 @@ export function runBroker(): void {
   }
 
   const server = createServer(socket => void accept(socket))
+  // Those who have not said who they are yet, and those who are refused, included.
+  server.maxConnections = 2 * CLIENTS_MAX
   server.on('error', error => {
     throw error
   })

@@ -46,9 +46,19 @@ function flushAll(): void {
 /** While a message for a home is written: its objects go back to where they are real, and are not on their way. */
 let writingFor: HomeLink | undefined
 
-/** The home that the message which is being written is for, if it is for one. */
+/** Whether the message that is being written is for this home. */
 export function isWrittenFor(link: HomeLink): boolean {
   return writingFor === link
+}
+
+function encodeFor(link: HomeLink, object: object): Uint8Array {
+  const before = writingFor
+  writingFor = link
+  try {
+    return encode(object)
+  } finally {
+    writingFor = before
+  }
 }
 
 export class HomeLink {
@@ -81,15 +91,7 @@ export class HomeLink {
 
   /** Has the home open an object. */
   open(object: object, id: number): void {
-    const before = writingFor
-    writingFor = this
-    let bytes: Uint8Array
-    try {
-      bytes = encode(object)
-    } finally {
-      writingFor = before
-    }
-    this.#post({ kind: 'open', object: id, bytes })
+    this.#post({ kind: 'open', object: id, bytes: encodeFor(this, object) })
   }
 
   close(object: number): void {
@@ -211,7 +213,14 @@ export class HomeLink {
   }
 
   #receive(bytes: Uint8Array): void {
-    const message = decode(bytes) as FromHome
+    let message: FromHome
+    try {
+      message = decode(bytes) as FromHome
+    } catch (error) {
+      // Not ours any more: which call it was an answer to is not known.
+      this.#fail(error as Error)
+      return
+    }
     if (message.kind === 'refused') {
       this.#fail(message.error as Error)
       return

@@ -46,6 +46,9 @@ interface Home {
   changed: (() => void)[]
 }
 
+/** The broker answers at once. It is late when the machine is very busy, or it has stopped in a debugger. */
+const ANSWER_MS_MAX = 5000
+
 let home: Home | undefined
 
 /**
@@ -62,7 +65,7 @@ export function homeAddress(): HomeAddress {
 /** Starts the broker if it does not run yet, and resolves when it serves. */
 export async function brokerServes(): Promise<void> {
   homeAddress()
-  await until(home!, ({ isServing }) => isServing)
+  await until(home!, ({ isServing }) => isServing, Infinity)
 }
 
 /**
@@ -78,7 +81,7 @@ export async function endClientsOf(pid: number): Promise<void> {
     isDone ||= answer.kind === 'ended' && answer.pid === pid
   }
   home.port.on('message', told)
-  await until(home, () => isDone)
+  await until(home, () => isDone, ANSWER_MS_MAX)
   home.port.off('message', told)
 }
 
@@ -87,11 +90,19 @@ export function hasBroker(): boolean {
   return home !== undefined && home.failure === undefined
 }
 
-/** Waits for something that the broker tells, or for its end. It keeps the program alive meanwhile. */
-async function until(of: Home, isSo: (of: Home) => boolean): Promise<void> {
+/** Waits for something that the broker tells, for its end, or for the time. It keeps the program alive meanwhile. */
+async function until(of: Home, isSo: (of: Home) => boolean, timeoutMs: number): Promise<void> {
   of.waits++
   of.port.ref()
-  while (!isSo(of) && of.failure === undefined) await new Promise<void>(resolve => of.changed.push(resolve))
+  const late = new AbortController()
+  late.signal.addEventListener('abort', () => {
+    for (const resolve of of.changed.splice(0)) resolve()
+  })
+  const timer = timeoutMs === Infinity ? undefined : setTimeout(() => late.abort(), timeoutMs)
+  while (!isSo(of) && of.failure === undefined && !late.signal.aborted) {
+    await new Promise<void>(resolve => of.changed.push(resolve))
+  }
+  clearTimeout(timer)
   if (--of.waits === 0) of.port.unref()
 }
 

@@ -3,7 +3,9 @@
  * connection proves that the client may speak, before anything else of it is looked at.
  */
 import { timingSafeEqual } from 'node:crypto'
+import { ProcessError } from '../errors.ts'
 import type { HomeAddress } from '../platform/shared-heap.ts'
+import { decode } from '../serialize/codec.ts'
 
 /** From a client. */
 export type ToHome =
@@ -16,6 +18,33 @@ export type ToHome =
   | { kind: 'close'; object: number }
   /** Answered when everything before it has been dealt with. */
   | { kind: 'ping'; call: number }
+
+/**
+ * What a client has said.
+ *
+ * @throws SerializeError for damaged bytes; ProcessError `ERR_PROTOCOL` for something else than a message.
+ */
+export function decodeToHome(frame: Uint8Array): ToHome {
+  const message = (decode(frame) ?? {}) as Record<string, unknown>
+  const isNumber = (name: string): boolean => Number.isSafeInteger(message[name])
+  const checks: Record<ToHome['kind'], () => boolean> = {
+    open: () => isNumber('object') && message['bytes'] instanceof Uint8Array,
+    call: () =>
+      isNumber('call') &&
+      isNumber('object') &&
+      typeof message['operation'] === 'string' &&
+      Array.isArray(message['args']),
+    abort: () => isNumber('call'),
+    close: () => isNumber('object'),
+    ping: () => isNumber('call'),
+  }
+  const kind = message['kind'] as ToHome['kind']
+  if (Object.hasOwn(checks, kind) && checks[kind]()) return message as unknown as ToHome
+  throw new ProcessError(
+    'ERR_PROTOCOL',
+    'Cannot serve a client: what it sent is no message\nTo fix: use the same version of multiproc on both sides',
+  )
+}
 
 /** From the home. Each call gets one of the first three. */
 export type FromHome =

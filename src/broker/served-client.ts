@@ -7,7 +7,7 @@ import { ProcessError, invalidState } from '../errors.ts'
 import { type SharedHeap, actAs } from '../platform/shared-heap.ts'
 import { decode, encode, prepare } from '../serialize/codec.ts'
 import type { Connection } from '../transport/connection.ts'
-import { type FromHome, OBJECTS_MAX, type ToHome } from './protocol.ts'
+import { type FromHome, OBJECTS_MAX, type ToHome, decodeToHome } from './protocol.ts'
 import { operationsOf } from './shareable.ts'
 
 /** What stands for an object that could not be opened. */
@@ -46,7 +46,7 @@ export class ServedClient {
   #receive(frame: Uint8Array): void {
     let message: ToHome
     try {
-      message = decode(frame) as ToHome
+      message = decodeToHome(frame)
     } catch (error) {
       this.#refuse(error)
       return

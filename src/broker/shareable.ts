@@ -30,8 +30,8 @@ export interface Shareable<T extends object> {
   encode(object: T, receiver: Receiver): unknown
   /** The real object, where the memory is. */
   decode(data: unknown): T
-  /** The handle in what `encode` gave. Default: that itself. */
-  handleIn?(data: unknown): BlockHandle
+  /** The handle in what `encode` gave; `undefined` when the memory itself came along. Default: that itself. */
+  handleIn?(data: unknown): BlockHandle | undefined
   /** Tells apart objects that one handle names. */
   partIn?(data: unknown): string
   /** Whether the real object can be had here, although the block can. Default: yes. */
@@ -61,7 +61,7 @@ const remotes = new WeakMap<object, Remote>()
 const known = new Map<string, WeakRef<object>>()
 const operationsByType = new Map<unknown, Operations<object>>()
 /** What every class has. */
-const GENERAL: Operations<object> = { toString: (object: object) => String(object) }
+const GENERAL: Operations<object> = { toString: (object: { toString(): string }) => object.toString() }
 let collected: FinalizationRegistry<{ key: string; link: HomeLink; id: number }> | undefined
 
 /** Registers a class. */
@@ -84,7 +84,8 @@ export function addShareable<T extends object>(given: Shareable<T>): void {
       return remote === undefined ? given.encode(object, receiver) : sendRemote(object, remote)
     },
     decode: data => {
-      const handle = given.handleIn?.(data) ?? data
+      const handle = given.handleIn === undefined ? data : given.handleIn(data)
+      if (handle === undefined) return given.decode(data)
       assertHandle(handle)
       if (isHere(handle) && given.isWhole?.(data) !== false) return given.decode(data)
       if (handle.home !== undefined) return arrive(shareable, data, handle) as T

@@ -92,6 +92,18 @@ export function handleOf(object: object): BlockHandle {
   return blocks[0].handle
 }
 
+/** Whether an object stands for a block already. */
+export function hasBlock(object: object): boolean {
+  return blocksOf.has(object)
+}
+
+/** Whether the object for a handle is here. */
+export function isKnown({ heap, index, generation }: BlockHandle): boolean {
+  const own = sharedHeap()
+  const here = knownIn(own).get(index)
+  return own.id === heap && here?.generation === generation && here.object.deref() !== undefined
+}
+
 /** The object for a handle that arrived: the one that is here already, or what `make` constructs. */
 export function objectFor<T extends object>(handle: unknown, kind: BlockKind, make: () => T): T {
   assertHandle(handle)

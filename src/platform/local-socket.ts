@@ -3,7 +3,7 @@
  * that. Linux has names without a file, Windows named pipes; elsewhere it is a file in a directory of this user alone.
  */
 import { randomBytes } from 'node:crypto'
-import { readdirSync, rmSync } from 'node:fs'
+import { readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { makeTemporaryDirectory } from './temporary-directory.ts'
@@ -40,9 +40,20 @@ export function removeSocket(path: string, pid: number): void {
 export function mayRun(pid: number): boolean {
   try {
     process.kill(pid, 0)
-    return true
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+  }
+  return !isZombie(pid)
+}
+
+/** Of a process that has ended and whose parent has not looked yet, perhaps because it is blocked, only the id is left. */
+function isZombie(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return 'ZX'.includes(stat[stat.lastIndexOf(')') + 2] ?? ' ')
+  } catch {
+    // There is no /proc, or the process is gone: the next look tells.
+    return false
   }
 }
 

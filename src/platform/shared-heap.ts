@@ -8,7 +8,8 @@
  */
 import { randomBytes } from 'node:crypto'
 import { threadId } from 'node:worker_threads'
-import { ClosedError, ProcessError } from '../errors.ts'
+import { ProcessError } from '../errors.ts'
+import { type BlockHandle, type BlockKind, type HeldBlock, memberEnded, notKept } from './block-handle.ts'
 import {
   type HeapBackend,
   NativeBackend,
@@ -42,35 +43,7 @@ import {
 } from './heap-layout.ts'
 import { giveUpNativeAddon, nativeAddon } from './native-addon.ts'
 
-/** What a block is used for. Numbers are never given to another kind. */
-export type BlockKind = number
-
-/** Names a block in a message. It is valid until the block has been taken for something else. */
-export interface BlockHandle {
-  /** Of the heap, so that a handle which strays into another program is noticed. */
-  heap: number
-  index: number
-  generation: number
-  /** Where processes that do not have the heap's memory find its broker; see `broker/README.md`. */
-  home?: HomeAddress
-}
-
-/** Where a broker listens, and what it wants to hear first. */
-export interface HomeAddress {
-  path: string
-  /** 32 bytes in hexadecimal. Never in a message for people. */
-  secret: string
-  pid: number
-}
-
-/** A block that this process or thread holds. */
-export interface HeldBlock {
-  readonly handle: BlockHandle
-  /** Index of its first word that belongs to its user; `PAYLOAD_WORDS` of them. */
-  readonly base: number
-  /** Lets go of it once; when nobody holds a block any more it may be taken for something else. */
-  release(): void
-}
+export type { BlockHandle, BlockKind, HeldBlock, HomeAddress } from './block-handle.ts'
 
 const SLOT_BITS = 9
 /** A search for a free block looks at no more than so many. */
@@ -523,13 +496,7 @@ export class SharedHeap {
       }
       if (!this.#held.has(index)) Atomics.and(words, at + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
     }
-    throw new ClosedError(
-      'Cannot use a shared object that arrived here: ' +
-        (handle.heap === this.id
-          ? 'nobody kept it while it was on its way, and its memory has been given to another'
-          : 'it belongs to another program') +
-        '\nTo fix: keep a reference to it in the process that sent it until it has arrived',
-    )
+    throw notKept(handle.heap === this.id)
   }
 
   #hold(index: number, generation: number): HeldBlock {
@@ -673,13 +640,6 @@ export class SharedHeap {
   wake(index: number, count = Infinity): number {
     return this.#backend.wake(index, Math.min(count, 0x7fff_ffff))
   }
-}
-
-function memberEnded(): ClosedError {
-  return new ClosedError(
-    'Cannot use a shared object any more: the process or thread for which this was done has ended\n' +
-      'To fix: nothing is left to be done for it',
-  )
 }
 
 /** The system's steady clock, which all processes have in common. */

@@ -5,7 +5,14 @@ import { invalidArgument } from '../errors.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
 import { decodeItem, encodeItem, turnNowAndThen } from './item-codec.ts'
-import { PipeCore, type PipeForm, type PipeHandle, type PipeParts, endsOfFile, openEnds } from './pipe-core.ts'
+import {
+  PipeCore,
+  type PipeForm,
+  type PipeHandle,
+  type PipeParts,
+  endsOfFile,
+  openEnds,
+} from './pipe-core.ts'
 import { type End, PipeEnds } from './pipe-ends.ts'
 import { pipeOperations } from './pipe-operations.ts'
 import { type RemoteEnd, RemotePipeCore } from './remote-pipe-core.ts'
@@ -44,9 +51,7 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
     const arrived = arriving
     arriving = undefined
     const core =
-      'parts' in arrived
-        ? new PipeCore(arrived.parts, arrived.end, this)
-        : new RemotePipeCore(this, arrived)
+      'parts' in arrived ? new PipeCore(arrived.parts, arrived.end, this) : new RemotePipeCore(this, arrived)
     cores.set(this, core)
   }
 

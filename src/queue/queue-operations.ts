@@ -35,7 +35,10 @@ export async function offering<T>(take: () => Promise<T>): Promise<T | Offer> {
 export function queueOperations<T extends object>(coreOf: (queue: T) => QueueCore): Operations<T> {
   return {
     put: (queue, [items, timeout], signal) =>
-      coreOf(queue).putBytes(queue, items as Uint8Array[], { timeout: timeout as number | undefined, signal }),
+      coreOf(queue).putBytes(queue, items as Uint8Array[], {
+        timeout: timeout as number | undefined,
+        signal,
+      }),
     take: (queue, [max, timeout], signal) =>
       coreOf(queue).takeBytes(queue, max as number, { timeout: timeout as number | undefined, signal }),
     takeKnown: (queue, [timeout, approved], signal) =>

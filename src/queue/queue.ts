@@ -301,7 +301,8 @@ function share(type: typeof Queue, name: string): void {
       return { ...core.handleToSend(receiver, queue), maxSize: core.maxSize }
     },
     handleIn: data => (data as QueueHandle).block,
-    isWhole: data => hasChannelMemory(data as QueueHandle) || openQueues.get((data as QueueHandle).block) !== undefined,
+    isWhole: data =>
+      hasChannelMemory(data as QueueHandle) || openQueues.get((data as QueueHandle).block) !== undefined,
     decode: data => {
       const { block } = data as QueueHandle
       const known = openQueues.get(block)
@@ -317,4 +318,4 @@ function share(type: typeof Queue, name: string): void {
   })
 }
 share(Queue, 'multiproc.Queue')
-share(JoinableQueue as typeof Queue, 'multiproc.JoinableQueue')
+share(JoinableQueue, 'multiproc.JoinableQueue')

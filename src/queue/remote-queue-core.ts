@@ -113,7 +113,7 @@ export class RemoteQueueCore implements QueueForm {
       const left = timeout === undefined ? undefined : Math.max(0, until - performance.now())
       const taken = callNow(this.#queue, 'takeKnown', [left, approved]) as Uint8Array[] | Offer
       if (Array.isArray(taken)) return decodeItem(taken[0]!)
-      const { offer } = taken as Offer
+      const { offer } = taken
       // Throws when it could not be decoded here: it stays in the queue.
       assertNothingToLoad(offer)
       approved = offer

@@ -135,7 +135,8 @@ addShareable<SimpleQueue>({
     return (coreOf(queue) as QueueCore).handleToSend(receiver, queue)
   },
   handleIn: data => (data as ChannelHandle).block,
-  isWhole: data => hasChannelMemory(data as ChannelHandle) || openQueues.get((data as ChannelHandle).block) !== undefined,
+  isWhole: data =>
+    hasChannelMemory(data as ChannelHandle) || openQueues.get((data as ChannelHandle).block) !== undefined,
   decode: data => {
     const { block } = data as ChannelHandle
     const known = openQueues.get(block)
