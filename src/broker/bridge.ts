@@ -4,7 +4,7 @@
  */
 import { MessageChannel, type MessagePort, type Worker, receiveMessageOnPort } from 'node:worker_threads'
 import { ClosedError } from '../errors.ts'
-import { childEntry } from '../platform/child-entry.ts'
+import { assertEntryExists, childEntry } from '../platform/child-entry.ts'
 import { childEnvironment } from '../platform/child-flags.ts'
 import type { HomeAddress } from '../platform/shared-heap.ts'
 import { startWorker } from '../platform/start-worker.ts'
@@ -33,7 +33,9 @@ export class Bridge {
   constructor() {
     const { port1, port2 } = new MessageChannel()
     const start: BridgeStart = { port: port2, signal: this.#signal }
-    const worker = startWorker(childEntry('bridge-main', import.meta.url), {
+    const entry = childEntry('bridge-main', import.meta.url)
+    assertEntryExists(entry)
+    const worker = startWorker(entry, {
       name: 'multiproc bridge',
       workerData: start,
       transferList: [port2],

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
-import { childEntry } from '../platform/child-entry.ts'
+import { assertEntryExists, childEntry } from '../platform/child-entry.ts'
 import { childEnvironment } from '../platform/child-flags.ts'
 import { newSocketPath } from '../platform/local-socket.ts'
 import {
@@ -120,7 +120,9 @@ function startBroker(): Home {
     pid: process.pid,
   }
   const start: BrokerStart = { address, heap: { buffer: heap.portableBuffer! }, port: port2 }
-  const worker = startWorker(childEntry('broker-main', import.meta.url), {
+  const entry = childEntry('broker-main', import.meta.url)
+  assertEntryExists(entry)
+  const worker = startWorker(entry, {
     name: 'multiproc broker',
     workerData: start,
     transferList: [port2],

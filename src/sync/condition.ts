@@ -8,6 +8,7 @@ import {
   callLater,
   callNow,
   handleToSend,
+  isRemote,
   remoteForm,
   remoteToString,
   withoutSignal,
@@ -303,6 +304,16 @@ const REMOTE_CONDITION: object & ThisType<Condition> = {
 
 const REMOTE = remoteForm(Condition, REMOTE_CONDITION)
 
+/** Whoever waits is a member of one heap, and has the lock as that member. */
+function lockElsewhere(): ProcessError {
+  return new ProcessError(
+    'ERR_NOT_SUPPORTED',
+    'Cannot send a Condition: its lock was made in another process than the Condition, and there is no shared memory\n' +
+      'To fix: make both in the same process, or install multiproc where its native addon loads ' +
+      '("multiproc doctor" tells why it does not)',
+  )
+}
+
 interface Parts {
   handle: BlockHandle
   lock: Lock | RLock
@@ -312,10 +323,11 @@ addShareable<Condition>({
   type: Condition,
   name: 'multiproc.Condition',
   module: import.meta.url,
-  encode: (condition, receiver): Parts => ({
-    handle: handleToSend(condition, receiver),
-    lock: condition.lock,
-  }),
+  encode: (condition, receiver): Parts => {
+    const { lock } = condition
+    if (isRemote(lock) && !receiver.isSameProcess) throw lockElsewhere()
+    return { handle: handleToSend(condition, receiver), lock }
+  },
   handleIn: data => (data as Parts).handle,
   decode: data => {
     const { handle, lock } = data as Parts

@@ -233,6 +233,27 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
     await child.join()
   })
 
+  test('a condition over the lock of another process stays in its process, and says so', async () => {
+    const child = new Process({
+      target: (lock: Lock) => {
+        const condition = new Condition(lock)
+        lock.acquireSync()
+        // Here it works.
+        const isNotified = condition.waitSync({ timeout: 5 })
+        lock.release()
+        return [isNotified, condition]
+      },
+      args: [new Lock()],
+      context: 'spawn',
+    })
+    child.start()
+    await assert.rejects(child.result(), {
+      code: 'ERR_RESULT_NOT_SERIALIZABLE',
+      message: /its lock was made in another/,
+    })
+    await child.join()
+  })
+
   test('a blocked home serves its children', async () => {
     const lock = new Lock()
     const event = new Event()
