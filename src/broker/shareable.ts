@@ -126,7 +126,8 @@ function arrive(shareable: Shareable<object>, data: unknown, handle: BlockHandle
   const key = `${shareable.name} ${heap} ${index} ${generation} ${shareable.partIn?.(data) ?? ''}`
   const here = known.get(key)?.deref()
   const remote = here && remotes.get(here)
-  if (remote !== undefined) {
+  // One of a link that has ended stays so: what arrives now may be had again.
+  if (remote?.link === link) {
     // Opened once more: at home it is the same object, and one handle less is on its way.
     link.open(here!, remote.id)
     return here!
