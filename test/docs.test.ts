@@ -28,7 +28,7 @@ for (const [page, text] of textOf) {
         try {
           printed = await outputOf(program)
         } catch (error) {
-          // Without the addon, locks, queues and shared memory reach threads only, and say so.
+          // Without the addon, typed arrays over shared memory reach threads only, and say so.
           if (nativeStatus().isOn || !(error as Error).message.includes('ERR_NOT_SUPPORTED')) throw error
           context.skip('needs the native addon')
           return

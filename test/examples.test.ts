@@ -22,7 +22,7 @@ function sortedLines(output: string): string[] {
   return output.trimEnd().split('\n').sort()
 }
 
-/** Without the addon, locks, queues and shared memory reach threads only. */
+/** Without the addon, typed arrays over shared memory reach threads only. */
 const needsNative = { skip: nativeStatus().isOn ? false : 'needs the native addon' }
 
 test('01: the child prints, is joined, and then the parent prints', async () => {
@@ -94,7 +94,7 @@ test('06: prints a table of times, a bar for each, and that all places gave the 
   assert.ok(output.includes('█'.repeat(40)), 'the longest bar has the full width')
 })
 
-test('07: four processes count in one file and lose nothing', needsNative, async () => {
+test('07: four processes count in one file and lose nothing', async () => {
   assert.equal(await outputOf('07-lock'), 'Counted to 400\n')
 })
 
@@ -106,13 +106,9 @@ test('08: two processes draw the rows of a picture into one array', needsNative,
   assert.ok(lines[11]!.includes('%'.repeat(40)))
 })
 
-test(
-  '09: two processes take texts from one queue and put their lengths into another',
-  needsNative,
-  async () => {
-    assert.equal(await outputOf('09-queue'), 'one 3\nthree 5\neleven 6\nseventeen 9\n')
-  },
-)
+test('09: two processes take texts from one queue and put their lengths into another', async () => {
+  assert.equal(await outputOf('09-queue'), 'one 3\nthree 5\neleven 6\nseventeen 9\n')
+})
 
 test('10: three processes serve one port, and one that was killed is replaced', needsNative, async () => {
   assert.equal(

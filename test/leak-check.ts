@@ -10,6 +10,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { after, afterEach, before } from 'node:test'
 import { activeChildren } from 'multiproc'
 import { keeperDoor } from '#src/platform/descriptors.js'
+import { brokerServes } from '#src/broker/home.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
 
 /** Less than scripts/test.mjs gives a whole file, since it knows less when it has to kill one. */
@@ -88,8 +89,8 @@ export function checkLeaks(): void {
     const first = spawn('true', { stdio: ['ignore', 'pipe', 'ignore'] })
     first.stdout.resume()
     await once(first, 'close')
-    // The memory that this program shares with its children is kept to its end, and so is the keeper of descriptors.
-    sharedHeap()
+    // What this program shares with its children is kept to its end: their memory, the keeper of descriptors, the broker.
+    if (!sharedHeap().isNative) await brokerServes()
     keeperDoor()
     descriptors = openDescriptors()
     handles = activeHandles()

@@ -103,7 +103,13 @@ function describe({ version, node, runsTypeScript, machine, workers, native }: D
     ],
     [
       'Shared memory',
-      native.isOn ? 'for processes and threads' : 'for threads; processes need the native addon',
+      native.isOn ? 'for processes and threads' : 'for threads; for processes it needs the native addon',
+    ],
+    [
+      'Locks, queues',
+      native.isOn
+        ? 'in shared memory'
+        : 'in the process that makes them; others reach them by messages, about 0.2 ms each',
     ],
     [
       'Journals',

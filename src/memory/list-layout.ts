@@ -63,7 +63,16 @@ function notAnItem(item: unknown): Error {
   )
 }
 
-export class ListLayout {
+/** What a ShareableList needs of its items, wherever their memory is. */
+export interface ListForm {
+  readonly length: number
+  /** The formats of all items, in Python's notation. */
+  readonly format: string
+  get(index: number): ListItem
+  set(index: number, item: ListItem): void
+}
+
+export class ListLayout implements ListForm {
   readonly length: number
   readonly #memory: SharedMemory
   /** Where the slot of each item begins, counted from the first, and where the last one ends. */
@@ -114,6 +123,10 @@ export class ListLayout {
 
   get #parts(): Parts {
     return partsFor(this.#offsets)
+  }
+
+  get format(): string {
+    return Array.from({ length: this.length }, (_, index) => this.formatOf(index)).join('')
   }
 
   formatOf(index: number): string {

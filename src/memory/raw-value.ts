@@ -1,8 +1,8 @@
 /** RawValue: one number in memory that all processes and threads have in common, without a lock. */
 import { inspect } from 'node:util'
-import { handleOf, objectFor, openBlock } from '../platform/heap-objects.ts'
+import { addShareable, callNow, handleToSend, remoteForm, remoteToString } from '../broker/shareable.ts'
+import { objectFor, openBlock } from '../platform/heap-objects.ts'
 import type { BlockHandle } from '../platform/shared-heap.ts'
-import { addReducer } from '../serialize/reducers.ts'
 import { type ElementOf, type ElementType, arrayTypeOf, assertElement } from './element-types.ts'
 
 /** Of the block that holds a value. Blocks of sync/ begin at 0x5301. */
@@ -75,14 +75,42 @@ export class RawValue<Type extends ElementType = ElementType> {
   }
 }
 
-addReducer<RawValue>({
+/** Of a number that is in the memory of another process. */
+const REMOTE_VALUE: object & ThisType<RawValue> = {
+  get value(): unknown {
+    return callNow(this, 'get')
+  },
+  set value(value: unknown) {
+    callNow(this, 'set', [value])
+  },
+  toString(): string {
+    return remoteToString(this)
+  },
+}
+
+const REMOTE = remoteForm(RawValue, REMOTE_VALUE)
+
+interface Parts {
+  handle: BlockHandle
+  type: ElementType
+}
+
+addShareable<RawValue>({
   type: RawValue,
   name: 'multiproc.RawValue',
   module: import.meta.url,
-  encode: (value, receiver) => ({ handle: handleOf(value, receiver), type: value.type }),
+  encode: (value, receiver): Parts => ({ handle: handleToSend(value, receiver), type: value.type }),
+  handleIn: data => (data as Parts).handle,
   decode: data => {
-    const { handle, type } = data as { handle: BlockHandle; type: ElementType }
+    const { handle, type } = data as Parts
     arrayTypeOf(type)
     return objectFor(handle, BLOCK_KIND, () => new RawValue(type))
+  },
+  makeRemote: data => Object.create(REMOTE, { type: { value: (data as Parts).type } }) as RawValue,
+  operations: {
+    get: value => value.value,
+    set: (value, [number]) => {
+      value.value = number as number
+    },
   },
 })

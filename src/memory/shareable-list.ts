@@ -3,12 +3,18 @@
  * Behind Python's part lie the exact lengths of text and bytes, which Python's format does not have: see README.md.
  */
 import { inspect } from 'node:util'
+import { publishMemory } from '../broker/home.ts'
+import { memoryOf } from '../broker/published-memory.ts'
+import { addShareable, callNow, handleToSend } from '../broker/shareable.ts'
 import { ProcessError, invalidArgument } from '../errors.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
-import { addReducer } from '../serialize/reducers.ts'
+import { hasBlock, isKnown, objectFor, openBlock } from '../platform/heap-objects.ts'
+import { onlyForThreads } from '../platform/shared-buffers.ts'
+import { type BlockHandle, sharedHeap } from '../platform/shared-heap.ts'
+import type { Receiver } from '../serialize/reducers.ts'
 import { GET_INDEX, Indexed, SET_INDEX } from './indexed.ts'
-import { type ListItem, ListLayout, itemFormat } from './list-layout.ts'
-import { SharedMemory } from './shared-memory.ts'
+import { type ListForm, type ListItem, ListLayout, itemFormat } from './list-layout.ts'
+import { SharedMemory, sharedMemoryOver } from './shared-memory.ts'
 
 export type { ListItem } from './list-layout.ts'
 
@@ -21,7 +27,21 @@ export interface ShareableListOptions {
   name?: string | true | undefined
 }
 
-let arriving: SharedMemory | undefined
+/** Of the block that stands for a list whose memory is asked for from elsewhere. */
+const BLOCK_KIND = 0x4d02
+
+/** What travels to whoever can have the memory. */
+interface Parts {
+  memory: SharedMemory
+}
+
+/** What travels to a process that cannot. */
+interface RemoteParts {
+  handle: BlockHandle
+  length: number
+}
+
+let arriving: SharedMemory | RemoteParts | undefined
 
 /**
  * A list of fixed length in shared memory, as Python's `multiprocessing.shared_memory.ShareableList`. Its items are
@@ -47,8 +67,9 @@ let arriving: SharedMemory | undefined
 export class ShareableList extends Indexed implements Iterable<ListItem>, Disposable {
   /** The items. */
   [index: number]: ListItem
-  readonly #memory: SharedMemory
-  readonly #layout: ListLayout
+  /** `undefined` when it is in another process. */
+  readonly #memory: SharedMemory | undefined
+  readonly #layout: ListForm
 
   /**
    * @param values - what is in it; nothing to attach to the list of a name
@@ -62,6 +83,10 @@ export class ShareableList extends Indexed implements Iterable<ListItem>, Dispos
     arriving = undefined
     const { name } = options
     if (arrived !== undefined || ((values === undefined || values === null) && typeof name === 'string')) {
+      if (arrived !== undefined && !(arrived instanceof SharedMemory)) {
+        this.#layout = new RemoteList(this, arrived.length)
+        return
+      }
       this.#memory = arrived ?? new SharedMemory({ name })
       this.#layout = ListLayout.read(this.#memory)
       return
@@ -78,14 +103,19 @@ export class ShareableList extends Indexed implements Iterable<ListItem>, Dispos
     return this.#layout.length
   }
 
-  /** The memory that it lies in: `list.shm.close()`, `list.shm.unlink()`, `list.shm.name`. */
+  /**
+   * The memory that it lies in: `list.shm.close()`, `list.shm.unlink()`, `list.shm.name`.
+   *
+   * @throws ProcessError `ERR_NOT_SUPPORTED` without the native addon, in another process than the one that made it.
+   */
   get shm(): SharedMemory {
-    return this.#memory
+    if (this.#memory !== undefined) return this.#memory
+    throw onlyForThreads('use the memory of a ShareableList of another process directly')
   }
 
   /** The items' formats in the notation of Python's `struct`, such as `'qd8s'`. */
   get format(): string {
-    return Array.from({ length: this.length }, (_, index) => this.#layout.formatOf(index)).join('')
+    return this.#layout.format
   }
 
   /** The item at an index, from the end when negative; undefined when there is none. */
@@ -140,11 +170,11 @@ export class ShareableList extends Indexed implements Iterable<ListItem>, Dispos
 
   /** Closes the memory, and removes its name if this object made it. */
   [Symbol.dispose](): void {
-    this.#memory[Symbol.dispose]()
+    this.#memory?.[Symbol.dispose]()
   }
 
   [inspect.custom](): string {
-    const name = this.#memory.name === undefined ? '' : `, name='${this.#memory.name}'`
+    const name = this.#memory?.name === undefined ? '' : `, name='${this.#memory.name}'`
     return `ShareableList(${inspect([...this])}${name})`
   }
 }
@@ -154,13 +184,62 @@ function isSame(one: ListItem, other: ListItem): boolean {
   return one === other
 }
 
-addReducer<ShareableList>({
+/** A list whose memory is in another process: each access is a call there. */
+class RemoteList implements ListForm {
+  readonly length: number
+  readonly #list: object
+
+  constructor(list: object, length: number) {
+    this.#list = list
+    this.length = length
+  }
+
+  get format(): string {
+    return callNow(this.#list, 'format') as string
+  }
+
+  get(index: number): ListItem {
+    return callNow(this.#list, 'get', [index]) as ListItem
+  }
+
+  set(index: number, item: ListItem): void {
+    // Also what a message cannot carry is refused as the list would.
+    itemFormat(item)
+    callNow(this.#list, 'set', [index, item])
+  }
+}
+
+/** A block for it, when it is first sent to a process that cannot have its memory. */
+function handleFor(list: ShareableList, receiver: Receiver): BlockHandle {
+  const { buffer } = list.shm
+  if (!hasBlock(list)) openBlock(list, BLOCK_KIND)
+  const handle = handleToSend(list, receiver)
+  publishMemory(handle, buffer as SharedArrayBuffer)
+  return handle
+}
+
+addShareable<ShareableList>({
   type: ShareableList,
   name: 'multiproc.ShareableList',
   module: import.meta.url,
-  encode: list => ({ memory: list.shm }),
+  encode: (list, receiver): Parts | RemoteParts => {
+    if (receiver.isSameProcess || sharedHeap().isNative) return { memory: list.shm }
+    return { handle: handleFor(list, receiver), length: list.length }
+  },
+  handleIn: data => (data as Partial<RemoteParts>).handle,
+  isWhole: data =>
+    memoryOf((data as RemoteParts).handle) !== undefined || isKnown((data as RemoteParts).handle),
   decode: data => {
-    const { memory } = data as { memory: unknown }
+    if ('handle' in (data as object)) {
+      const { handle } = data as RemoteParts
+      return objectFor(handle, BLOCK_KIND, () => {
+        arriving = sharedMemoryOver(memoryOf(handle)!)
+        const list = new ShareableList()
+        openBlock(list, BLOCK_KIND)
+        return list
+      })
+    }
+    const { memory } = data as Partial<Parts>
     if (!(memory instanceof SharedMemory)) {
       throw new ProcessError(
         'ERR_NOT_DESERIALIZABLE',
@@ -169,5 +248,14 @@ addReducer<ShareableList>({
     }
     arriving = memory
     return new ShareableList()
+  },
+  makeRemote: data => {
+    arriving = data as RemoteParts
+    return new ShareableList()
+  },
+  operations: {
+    get: (list, [index]) => list.at(index as number),
+    set: (list, [index, item]) => list.set(index as number, item as ListItem),
+    format: list => list.format,
   },
 })

@@ -6,7 +6,13 @@ import { inspect } from 'node:util'
 import { ClosedError, invalidArgument } from '../errors.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { createNamedMemory, mapNamedMemory, unlinkNamedMemory } from '../platform/named-memory.ts'
-import { type OwnMapping, allocateMapping, mapAgain, ownNamedMapping } from '../platform/shared-buffers.ts'
+import {
+  type OwnMapping,
+  allocateMapping,
+  mapAgain,
+  mapThreadMemory,
+  ownNamedMapping,
+} from '../platform/shared-buffers.ts'
 import { addReducer } from '../serialize/reducers.ts'
 
 /** Options of {@link SharedMemory}. */
@@ -162,6 +168,12 @@ export class SharedMemory implements Disposable {
   [inspect.custom](): string {
     return this.toString()
   }
+}
+
+/** Shared memory over what another thread has told of; for layers above. @internal */
+export function sharedMemoryOver(memory: SharedArrayBuffer): SharedMemory {
+  arriving = { mapping: mapThreadMemory(memory) }
+  return new SharedMemory({})
 }
 
 interface Checked {

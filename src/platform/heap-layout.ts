@@ -96,6 +96,16 @@ export const PAGES_START_BYTES = 16 * 1024 * 1024
 /** Addresses, not memory: a page takes storage only when it is used. */
 export const HEAP_BYTES_MAX = 2 ** 40
 
+/** The place of a member's record, in words. */
+export function memberAt(slot: number): number {
+  return (MEMBERS_START_BYTES + slot * MEMBER_BYTES) / 4
+}
+
+/** The place of a block, in words. */
+export function blockAt(index: number): number {
+  return (BLOCKS_START_BYTES + index * BLOCK_BYTES) / 4
+}
+
 /** What the addon has to know, in the order of `struct layout` in native/heap.h. */
 export function addonLayout(): Uint32Array {
   return Uint32Array.of(

@@ -30,12 +30,18 @@ interface KnownObject {
   readonly object: WeakRef<object>
 }
 
+/** What is left of an object that has been collected. */
+interface Remains {
+  readonly heap: SharedHeap
+  readonly blocks: HeldBlocks
+}
+
 const blocksOf = new WeakMap<object, HeldBlocks>()
-/** By the index of the block. An entry goes when its object has been collected. */
-const known = new Map<number, KnownObject>()
+/** Of each member in this thread, by the index of the block. An entry goes when its object has been collected. */
+const knownTo = new WeakMap<SharedHeap, Map<number, KnownObject>>()
 /** The block for the object that is being made by `objectFor()`. */
 let arriving: HeldBlock | undefined
-let collected: FinalizationRegistry<HeldBlocks> | undefined
+let collected: FinalizationRegistry<Remains> | undefined
 
 /** Called by the constructor of an object: its block, a fresh one unless the object is made for a handle. */
 export function openBlock(object: object, kind: BlockKind): OpenedBlock {
@@ -45,14 +51,25 @@ export function openBlock(object: object, kind: BlockKind): OpenedBlock {
   arriving = undefined
   const blocks: HeldBlocks = [main]
   collected ??= new FinalizationRegistry(letGo)
-  collected.register(object, blocks)
+  collected.register(object, { heap, blocks })
   blocksOf.set(object, blocks)
-  known.set(main.handle.index, { kind, generation: main.handle.generation, object: new WeakRef(object) })
+  knownIn(heap).set(main.handle.index, {
+    kind,
+    generation: main.handle.generation,
+    object: new WeakRef(object),
+  })
   return { heap, blocks, isNew }
 }
 
-function letGo(blocks: HeldBlocks): void {
+function knownIn(heap: SharedHeap): Map<number, KnownObject> {
+  let known = knownTo.get(heap)
+  if (known === undefined) knownTo.set(heap, (known = new Map()))
+  return known
+}
+
+function letGo({ heap, blocks }: Remains): void {
   const { index } = blocks[0].handle
+  const known = knownIn(heap)
   if (known.get(index)?.object.deref() === undefined) known.delete(index)
   for (const block of blocks) block.release()
 }
@@ -61,10 +78,9 @@ function letGo(blocks: HeldBlocks): void {
  * The handle of an object's block, to be sent in its place. The message that is being written keeps the block until it
  * has arrived.
  *
- * @param receiver - whom it is for; see `Receiver` in `serialize/reducers.ts`
- * @throws ProcessError `ERR_NOT_SUPPORTED` for another process when the heap reaches threads only.
+ * @throws ClosedError for what the constructor of its class has not made.
  */
-export function handleOf(object: object, receiver: { readonly isSameProcess: boolean }): BlockHandle {
+export function handleOf(object: object): BlockHandle {
   const blocks = blocksOf.get(object)
   if (blocks === undefined) {
     throw new ClosedError(
@@ -72,22 +88,27 @@ export function handleOf(object: object, receiver: { readonly isSameProcess: boo
         `To fix: make it with new ${object.constructor.name}()`,
     )
   }
-  if (!receiver.isSameProcess && !sharedHeap().isNative) {
-    throw new ProcessError(
-      'ERR_NOT_SUPPORTED',
-      `Cannot send a ${object.constructor.name} to another process: without the native addon, memory is shared with threads only\n` +
-        'To fix: use threads (the option context: "thread"), or install multiproc where its addon loads ("multiproc doctor" tells why it does not)',
-    )
-  }
   carry(object, blocks[0].handle)
   return blocks[0].handle
+}
+
+/** Whether an object stands for a block already. */
+export function hasBlock(object: object): boolean {
+  return blocksOf.has(object)
+}
+
+/** Whether the object for a handle is here. */
+export function isKnown({ heap, index, generation }: BlockHandle): boolean {
+  const own = sharedHeap()
+  const here = knownIn(own).get(index)
+  return own.id === heap && here?.generation === generation && here.object.deref() !== undefined
 }
 
 /** The object for a handle that arrived: the one that is here already, or what `make` constructs. */
 export function objectFor<T extends object>(handle: unknown, kind: BlockKind, make: () => T): T {
   assertHandle(handle)
   const heap = sharedHeap()
-  const here = known.get(handle.index)
+  const here = knownIn(heap).get(handle.index)
   if (here?.kind === kind && here.generation === handle.generation && handle.heap === heap.id) {
     const object = here.object.deref()
     if (object !== undefined) {
@@ -106,7 +127,8 @@ export function objectFor<T extends object>(handle: unknown, kind: BlockKind, ma
   }
 }
 
-function assertHandle(value: unknown): asserts value is BlockHandle {
+/** @throws ProcessError `ERR_NOT_DESERIALIZABLE` for what is no handle. */
+export function assertHandle(value: unknown): asserts value is BlockHandle {
   const { heap, index, generation } = (value ?? {}) as Partial<BlockHandle>
   if ([heap, index, generation].every(field => Number.isSafeInteger(field))) return
   throw new ProcessError(

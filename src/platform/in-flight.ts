@@ -15,8 +15,8 @@ export interface Lease {
 
 /** What the message that is being written carries. */
 interface Cargo {
-  /** The objects that hold blocks, and their handles. */
-  readonly blocks: Map<object, BlockHandle>
+  /** The objects that hold blocks, and how their handles are counted. */
+  readonly blocks: Map<object, BlockHandle | (() => void)>
   /** By the object that is sent. */
   leases: Map<object, Lease> | undefined
 }
@@ -27,8 +27,11 @@ const cargoOfBytes = new WeakMap<object, readonly object[]>()
 const leasesOfBytes = new WeakMap<object, readonly Lease[]>()
 let collected: FinalizationRegistry<readonly Lease[]> | undefined
 
-/** Notes that the message which is being written carries the handle of a block that `keeper` holds. */
-export function carry(keeper: object, handle: BlockHandle): void {
+/**
+ * Notes that the message which is being written carries the handle of a block that `keeper` holds. For a block of
+ * another process: what has it counted there.
+ */
+export function carry(keeper: object, handle: BlockHandle | (() => void)): void {
   if (cargo === undefined) return
   cargo ??= { blocks: new Map(), leases: undefined }
   cargo.blocks.set(keeper, handle)
@@ -58,8 +61,10 @@ export function sealMessage(bytes: object): void {
   if (cargo === undefined || cargo === null) return
   const { blocks, leases } = cargo
   if (blocks.size > 0) {
-    const heap = sharedHeap()
-    for (const handle of blocks.values()) heap.noteSent(handle)
+    for (const handle of blocks.values()) {
+      if (typeof handle === 'function') handle()
+      else sharedHeap().noteSent(handle)
+    }
     cargoOfBytes.set(bytes, [...blocks.keys()])
   }
   if (leases === undefined) return

@@ -77,6 +77,12 @@ export function mapAgain(buffer: ArrayBufferLike): OwnMapping {
   return own(again, handle, letGo, release)
 }
 
+/** Memory of another thread that came without a handle; without the addon only. */
+export function mapThreadMemory(buffer: SharedArrayBuffer): OwnMapping {
+  const handle: SharedBufferHandle = { kind: 'thread', id: randomInt(2 ** 47), buffer }
+  return own(buffer, handle, undefined, () => {})
+}
+
 /** Memory with a name. */
 export function ownNamedMapping(memory: NamedMemory): OwnMapping {
   const { name, byteLength, buffer } = memory

@@ -8,7 +8,9 @@
  */
 import { randomBytes } from 'node:crypto'
 import { threadId } from 'node:worker_threads'
-import { ClosedError, ProcessError } from '../errors.ts'
+import { ProcessError } from '../errors.ts'
+import { type BlockHandle, type BlockKind, type HeldBlock, memberEnded, notKept } from './block-handle.ts'
+import { isHeldByOthers, isKept } from './block-holders.ts'
 import {
   type HeapBackend,
   lifeOf,
@@ -30,37 +32,19 @@ import {
   LIFE_ENDED,
   MAGIC,
   MEMBER,
-  MEMBER_BYTES,
   MEMBER_STATE,
   MEMBERS_MAX,
-  MEMBERS_START_BYTES,
   SEGMENT_KIND,
   addonLayout,
+  blockAt,
   controlBytes,
+  memberAt,
 } from './heap-layout.ts'
 import { HeapPages } from './heap-pages.ts'
 import { giveUpNativeAddon, nativeAddon } from './native-addon.ts'
 import { ReaperRest } from './reaper-rest.ts'
 
-/** What a block is used for. Numbers are never given to another kind. */
-export type BlockKind = number
-
-/** Names a block in a message. It is valid until the block has been taken for something else. */
-export interface BlockHandle {
-  /** Of the heap, so that a handle which strays into another program is noticed. */
-  heap: number
-  index: number
-  generation: number
-}
-
-/** A block that this process or thread holds. */
-export interface HeldBlock {
-  readonly handle: BlockHandle
-  /** Index of its first word that belongs to its user; `PAYLOAD_WORDS` of them. */
-  readonly base: number
-  /** Lets go of it once; when nobody holds a block any more it may be taken for something else. */
-  release(): void
-}
+export type { BlockHandle, BlockKind, HeldBlock, HomeAddress } from './block-handle.ts'
 
 const SLOT_BITS = 9
 /** A search for a free block looks at no more than so many. */
@@ -87,6 +71,20 @@ export function isChildProcess(): boolean {
   return typeof inheritance === 'object' && 'fd' in inheritance
 }
 
+/**
+ * Runs `action` with `member` as the heap of this thread: what it makes and attaches to belongs to that member. It must
+ * not be async: after an `await` it would be the thread itself again.
+ */
+export function actAs<T>(member: SharedHeap, action: () => T): T {
+  const before = current
+  current = member
+  try {
+    return action()
+  } finally {
+    current = before
+  }
+}
+
 /** Says where the parent's heap is found. Before the first use; nothing is opened by it. */
 export function inheritHeap(from: HeapInheritance): void {
   inheritance = from
@@ -103,6 +101,7 @@ export class SharedHeap {
   readonly #held = new Map<number, number>()
   #token = 0
   readonly #rest = new ReaperRest(() => this.reap())
+  #hasEnded = false
 
   private constructor(backend: HeapBackend) {
     this.#backend = backend
@@ -149,9 +148,8 @@ export class SharedHeap {
   }
 
   static #portable(buffer: SharedArrayBuffer): SharedHeap {
-    const heap: SharedHeap = new SharedHeap(
-      new PortableBackend(buffer, endsSeen => heap.ends !== endsSeen || heap.#hasEndedMember()),
-    )
+    const hasEnded = (endsSeen: number): boolean => heap.ends !== endsSeen || heap.#hasEndedMember()
+    const heap = new SharedHeap(new PortableBackend(buffer, hasEnded))
     return heap
   }
 
@@ -197,11 +195,31 @@ export class SharedHeap {
    * first use makes it a member.
    */
   get token(): number {
+    if (this.#hasEnded) throw memberEnded()
     if (this.#token === 0) {
       this.#token = this.#join()
       this.reap()
     }
     return this.#token
+  }
+
+  /** One more member in this thread, which acts for somebody who cannot be a member. Without the addon only. */
+  anotherMember(): SharedHeap {
+    return SharedHeap.#portable(this.#backend.buffer as SharedArrayBuffer)
+  }
+
+  /** Ends such a member while its thread goes on. What it held is given back by the rules for the dead. */
+  end(): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    if (this.#token === 0) return
+    const at = memberAt(this.#token & (MEMBERS_MAX - 1))
+    Atomics.or(this.words, at + this.#backend.lifeWord, LIFE_ENDED)
+  }
+
+  /** Whether `end()` was called. Its place may be somebody else's since. */
+  get hasEnded(): boolean {
+    return this.#hasEnded
   }
 
   #join(): number {
@@ -314,14 +332,14 @@ export class SharedHeap {
     for (let index = 0; index < limit; index++) {
       const at = blockAt(index)
       if ((Atomics.and(words, at + word, ~bit) & bit) === 0) continue
-      isKeeperGone ||= !this.#isHeldByOthers(at, -1)
+      isKeeperGone ||= !isHeldByOthers(this.words, at, -1)
       // What the one that ended had to itself goes back to the system.
       if (Atomics.load(words, at + BLOCK.kind) === SEGMENT_KIND) this.#discardFree(index)
     }
     if (!isKeeperGone) return
     for (let index = 0; index < limit; index++) {
       const at = blockAt(index)
-      if (Atomics.load(words, at + BLOCK.keeper) !== 0 && !this.#isKept(at)) this.#discardFree(index)
+      if (Atomics.load(words, at + BLOCK.keeper) !== 0 && !isKept(this.words, at)) this.#discardFree(index)
     }
   }
 
@@ -449,10 +467,10 @@ export class SharedHeap {
     // keeper, or takes it from one, holds it meanwhile. So who looks at the holders, the rest and the holders again sees
     // one of them (see "Blocks" in README.md, step 5).
     return (
-      !this.#isHeldByOthers(at, ownSlot) &&
-      !this.#isKept(at) &&
+      !isHeldByOthers(this.words, at, ownSlot) &&
+      !isKept(this.words, at) &&
       (Atomics.load(this.words, at + BLOCK.inFlight) === 0 || (isOverdue && this.#isOverdue(at))) &&
-      !this.#isHeldByOthers(at, ownSlot)
+      !isHeldByOthers(this.words, at, ownSlot)
     )
   }
 
@@ -483,7 +501,7 @@ export class SharedHeap {
       const at = blockAt(index)
       if (Atomics.load(words, at + BLOCK.kind) !== kind || Atomics.load(words, at + BLOCK.inFlight) === 0)
         continue
-      if (!this.#isHeldByOthers(at, -1)) found.push({ index, base: at + BLOCK.payload })
+      if (!isHeldByOthers(this.words, at, -1)) found.push({ index, base: at + BLOCK.payload })
     }
     return found
   }
@@ -544,13 +562,7 @@ export class SharedHeap {
       }
       if (!this.#held.has(index)) Atomics.and(words, at + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
     }
-    throw new ClosedError(
-      'Cannot use a shared object that arrived here: ' +
-        (handle.heap === this.id
-          ? 'nobody kept it while it was on its way, and its memory has been given to another'
-          : 'it belongs to another program') +
-        '\nTo fix: keep a reference to it in the process that sent it until it has arrived',
-    )
+    throw notKept(handle.heap === this.id)
   }
 
   #hold(index: number, generation: number): HeldBlock {
@@ -574,16 +586,10 @@ export class SharedHeap {
       return
     }
     this.#held.delete(index)
+    // Reaping has taken its holds away, and another may have its place.
+    if (this.#hasEnded) return
     const slot = this.token & (MEMBERS_MAX - 1)
     Atomics.and(this.words, blockAt(index) + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
-  }
-
-  #isHeldByOthers(at: number, ownSlot: number): boolean {
-    for (let word = 0; word < MEMBERS_MAX / 32; word++) {
-      const own = ownSlot >>> 5 === word && ownSlot >= 0 ? 1 << (ownSlot & 31) : 0
-      if ((Atomics.load(this.words, at + BLOCK.holders + word) & ~own) !== 0) return true
-    }
-    return false
   }
 
   /** Whether a block has no other holder than this process or thread, nor anything else that keeps it. */
@@ -594,19 +600,10 @@ export class SharedHeap {
     )
   }
 
-  /** Whether the block that keeps this one is held. */
-  #isKept(at: number): boolean {
-    const { words } = this
-    const keeper = Atomics.load(words, at + BLOCK.keeper) - 1
-    if (keeper < 0 || keeper >= words[HEADER.blockCount]!) return false
-    const keeperAt = blockAt(keeper)
-    return (
-      Atomics.load(words, keeperAt + BLOCK.generation) === Atomics.load(words, at + BLOCK.keeperGeneration) &&
-      // In the order of #isFree(): a keeper may be on its way, and nobody's for the moment.
-      (this.#isHeldByOthers(keeperAt, -1) ||
-        Atomics.load(words, keeperAt + BLOCK.inFlight) !== 0 ||
-        this.#isHeldByOthers(keeperAt, -1))
-    )
+  /** Whether the handle still means its block, and somebody has it or will have it. */
+  isInUse({ index, generation }: BlockHandle): boolean {
+    const at = blockAt(index)
+    return Atomics.load(this.words, at + BLOCK.generation) === generation && !this.#isFree(at, -1, false)
   }
 
   #raiseLimit(limit: number): void {
@@ -649,12 +646,4 @@ export class SharedHeap {
 /** The system's steady clock, which all processes have in common. */
 function steadySeconds(): number {
   return process.hrtime()[0] | 0
-}
-
-function memberAt(slot: number): number {
-  return (MEMBERS_START_BYTES + slot * MEMBER_BYTES) / 4
-}
-
-function blockAt(index: number): number {
-  return (BLOCKS_START_BYTES + index * BLOCK_BYTES) / 4
 }

@@ -8,7 +8,7 @@ import { BrokenPoolError, ClosedError, ModuleLoadError, type ProcessError } from
 import { dropMessage } from '../platform/in-flight.ts'
 import { Journal } from '../platform/journal.ts'
 import type { StartMethod } from '../process/child-boot.ts'
-import { childEntry } from '../process/child-entry.ts'
+import { childEntry } from '../platform/child-entry.ts'
 import { popen } from '../process/popen.ts'
 import { newChildBoot, nextChildIdentity } from '../process/process-state.ts'
 import { decode, decodeThrown, prepare } from '../serialize/codec.ts'

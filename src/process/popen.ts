@@ -6,7 +6,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { ResourceLimits } from 'node:worker_threads'
 import type { Connection } from '../transport/connection.ts'
 import type { ChildBoot, StartMethod } from './child-boot.ts'
-import { assertEntryExists } from './child-entry.ts'
+import { assertEntryExists } from '../platform/child-entry.ts'
 import { SpawnPopen } from './spawn-popen.ts'
 import { ThreadPopen } from './thread-popen.ts'
 

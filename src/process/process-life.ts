@@ -8,7 +8,7 @@ import { boundedWait, type WaitOptions } from '../platform/bounded-wait.ts'
 import { decode, decodeThrown, prepare } from '../serialize/codec.ts'
 import { releaseAttachments } from '../transport/attachments.ts'
 import type { ChildBoot } from './child-boot.ts'
-import { childEntry } from './child-entry.ts'
+import { childEntry } from '../platform/child-entry.ts'
 import { diedWithoutResult, pythonExitCode } from './exit-description.ts'
 import { popen, type ExitStatus, type Popen, type PopenOptions } from './popen.ts'
 

@@ -9,6 +9,7 @@ import { delimiter, isAbsolute, join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { ResourceLimits } from 'node:worker_threads'
+import { endClientsOf, hasBroker } from '../broker/home.ts'
 import { ProcessError } from '../errors.ts'
 import { CHANNEL_FD, CHANNEL_STDIO } from '../platform/child-channel.ts'
 import { childEnvironment, childExecArgv } from '../platform/child-flags.ts'
@@ -86,7 +87,8 @@ export class SpawnPopen extends StartedChild {
     child.once('exit', (exitCode, signal) => {
       existingHeap()?.markEnded({ pid: child.pid!, threadId: undefined })
       removeNamesOfChild()
-      this.ended({ exitCode, signal })
+      if (hasBroker()) void endClientsOf(child.pid!).then(() => this.ended({ exitCode, signal }))
+      else this.ended({ exitCode, signal })
     })
     this.watch([this.stdout, this.stderr])
   }

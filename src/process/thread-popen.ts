@@ -3,12 +3,13 @@
  * port of its own. Its end is told in the words of processes, and its output is complete before the end is.
  */
 import { PassThrough, type Readable, type Writable } from 'node:stream'
-import { Worker, type WorkerOptions } from 'node:worker_threads'
-import { ProcessError, invalidArgument } from '../errors.ts'
-import { childEnvironment, childExecArgv, hasUnsharableFlag } from '../platform/child-flags.ts'
+import type { Worker } from 'node:worker_threads'
+import { invalidArgument } from '../errors.ts'
+import { childEnvironment } from '../platform/child-flags.ts'
 import { removeNamesOfThread } from '../platform/named-memory.ts'
 import { type HeapInheritance, sharedHeap } from '../platform/shared-heap.ts'
 import { writeOrIgnore } from '../platform/standard-streams.ts'
+import { startWorker } from '../platform/start-worker.ts'
 import { createPortChannel, PortConnection, type PortEnd } from '../transport/port-connection.ts'
 import { encodeBoot } from './child-boot.ts'
 import type { ExitStatus, PopenOptions } from './popen.ts'
@@ -165,35 +166,4 @@ function redirect(
   if (choice === 'inherit') source.on('data', (chunk: Uint8Array) => writeOrIgnore(target, chunk))
   source.resume()
   return source
-}
-
-/**
- * A worker inherits the flags of its process by itself, also those that it could not be given (V8's). Only flags
- * that would make it run something else (`--input-type`, `--test`) force a list, and Node says which of that list
- * are for whole processes.
- */
-function startWorker(entry: URL, options: WorkerOptions): Worker | ProcessError {
-  let execArgv = options.execArgv ?? (hasUnsharableFlag() ? childExecArgv() : undefined)
-  const isOwnList = options.execArgv === undefined
-  for (;;) {
-    try {
-      return new Worker(entry, { ...options, ...(execArgv ? { execArgv } : {}) })
-    } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException
-      const refused = message.split(': ').at(-1)!.split(', ')
-      if (
-        code === 'ERR_WORKER_INVALID_EXEC_ARGV' &&
-        isOwnList &&
-        execArgv?.some(flag => refused.includes(flag))
-      ) {
-        execArgv = execArgv.filter(flag => !refused.includes(flag))
-        continue
-      }
-      return new ProcessError(
-        'ERR_START_FAILED',
-        `Cannot start a thread: ${message}\nTo fix: start fewer threads at once, and give "execArgv" and "resourceLimits" only what worker_threads accepts`,
-        { cause: error },
-      )
-    }
-  }
 }

@@ -1,23 +1,28 @@
 /** One end of a pipe: messages to and from the other end, wherever in the program that is. */
 import { inspect } from 'node:util'
-import { ProcessError, TimeoutError, invalidArgument } from '../errors.ts'
-import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { addShareable } from '../broker/shareable.ts'
+import { invalidArgument } from '../errors.ts'
+import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { sharedHeap } from '../platform/shared-heap.ts'
-import { addReducer } from '../serialize/reducers.ts'
-import { Channel } from './channel.ts'
-import { assertNothingToLoad, decodeItem, encodeItem, letGoOf, turnNowAndThen } from './item-codec.ts'
-import { PipeCore, type PipeHandle, type PipeParts, endsOfFile } from './pipe-core.ts'
+import { attachChannel, hasChannelMemory } from './channel-handle.ts'
+import { decodeItem, encodeItem, turnNowAndThen } from './item-codec.ts'
+import {
+  PipeCore,
+  type PipeForm,
+  type PipeHandle,
+  type PipeParts,
+  endsOfFile,
+  openEnds,
+} from './pipe-core.ts'
 import { type End, PipeEnds } from './pipe-ends.ts'
-import { SharedObjects } from './shared-objects.ts'
-import type { Attempt } from './wait-line.ts'
+import { pipeOperations } from './pipe-operations.ts'
+import { type RemoteEnd, RemotePipeCore } from './remote-pipe-core.ts'
 import { type Readiness, readiness } from './waitable.ts'
 
-/** The ends that are open in this process or thread, and what each is made of. */
-const ends = [new SharedObjects<object>(), new SharedObjects<object>()] as const
-const cores = new WeakMap<object, PipeCore>()
-let arriving: { parts: PipeParts; end: End } | undefined
+const cores = new WeakMap<object, PipeForm>()
+let arriving: { parts: PipeParts; end: End } | RemoteEnd | undefined
 
-function coreOf(connection: object): PipeCore {
+function coreOf(connection: object): PipeForm {
   const core = cores.get(connection)
   if (core !== undefined) return core
   throw invalidArgument(TypeError, 'This is not a PipeConnection\nTo fix: get both ends from Pipe()')
@@ -44,21 +49,21 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
     if (arriving === undefined) {
       throw invalidArgument(TypeError, 'A PipeConnection is not made with new\nTo fix: call Pipe()')
     }
-    const { parts, end } = arriving
+    const arrived = arriving
     arriving = undefined
-    const core = new PipeCore(parts, end)
+    const core =
+      'parts' in arrived ? new PipeCore(arrived.parts, arrived.end, this) : new RemotePipeCore(this, arrived)
     cores.set(this, core)
-    ends[end].add(parts.ends.handle, this, () => core.release())
   }
 
   /** Whether it receives: false for the second end of a pipe of one direction. */
   get readable(): boolean {
-    return coreOf(this).incoming !== undefined
+    return coreOf(this).isReadable
   }
 
   /** Whether it sends: false for the first end of a pipe of one direction. */
   get writable(): boolean {
-    return coreOf(this).outgoing !== undefined
+    return coreOf(this).isWritable
   }
 
   /** Whether `close()` was called here. */
@@ -73,12 +78,12 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
    * TimeoutError when the timeout passes; the signal's reason.
    */
   async send(value: Sent, options: WaitOptions = {}): Promise<void> {
-    await sendEncoded(this, () => encodeItem(value, 'message'), options)
+    await coreOf(this).send(() => encodeItem(value, 'message'), options)
   }
 
   /** `send()` that blocks this thread. */
   sendSync(value: Sent, { timeout }: { timeout?: number | undefined } = {}): void {
-    sendEncodedSync(this, () => encodeItem(value, 'message'), timeout)
+    coreOf(this).sendSync(() => encodeItem(value, 'message'), timeout)
   }
 
   /**
@@ -91,7 +96,7 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
     bytes: Uint8Array,
     { offset, size, ...options }: WaitOptions & { offset?: number; size?: number } = {},
   ): Promise<void> {
-    await sendEncoded(this, () => partOf(bytes, { offset, size }), options)
+    await coreOf(this).send(() => partOf(bytes, { offset, size }), options)
   }
 
   /**
@@ -101,7 +106,7 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
    * when the timeout passes; SerializeError when the value cannot be rebuilt here; the signal's reason.
    */
   async recv(options: WaitOptions = {}): Promise<Received> {
-    const bytes = await receive(this, options)
+    const bytes = await coreOf(this).receive(options)
     await turnNowAndThen()
     return (await decodeItem(bytes)) as Received
   }
@@ -113,10 +118,7 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
    * stays in the pipe then.
    */
   recvSync({ timeout }: { timeout?: number | undefined } = {}): Received {
-    const core = coreOf(this)
-    const { channel, line } = core.toReceive()
-    const attempt = (): Attempt<Uint8Array> => core.tryTake(channel, assertNothingToLoad)
-    return decodeItem(line.waitSync(attempt, timeout, () => nothingCame(timeout))) as Received
+    return decodeItem(coreOf(this).receiveSync(timeout)) as Received
   }
 
   /**
@@ -127,9 +129,10 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
    */
   async recvBytes({ maxLength, ...options }: WaitOptions & { maxLength?: number } = {}): Promise<Uint8Array> {
     if (maxLength !== undefined) assertLength('maxLength', maxLength)
-    return await receive(this, options, bytes => {
-      if (bytes.length > (maxLength ?? Infinity)) throw tooLong(bytes.length, `"maxLength" is ${maxLength}`)
-    })
+    return await coreOf(this).receive(
+      options,
+      maxLength === undefined ? undefined : { maxBytes: maxLength, why: `"maxLength" is ${maxLength}` },
+    )
   }
 
   /**
@@ -146,8 +149,9 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
     assertLength('offset', offset)
     const room = target.byteLength - offset
     if (room < 0) throw outside('offset', offset, target.byteLength)
-    const bytes = await receive(this, options, ({ length }) => {
-      if (length > room) throw tooLong(length, `there is room for ${room} bytes`)
+    const bytes = await coreOf(this).receive(options, {
+      maxBytes: room,
+      why: `there is room for ${room} bytes`,
     })
     new Uint8Array(target.buffer, target.byteOffset + offset, bytes.length).set(bytes)
     return bytes.length
@@ -158,29 +162,13 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
    *
    * @param options - `timeout: Infinity` waits until it is so
    */
-  async poll({ timeout = 0, signal }: WaitOptions = {}): Promise<boolean> {
-    const core = coreOf(this)
-    const { line } = core.toReceive()
-    signal?.throwIfAborted()
-    if (core.isReady()) return true
-    if (timeout <= 0) return false
-    return await line.wait(
-      this,
-      () => (core.isReady() ? { value: true } : 'wait'),
-      { timeout, signal },
-      () => false,
-    )
+  async poll(options: WaitOptions = {}): Promise<boolean> {
+    return await coreOf(this).poll(options)
   }
 
   /** `poll()` that blocks this thread. */
   pollSync({ timeout = 0 }: { timeout?: number } = {}): boolean {
-    const core = coreOf(this)
-    const { line } = core.toReceive()
-    return line.waitSync<boolean>(
-      () => (core.isReady() ? { value: true } : 'wait'),
-      Math.max(0, timeout),
-      () => false,
-    )
+    return coreOf(this).pollSync(timeout)
   }
 
   /**
@@ -188,8 +176,7 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
    * that wait are carried out first. Twice is fine.
    */
   close(): void {
-    const core = coreOf(this)
-    core.close(() => ends[core.end].forget(core.parts.ends.handle, this))
+    coreOf(this).close()
   }
 
   /** The values as they come, until nothing more can come or the end is closed here. */
@@ -212,9 +199,7 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
 
   /** For `wait()`: ready when `recv()` would not wait. */
   [readiness](): Readiness {
-    const core = coreOf(this)
-    const { line } = core.toReceive()
-    return { isReady: () => core.isReady(), line }
+    return coreOf(this).readiness()
   }
 
   [inspect.custom](): string {
@@ -222,86 +207,6 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
     if (core.isClosed) return '<PipeConnection closed>'
     return `<PipeConnection${this.readable ? ' readable' : ''}${this.writable ? ' writable' : ''}>`
   }
-}
-
-async function sendEncoded(
-  connection: object,
-  encode: () => Uint8Array,
-  options: WaitOptions,
-): Promise<void> {
-  const core = coreOf(connection)
-  assertTimeout(options.timeout)
-  const { channel, line } = core.toSend()
-  options.signal?.throwIfAborted()
-  const item = channel.outgoing(encode())
-  try {
-    const isSent = line.length === 0 && typeof core.tryPut(channel, item) === 'object'
-    if (!isSent) {
-      if (options.timeout === 0) notTaken(0)
-      await line.wait(
-        connection,
-        () => core.tryPut(channel, item),
-        options,
-        () => notTaken(options.timeout),
-      )
-    }
-  } catch (error) {
-    letGoOf(item)
-    throw error
-  }
-  await turnNowAndThen()
-}
-
-function sendEncodedSync(connection: object, encode: () => Uint8Array, timeout: number | undefined): void {
-  const core = coreOf(connection)
-  const { channel, line } = core.toSend()
-  const item = channel.outgoing(encode())
-  try {
-    const attempt = (): Attempt<void> => {
-      // Those who wait with `await` came before.
-      line.look()
-      return line.length > 0 ? 'wait' : core.tryPut(channel, item)
-    }
-    line.waitSync(attempt, timeout, () => notTaken(timeout))
-  } catch (error) {
-    letGoOf(item)
-    throw error
-  }
-}
-
-async function receive(
-  connection: object,
-  options: WaitOptions,
-  accept?: (bytes: Uint8Array) => void,
-): Promise<Uint8Array> {
-  assertTimeout(options.timeout)
-  const core = coreOf(connection)
-  const { channel, line } = core.toReceive()
-  options.signal?.throwIfAborted()
-  const attempt = (): Attempt<Uint8Array> => core.tryTake(channel, accept)
-  const now = line.length === 0 ? attempt() : 'wait'
-  if (typeof now === 'object') return now.value
-  if (options.timeout === 0) return nothingCame(0)
-  return await line.wait(connection, attempt, options, () => nothingCame(options.timeout))
-}
-
-function nothingCame(timeout: number | undefined): never {
-  throw new TimeoutError(
-    `Nothing came through the pipe within ${timeout} ms\nTo fix: wait longer, or see what the sender does`,
-  )
-}
-
-function notTaken(timeout: number | undefined): never {
-  throw new TimeoutError(
-    `The pipe was full for ${timeout} ms, and nothing was sent\nTo fix: wait longer, or have the other end receive faster`,
-  )
-}
-
-function tooLong(length: number, why: string): ProcessError {
-  return new ProcessError(
-    'ERR_LIMIT',
-    `Cannot receive the next message: it has ${length} bytes, and ${why}; it stays in the pipe\nTo fix: make room for it`,
-  )
 }
 
 function partOf(
@@ -338,36 +243,59 @@ function outside(name: string, value: number, length: number): Error {
   )
 }
 
-addReducer<PipeConnection>({
+/** An end has arrived with what it is made of: what was counted for its message counts no longer. */
+function arrive(ends: PipeEnds, { block, end, channels }: PipeHandle): void {
+  ends.arrive(end)
+  for (const handle of [block, channels[0]?.block, channels[1].block]) {
+    if (handle !== undefined) sharedHeap().noteArrived(handle)
+  }
+}
+
+function knownEnd({ block, end }: PipeHandle): PipeConnection | undefined {
+  return openEnds[end].get(block) as PipeConnection | undefined
+}
+
+addShareable<PipeConnection>({
   type: PipeConnection,
   name: 'multiproc.PipeConnection',
   module: import.meta.url,
-  encode: (connection, { isSameProcess }) => coreOf(connection).handleToSend(isSameProcess, connection),
+  encode: (connection, receiver) => {
+    const core = coreOf(connection)
+    core.assertOpen('send')
+    return (core as PipeCore).handleToSend(receiver)
+  },
+  handleIn: data => (data as PipeHandle).block,
+  partIn: data => String((data as PipeHandle).end),
+  isWhole: data => {
+    const handle = data as PipeHandle
+    const hasMemory = handle.channels.every(channel => channel === null || hasChannelMemory(channel))
+    return hasMemory || knownEnd(handle) !== undefined
+  },
   decode: data => {
     const { block, end, channels } = data as PipeHandle
-    const known = ends[end].get(block) as PipeConnection | undefined
-    const pipeEnds = known === undefined ? PipeEnds.attach(block) : coreOf(known).parts.ends
-    const arrive = (): void => {
-      pipeEnds.arrive(end)
-      for (const handle of [block, channels[0]?.block, channels[1].block]) {
-        if (handle !== undefined) sharedHeap().noteArrived(handle)
-      }
-    }
+    const known = knownEnd(data as PipeHandle)
     if (known !== undefined) {
-      arrive()
+      arrive((coreOf(known) as PipeCore).parts.ends, data as PipeHandle)
       return known
     }
+    const pipeEnds = PipeEnds.attach(block)
     const connection = openEnd(
       {
         ends: pipeEnds,
-        channels: [
-          channels[0] === null ? undefined : Channel.attach(channels[0]),
-          Channel.attach(channels[1]),
-        ],
+        channels: [channels[0] === null ? undefined : attachChannel(channels[0]), attachChannel(channels[1])],
       },
       end,
     )
-    arrive()
+    arrive(pipeEnds, data as PipeHandle)
     return connection
   },
+  makeRemote: data => {
+    const { end, channels } = data as PipeHandle
+    // A pipe of one direction has only what its second end sends.
+    const isDuplex = channels[0] !== null
+    arriving = { isReadable: isDuplex || end === 0, isWritable: isDuplex || end === 1 }
+    return new PipeConnection()
+  },
+  noteSent: connection => (coreOf(connection) as PipeCore).noteSent(),
+  operations: pipeOperations(connection => coreOf(connection) as PipeCore),
 })

@@ -1,12 +1,18 @@
 /** What an end of a pipe does, without the names and options of its public class. */
-import { ClosedError, invalidState } from '../errors.ts'
 import { carry } from '../platform/in-flight.ts'
-import type { BlockHandle } from '../platform/shared-heap.ts'
+import { withHome } from '../broker/shareable.ts'
+import { ClosedError, ProcessError, TimeoutError, invalidState } from '../errors.ts'
+import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { type BlockHandle, type SharedHeap, sharedHeap } from '../platform/shared-heap.ts'
+import type { Receiver } from '../serialize/reducers.ts'
+import { channelToSend } from './channel-handle.ts'
 import { CHANNEL } from './channel-layout.ts'
 import type { Channel, ChannelHandle, OutgoingItem } from './channel.ts'
+import { assertNothingToLoad, letGoOf, turnNowAndThen } from './item-codec.ts'
 import type { End, PipeEnds } from './pipe-ends.ts'
-import { IN_FLIGHT_MS, assertReachesProcesses } from './shared-objects.ts'
+import { IN_FLIGHT_MS, SharedObjects } from './shared-objects.ts'
 import { type Attempt, WaitLine } from './wait-line.ts'
+import type { Readiness } from './waitable.ts'
 
 /** What travels in the place of an end. `channels[n]` has what end n sends; a pipe of one direction has only that of end 1. */
 export interface PipeHandle {
@@ -21,10 +27,36 @@ export interface PipeParts {
   channels: [Channel | undefined, Channel]
 }
 
-/** Blocks of pipes of which this process or thread has an end open: how many. */
-const openHere = new Map<string, number>()
+/** Of each member in this thread, the blocks of pipes of which it has an end open: how many. */
+const openIn = new WeakMap<SharedHeap, Map<string, number>>()
 
-export class PipeCore {
+/** What an end is asked, wherever the memory of its pipe is. */
+export interface PipeForm {
+  readonly isReadable: boolean
+  readonly isWritable: boolean
+  readonly isClosed: boolean
+  send(encode: () => Uint8Array, options: WaitOptions): Promise<void>
+  sendSync(encode: () => Uint8Array, timeout: number | undefined): void
+  receive(options: WaitOptions, limit?: ReceiveLimit): Promise<Uint8Array>
+  /** Only what can be decoded without loading modules. */
+  receiveSync(timeout: number | undefined): Uint8Array
+  poll(options: WaitOptions): Promise<boolean>
+  pollSync(timeout: number): boolean
+  close(): void
+  assertOpen(action: string): void
+  readiness(): Readiness
+}
+
+/** How long a message may be, and the reason for people. A longer one stays in the pipe. */
+export interface ReceiveLimit {
+  maxBytes: number
+  why: string
+}
+
+/** The ends that are open here, of pipes whose memory can be had here, and what each is made of. */
+export const openEnds = [new SharedObjects<object>(), new SharedObjects<object>()] as const
+
+export class PipeCore implements PipeForm {
   readonly parts: PipeParts
   readonly end: End
   readonly incoming: Channel | undefined
@@ -34,9 +66,12 @@ export class PipeCore {
   isClosed = false
   /** Stand for its channels in messages. The other end, which has the same, may be in the message, too. */
   readonly #cargo = [{}, {}] as const
+  readonly #connection: WeakRef<object>
   #inFlightUntil = 0
 
-  constructor(parts: PipeParts, end: End) {
+  /** `connection` is the object for it, until it is collected or closed. */
+  constructor(parts: PipeParts, end: End, connection: object) {
+    this.#connection = new WeakRef(connection)
     this.parts = parts
     this.end = end
     this.incoming = parts.channels[1 - end]
@@ -58,10 +93,25 @@ export class PipeCore {
         lookAgainMs,
       })
     }
+    const openHere = openOf(parts.ends)
     const key = keyOf(parts.ends.handle)
     const count = openHere.get(key) ?? 0
     openHere.set(key, count + 1)
     parts.ends.open(end, { isFirst: count === 0 })
+    openEnds[end].add(parts.ends.handle, connection, () => this.release())
+  }
+
+  get isReadable(): boolean {
+    return this.incoming !== undefined
+  }
+
+  get isWritable(): boolean {
+    return this.outgoing !== undefined
+  }
+
+  /** Kept alive by those who wait: when it is collected, the end is closed. */
+  get #owner(): object {
+    return this.#connection.deref() ?? this
   }
 
   get #other(): End {
@@ -121,25 +171,135 @@ export class PipeCore {
     return !this.isOtherOpen({ isThorough: true })
   }
 
-  /** What travels. The message keeps `connection`, and counts the handles in it until it has arrived. */
-  handleToSend(isSameProcess: boolean, connection: object): PipeHandle {
-    this.assertOpen('send')
-    if (!isSameProcess) assertReachesProcesses('PipeConnection')
-    const { ends, channels } = this.parts
-    carry(connection, ends.handle)
-    for (const [index, channel] of channels.entries()) {
-      if (channel !== undefined) carry(this.#cargo[index]!, channel.handle.block)
+  async send(encode: () => Uint8Array, options: WaitOptions): Promise<void> {
+    assertTimeout(options.timeout)
+    const { channel, line } = this.toSend()
+    options.signal?.throwIfAborted()
+    const item = channel.outgoing(encode())
+    try {
+      const isSent = line.length === 0 && typeof this.tryPut(channel, item) === 'object'
+      if (!isSent) {
+        if (options.timeout === 0) notTaken(0)
+        await line.wait(
+          this.#owner,
+          () => this.tryPut(channel, item),
+          options,
+          () => notTaken(options.timeout),
+        )
+      }
+    } catch (error) {
+      letGoOf(item)
+      throw error
     }
-    ends.send(this.end)
-    this.#inFlightUntil = performance.now() + IN_FLIGHT_MS
-    return {
-      block: ends.handle,
-      end: this.end,
-      channels: [channels[0]?.handle ?? null, channels[1].handle],
+    await turnNowAndThen()
+  }
+
+  sendSync(encode: () => Uint8Array, timeout: number | undefined): void {
+    const { channel, line } = this.toSend()
+    const item = channel.outgoing(encode())
+    try {
+      const attempt = (): Attempt<void> => {
+        // Those who wait with `await` came before.
+        line.look()
+        return line.length > 0 ? 'wait' : this.tryPut(channel, item)
+      }
+      line.waitSync(attempt, timeout, () => notTaken(timeout))
+    } catch (error) {
+      letGoOf(item)
+      throw error
     }
   }
 
-  close(forget: () => void): void {
+  receive(options: WaitOptions, limit?: ReceiveLimit): Promise<Uint8Array> {
+    return this.receiveIf(
+      options,
+      limit &&
+        (({ length }) => {
+          if (length > limit.maxBytes) throw tooLong(length, limit.why)
+        }),
+    )
+  }
+
+  /** Receives a message that `accept` does not throw for. */
+  async receiveIf(options: WaitOptions, accept?: (bytes: Uint8Array) => void): Promise<Uint8Array> {
+    assertTimeout(options.timeout)
+    const { channel, line } = this.toReceive()
+    options.signal?.throwIfAborted()
+    const attempt = (): Attempt<Uint8Array> => this.tryTake(channel, accept)
+    const now = line.length === 0 ? attempt() : 'wait'
+    if (typeof now === 'object') return now.value
+    if (options.timeout === 0) return nothingCame(0)
+    return await line.wait(this.#owner, attempt, options, () => nothingCame(options.timeout))
+  }
+
+  receiveSync(timeout: number | undefined): Uint8Array {
+    const { channel, line } = this.toReceive()
+    const attempt = (): Attempt<Uint8Array> => this.tryTake(channel, assertNothingToLoad)
+    return line.waitSync(attempt, timeout, () => nothingCame(timeout))
+  }
+
+  async poll({ timeout = 0, signal }: WaitOptions): Promise<boolean> {
+    const { line } = this.toReceive()
+    signal?.throwIfAborted()
+    if (this.isReady()) return true
+    if (timeout <= 0) return false
+    return await line.wait(
+      this.#owner,
+      () => (this.isReady() ? { value: true } : 'wait'),
+      { timeout, signal },
+      () => false,
+    )
+  }
+
+  pollSync(timeout: number): boolean {
+    const { line } = this.toReceive()
+    return line.waitSync<boolean>(
+      () => (this.isReady() ? { value: true } : 'wait'),
+      Math.max(0, timeout),
+      () => false,
+    )
+  }
+
+  readiness(): Readiness {
+    const { line } = this.toReceive()
+    return { isReady: () => this.isReady(), line }
+  }
+
+  /** What travels. The message keeps the connection, and counts the handles in it until it has arrived. */
+  handleToSend(receiver: Receiver): PipeHandle {
+    this.#startSending()
+    const { ends, channels } = this.parts
+    carry(this.#owner, ends.handle)
+    for (const [index, channel] of channels.entries()) {
+      if (channel !== undefined) carry(this.#cargo[index]!, channel.handle.block)
+    }
+    return {
+      block: withHome(ends.handle, receiver),
+      end: this.end,
+      channels: [
+        channels[0] === undefined ? null : channelToSend(channels[0].handle, receiver),
+        channelToSend(channels[1].handle, receiver),
+      ],
+    }
+  }
+
+  /** For a client that sends it on: what `handleToSend()` and its message do. */
+  noteSent(): void {
+    this.#startSending()
+    const { ends, channels } = this.parts
+    for (const handle of [ends.handle, channels[0]?.handle.block, channels[1].handle.block]) {
+      if (handle !== undefined) sharedHeap().noteSent(handle)
+    }
+  }
+
+  /** The end is on its way, and counts as open meanwhile. */
+  #startSending(): void {
+    this.assertOpen('send')
+    this.parts.ends.send(this.end)
+    this.#inFlightUntil = performance.now() + IN_FLIGHT_MS
+  }
+
+  close(): void {
     if (this.isClosed) return
     this.isClosed = true
     this.readers?.failAll(
@@ -147,7 +307,8 @@ export class PipeCore {
         'This end of the pipe was closed while it waited\nTo fix: close it when nothing waits any more',
       ),
     )
-    forget()
+    const connection = this.#connection.deref()
+    if (connection !== undefined) openEnds[this.end].forget(this.parts.ends.handle, connection)
     if (this.writers === undefined || this.writers.length === 0) this.release()
     else void this.writers.idle.then(() => this.release())
   }
@@ -155,6 +316,7 @@ export class PipeCore {
   /** The other side learns of it; what is on its way is kept for a while. */
   release(): void {
     const { ends, channels } = this.parts
+    const openHere = openOf(ends)
     const key = keyOf(ends.handle)
     const left = openHere.get(key)! - 1
     if (left === 0) openHere.delete(key)
@@ -165,6 +327,12 @@ export class PipeCore {
     if (leftMs > 0) setTimeout(() => releaseParts(this.parts), leftMs).unref()
     else releaseParts(this.parts)
   }
+}
+
+function openOf({ heap }: PipeEnds): Map<string, number> {
+  let openHere = openIn.get(heap)
+  if (openHere === undefined) openIn.set(heap, (openHere = new Map()))
+  return openHere
 }
 
 function keyOf({ index, generation }: BlockHandle): string {
@@ -179,7 +347,8 @@ function releaseParts({ ends, channels }: PipeParts): void {
 /** The errors by which an iteration ends. */
 export const endsOfFile = new WeakSet<object>()
 
-function endOfFile(): ClosedError {
+/** For who receives when nothing can come any more. */
+export function endOfFile(): ClosedError {
   const error = new ClosedError(
     'EOF: nothing is left in the pipe, and all who had its other end have closed it or ended\n' +
       'To fix: iterate with "for await", which ends then',
@@ -191,5 +360,24 @@ function endOfFile(): ClosedError {
 function wrongDirection(what: string): Error {
   return invalidState(
     `Cannot use this end of the pipe that way: it ${what}\nTo fix: use the other end, or make the pipe with { duplex: true }`,
+  )
+}
+
+function nothingCame(timeout: number | undefined): never {
+  throw new TimeoutError(
+    `Nothing came through the pipe within ${timeout} ms\nTo fix: wait longer, or see what the sender does`,
+  )
+}
+
+function notTaken(timeout: number | undefined): never {
+  throw new TimeoutError(
+    `The pipe was full for ${timeout} ms, and nothing was sent\nTo fix: wait longer, or have the other end receive faster`,
+  )
+}
+
+function tooLong(length: number, why: string): ProcessError {
+  return new ProcessError(
+    'ERR_LIMIT',
+    `Cannot receive the next message: it has ${length} bytes, and ${why}; it stays in the pipe\nTo fix: make room for it`,
   )
 }

@@ -47,6 +47,10 @@ export class PipeEnds {
     return ends
   }
 
+  get heap(): SharedHeap {
+    return this.#heap
+  }
+
   get handle(): BlockHandle {
     return this.#block.handle
   }
@@ -65,6 +69,8 @@ export class PipeEnds {
   }
 
   close(end: End): void {
+    // The place of a member that has ended may be another's, who has the end open.
+    if (this.#heap.hasEnded) return
     const { words, token } = this.#heap
     const slot = token & (MEMBERS_MAX - 1)
     Atomics.and(words, this.#at(end) + END.open + (slot >>> 5), ~(1 << (slot & 31)))

@@ -9,16 +9,58 @@ import { carry } from '../platform/in-flight.ts'
 import type { Receiver } from '../serialize/codec.ts'
 import { CHANNEL } from './channel-layout.ts'
 import { Channel, type ChannelHandle, type OutgoingItem } from './channel.ts'
+import { channelToSend } from './channel-handle.ts'
 import { assertNothingToLoad, decodeItem, encodeItem, letGoOf, turnNowAndThen } from './item-codec.ts'
-import { IN_FLIGHT_MS, assertReachesProcesses } from './shared-objects.ts'
+import { IN_FLIGHT_MS, SharedObjects } from './shared-objects.ts'
 import { type Attempt, WaitLine } from './wait-line.ts'
+import type { Readiness } from './waitable.ts'
 
 const DONE = Promise.resolve()
 
 /** The memory that an empty queue takes. */
 const RING_BYTES = 16 * 1024
 
-export class QueueCore {
+/** What the public classes need of a queue, wherever its memory is. */
+export interface QueueForm {
+  readonly maxSize: number
+  readonly size: number
+  readonly isClosed: boolean
+  readonly isShutDown: boolean
+  isReady(): boolean
+  isEmpty(): boolean
+  isFull(): boolean
+  put(owner: object, value: unknown, options: WaitOptions): Promise<void>
+  putAll(owner: object, values: readonly unknown[], options: WaitOptions): Promise<void>
+  putAllSync(values: readonly unknown[], timeout: number | undefined): void
+  get(owner: object, options: WaitOptions): Promise<unknown>
+  getMany(owner: object, max: number, options: WaitOptions): Promise<unknown[]>
+  getSync(timeout: number | undefined): unknown
+  taskDone(): void
+  join(owner: object, options: WaitOptions): Promise<void>
+  joinSync(timeout: number | undefined): void
+  shutDown(): void
+  close(queue: object): void
+  joinThread(): Promise<void>
+  cancelJoinThread(): void
+  assertOpen(action: QueueAction): void
+  readiness(): Readiness
+}
+
+/** What somebody does with a queue. */
+export type QueueAction = 'put' | 'get' | 'send' | 'use' | 'wait'
+
+/** For a queue that was closed here. */
+export function queueClosed(typeName: string, action: QueueAction): ClosedError {
+  const verb = { put: 'put into', get: 'get from', send: 'send', use: 'use', wait: 'wait for' }[action]
+  return new ClosedError(
+    `Cannot ${verb} this ${typeName}: it is closed here\nTo fix: call close() when nothing here uses it any more`,
+  )
+}
+
+/** The queues whose memory can be had here: an object for each. */
+export const openQueues = new SharedObjects<object>()
+
+export class QueueCore implements QueueForm {
   readonly channel: Channel
   /** Those who wait for items, for room, and for `taskDone()`. */
   readonly readers: WaitLine
@@ -50,16 +92,38 @@ export class QueueCore {
     return new QueueCore(Channel.create({ maxSize, isGrowing: true, ringBytes: RING_BYTES }), typeName)
   }
 
+  /** `queue` is the object for it, until it is collected or closed. */
+  register(queue: object): void {
+    openQueues.add(this.channel.handle.block, queue, () => this.release())
+  }
+
   /**
    * What travels. The message keeps `queue`, and counts its handle, until it has arrived; the channel is kept for a
    * while even if it is closed here.
    */
   handleToSend(receiver: Receiver, queue: object): ChannelHandle {
     this.assertOpen('send')
-    if (!receiver.isSameProcess) assertReachesProcesses(this.#typeName)
     this.#inFlightUntil = performance.now() + IN_FLIGHT_MS
     carry(queue, this.channel.handle.block)
-    return this.channel.handle
+    return channelToSend(this.channel.handle, receiver)
+  }
+
+  get maxSize(): number {
+    return this.channel.maxSize
+  }
+
+  get isShutDown(): boolean {
+    return this.channel.isShutDown
+  }
+
+  shutDown(): void {
+    this.assertOpen('use')
+    this.channel.shutDown()
+    for (const line of [this.readers, this.writers, this.joiners]) line.look()
+  }
+
+  readiness(): Readiness {
+    return { isReady: () => this.isReady(), line: this.readers }
   }
 
   // ---- Put ----
@@ -114,6 +178,18 @@ export class QueueCore {
       throw error
     }
     await turnNowAndThen()
+  }
+
+  /** `putAll()` of items that another process has encoded. */
+  async putBytes(owner: object, items: readonly Uint8Array[], options: WaitOptions): Promise<void> {
+    assertTimeout(options.timeout)
+    this.assertOpen('put')
+    this.#wasUsed = true
+    await this.#putRest(
+      owner,
+      items.map(bytes => this.channel.outgoing(bytes)),
+      options,
+    )
   }
 
   putAllSync(values: readonly unknown[], timeout: number | undefined): void {
@@ -178,14 +254,14 @@ export class QueueCore {
   }
 
   async #getLater(owner: object, options: WaitOptions): Promise<unknown> {
-    const [bytes] = await this.#take(owner, 1, options)
+    const [bytes] = await this.takeBytes(owner, 1, options)
     await turnNowAndThen()
     return decodeItem(bytes!)
   }
 
   /** At least one item, and as many as there are up to `max`. */
   async getMany(owner: object, max: number, options: WaitOptions): Promise<unknown[]> {
-    const taken = await this.#take(owner, max, options)
+    const taken = await this.takeBytes(owner, max, options)
     await turnNowAndThen()
     const items: unknown[] = []
     for (const [index, bytes] of taken.entries()) {
@@ -216,11 +292,21 @@ export class QueueCore {
     return decodeItem(bytes!)
   }
 
-  async #take(owner: object, max: number, options: WaitOptions): Promise<Uint8Array[]> {
+  /**
+   * Takes items without decoding them, as soon as there is one.
+   *
+   * @throws what `accept` throws of the first one, which stays
+   */
+  async takeBytes(
+    owner: object,
+    max: number,
+    options: WaitOptions,
+    accept?: (bytes: Uint8Array) => void,
+  ): Promise<Uint8Array[]> {
     assertTimeout(options.timeout)
     this.assertOpen('get')
     options.signal?.throwIfAborted()
-    const attempt = (): Attempt<Uint8Array[]> => this.#tryTake(max)
+    const attempt = (): Attempt<Uint8Array[]> => this.#tryTake(max, accept)
     const now = this.readers.length === 0 ? attempt() : 'wait'
     if (typeof now === 'object') {
       this.writers.look()
@@ -252,6 +338,13 @@ export class QueueCore {
   /** Whether `get()` would return, or throw, at once. */
   isReady(): boolean {
     return this.#isClosed || this.#left.length > 0 || this.channel.size > 0 || this.channel.isShutDown
+  }
+
+  /** Until `get()` would return, or throw, at once. */
+  async whenReady(owner: object, signal: AbortSignal): Promise<void> {
+    if (this.isReady()) return
+    const attempt = (): Attempt<void> => (this.isReady() ? { value: undefined } : 'wait')
+    await this.readers.wait(owner, attempt, { signal }, () => {})
   }
 
   get size(): number {
@@ -335,14 +428,14 @@ To fix: wait longer, or call taskDone() after each item`,
     return this.#isClosed
   }
 
-  close(forget: () => void): void {
+  close(queue: object): void {
     if (this.#isClosed) return
     this.#wasEmpty = this.size === 0
     this.#isClosed = true
-    const error = this.#closedError('wait for')
+    const error = queueClosed(this.#typeName, 'wait')
     this.readers.failAll(error)
     this.joiners.failAll(error)
-    forget()
+    openQueues.forget(this.channel.handle.block, queue)
     if (this.#gaveUpWriters) this.writers.failAll(error)
     if (this.writers.length === 0) this.release()
     else this.#drained = this.writers.idle.finally(() => this.release())
@@ -365,18 +458,11 @@ To fix: wait longer, or call taskDone() after each item`,
 
   cancelJoinThread(): void {
     this.#gaveUpWriters = true
-    if (this.#isClosed) this.writers.failAll(this.#closedError('put into'))
+    if (this.#isClosed) this.writers.failAll(queueClosed(this.#typeName, 'put'))
   }
 
-  assertOpen(action: 'put' | 'get' | 'send' | 'use'): void {
-    if (this.#isClosed)
-      throw this.#closedError({ put: 'put into', get: 'get from', send: 'send', use: 'use' }[action])
-  }
-
-  #closedError(action: string): ClosedError {
-    return new ClosedError(
-      `Cannot ${action} this ${this.#typeName}: it is closed here\nTo fix: call close() when nothing here uses it any more`,
-    )
+  assertOpen(action: QueueAction): void {
+    if (this.#isClosed) throw queueClosed(this.#typeName, action)
   }
 
   #full(done: number, count: number): QueueFullError {

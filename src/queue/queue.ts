@@ -1,13 +1,15 @@
 /** Queue: items from any number of processes and threads to any number of others, first in, first out. */
 import { inspect } from 'node:util'
+import { addShareable } from '../broker/shareable.ts'
 import { invalidArgument } from '../errors.ts'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { sharedHeap } from '../platform/shared-heap.ts'
-import { addReducer } from '../serialize/reducers.ts'
 import { Channel, type ChannelHandle } from './channel.ts'
-import { QueueCore } from './queue-core.ts'
-import { SharedObjects } from './shared-objects.ts'
+import { attachChannel, hasChannelMemory } from './channel-handle.ts'
+import { QueueCore, type QueueForm, openQueues } from './queue-core.ts'
+import { queueOperations } from './queue-operations.ts'
+import { RemoteQueueCore } from './remote-queue-core.ts'
 import { type Readiness, readiness } from './waitable.ts'
 
 /** Options of {@link Queue} and {@link JoinableQueue}. */
@@ -20,13 +22,12 @@ export interface QueueOptions {
 const MANY = 1024
 
 /** Of each queue object, `JoinableQueue` included: what is not for its users. */
-const cores = new WeakMap<object, QueueCore>()
-const queues = new SharedObjects<object>()
-/** Set while an object is made for a handle that arrived. */
-let arriving: Channel | undefined
+const cores = new WeakMap<object, QueueForm>()
+/** Set while an object is made for a handle that arrived: its channel, or how many items it takes elsewhere. */
+let arriving: Channel | { maxSize: number } | undefined
 
 /** What a queue of this module hides. */
-export function coreOf(queue: object): QueueCore {
+export function coreOf(queue: object): QueueForm {
   const core = cores.get(queue)
   if (core !== undefined) return core
   throw invalidArgument(TypeError, 'This is not a queue\nTo fix: call the method on a queue')
@@ -61,17 +62,21 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    * @throws RangeError for a `maxSize` that is no whole number. ProcessError `ERR_LIMIT` without memory.
    */
   constructor(options: number | QueueOptions = {}) {
-    const channel = arriving
+    const arrived = arriving
     arriving = undefined
     const typeName = new.target.name
-    const core = channel === undefined ? newCore(typeName, options) : new QueueCore(channel, typeName)
+    if (arrived !== undefined && !(arrived instanceof Channel)) {
+      cores.set(this, new RemoteQueueCore(this, { typeName, maxSize: arrived.maxSize }))
+      return
+    }
+    const core = arrived === undefined ? newCore(typeName, options) : new QueueCore(arrived, typeName)
     cores.set(this, core)
-    queues.add(core.channel.handle.block, this, () => core.release())
+    core.register(this)
   }
 
   /** The most items that it holds at a time; 0 without a limit. */
   get maxSize(): number {
-    return coreOf(this).channel.maxSize
+    return coreOf(this).maxSize
   }
 
   /** How many items are in it now. Others may put and get at the same time. */
@@ -175,10 +180,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    * `for await` ends. As Python's `queue.Queue.shutdown()`.
    */
   shutdown(): void {
-    const core = coreOf(this)
-    core.assertOpen('use')
-    core.channel.shutDown()
-    for (const line of [core.readers, core.writers, core.joiners]) line.look()
+    coreOf(this).shutDown()
   }
 
   /**
@@ -186,8 +188,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    * of `put()` that wait are still carried out, see `joinThread()`. Twice is fine; so is not calling it.
    */
   close(): void {
-    const core = coreOf(this)
-    core.close(() => queues.forget(core.channel.handle.block, this))
+    coreOf(this).close(this)
   }
 
   /**
@@ -213,7 +214,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
       try {
         item = await this.get()
       } catch (error) {
-        const hasEnded = core.isClosed || (core.channel.isShutDown && core.isEmpty())
+        const hasEnded = core.isClosed || (core.isShutDown && core.isEmpty())
         if (hasEnded && (error as { code?: string }).code === 'ERR_CLOSED') return
         throw error
       }
@@ -227,8 +228,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
 
   /** For `wait()`: ready when `get()` would not wait. */
   [readiness](): Readiness {
-    const core = coreOf(this)
-    return { isReady: () => core.isReady(), line: core.readers }
+    return coreOf(this).readiness()
   }
 
   [inspect.custom](): string {
@@ -285,21 +285,37 @@ export class JoinableQueue<T = unknown> extends Queue<T> {
   }
 }
 
-function addQueueReducer(type: typeof Queue, name: string): void {
-  addReducer<Queue>({
+/** What travels; a queue of another process does not ask it how many items it takes. */
+interface QueueHandle extends ChannelHandle {
+  maxSize: number
+}
+
+function share(type: typeof Queue, name: string): void {
+  addShareable<Queue>({
     type,
     name,
     module: import.meta.url,
-    encode: (queue, receiver) => coreOf(queue).handleToSend(receiver, queue),
+    encode: (queue, receiver): QueueHandle => {
+      coreOf(queue).assertOpen('send')
+      const core = coreOf(queue) as QueueCore
+      return { ...core.handleToSend(receiver, queue), maxSize: core.maxSize }
+    },
+    handleIn: data => (data as QueueHandle).block,
+    isWhole: data =>
+      hasChannelMemory(data as QueueHandle) || openQueues.get((data as QueueHandle).block) !== undefined,
     decode: data => {
-      const handle = data as ChannelHandle
-      const known = queues.get(handle.block)
-      if (known === undefined) arriving = Channel.attach(handle)
-      sharedHeap().noteArrived(handle.block)
-      if (known !== undefined) return known as Queue
+      const { block } = data as QueueHandle
+      const known = openQueues.get(block)
+      if (known === undefined) arriving = attachChannel(data as QueueHandle)
+      sharedHeap().noteArrived(block)
+      return known === undefined ? new type() : (known as Queue)
+    },
+    makeRemote: data => {
+      arriving = { maxSize: (data as QueueHandle).maxSize }
       return new type()
     },
+    operations: queueOperations(queue => coreOf(queue) as QueueCore),
   })
 }
-addQueueReducer(Queue, 'multiproc.Queue')
-addQueueReducer(JoinableQueue, 'multiproc.JoinableQueue')
+share(Queue, 'multiproc.Queue')
+share(JoinableQueue, 'multiproc.JoinableQueue')

@@ -1,20 +1,21 @@
 /** SimpleQueue: a queue with nothing but put and get. */
 import { inspect } from 'node:util'
+import { addShareable } from '../broker/shareable.ts'
 import { invalidArgument } from '../errors.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { sharedHeap } from '../platform/shared-heap.ts'
-import { addReducer } from '../serialize/reducers.ts'
-import { Channel, type ChannelHandle } from './channel.ts'
-import { QueueCore } from './queue-core.ts'
-import { SharedObjects } from './shared-objects.ts'
+import type { Channel, ChannelHandle } from './channel.ts'
+import { attachChannel, hasChannelMemory } from './channel-handle.ts'
+import { QueueCore, type QueueForm, openQueues } from './queue-core.ts'
+import { queueOperations } from './queue-operations.ts'
+import { RemoteQueueCore } from './remote-queue-core.ts'
 import { type Readiness, readiness } from './waitable.ts'
 
-const cores = new WeakMap<object, QueueCore>()
-const queues = new SharedObjects<object>()
+const cores = new WeakMap<object, QueueForm>()
 /** Set while an object is made for a handle that arrived. */
-let arriving: Channel | undefined
+let arriving: Channel | 'remote' | undefined
 
-function coreOf(queue: object): QueueCore {
+function coreOf(queue: object): QueueForm {
   const core = cores.get(queue)
   if (core !== undefined) return core
   throw invalidArgument(TypeError, 'This is not a SimpleQueue\nTo fix: call the method on a SimpleQueue')
@@ -38,12 +39,16 @@ function coreOf(queue: object): QueueCore {
  */
 export class SimpleQueue<T = unknown> implements AsyncIterable<T> {
   constructor() {
-    const channel = arriving
+    const arrived = arriving
     arriving = undefined
-    const core =
-      channel === undefined ? QueueCore.create('SimpleQueue', 0) : new QueueCore(channel, 'SimpleQueue')
+    const typeName = 'SimpleQueue'
+    if (arrived === 'remote') {
+      cores.set(this, new RemoteQueueCore(this, { typeName, maxSize: 0 }))
+      return
+    }
+    const core = arrived === undefined ? QueueCore.create(typeName, 0) : new QueueCore(arrived, typeName)
     cores.set(this, core)
-    queues.add(core.channel.handle.block, this, () => core.release())
+    core.register(this)
   }
 
   /** Whether `close()` was called here. */
@@ -90,8 +95,7 @@ export class SimpleQueue<T = unknown> implements AsyncIterable<T> {
 
   /** This process or thread does not use the queue any more; others do. Twice is fine. */
   close(): void {
-    const core = coreOf(this)
-    core.close(() => queues.forget(core.channel.handle.block, this))
+    coreOf(this).close(this)
   }
 
   /** The items as they come, until the queue is closed here. */
@@ -114,8 +118,7 @@ export class SimpleQueue<T = unknown> implements AsyncIterable<T> {
 
   /** For `wait()`: ready when `get()` would not wait. */
   [readiness](): Readiness {
-    const core = coreOf(this)
-    return { isReady: () => core.isReady(), line: core.readers }
+    return coreOf(this).readiness()
   }
 
   [inspect.custom](): string {
@@ -123,17 +126,27 @@ export class SimpleQueue<T = unknown> implements AsyncIterable<T> {
   }
 }
 
-addReducer<SimpleQueue>({
+addShareable<SimpleQueue>({
   type: SimpleQueue,
   name: 'multiproc.SimpleQueue',
   module: import.meta.url,
-  encode: (queue, receiver) => coreOf(queue).handleToSend(receiver, queue),
+  encode: (queue, receiver) => {
+    coreOf(queue).assertOpen('send')
+    return (coreOf(queue) as QueueCore).handleToSend(receiver, queue)
+  },
+  handleIn: data => (data as ChannelHandle).block,
+  isWhole: data =>
+    hasChannelMemory(data as ChannelHandle) || openQueues.get((data as ChannelHandle).block) !== undefined,
   decode: data => {
-    const handle = data as ChannelHandle
-    const known = queues.get(handle.block)
-    if (known === undefined) arriving = Channel.attach(handle)
-    sharedHeap().noteArrived(handle.block)
-    if (known !== undefined) return known as SimpleQueue
+    const { block } = data as ChannelHandle
+    const known = openQueues.get(block)
+    if (known === undefined) arriving = attachChannel(data as ChannelHandle)
+    sharedHeap().noteArrived(block)
+    return known === undefined ? new SimpleQueue() : (known as SimpleQueue)
+  },
+  makeRemote: () => {
+    arriving = 'remote'
     return new SimpleQueue()
   },
+  operations: queueOperations(queue => coreOf(queue) as QueueCore),
 })

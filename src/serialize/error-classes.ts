@@ -22,6 +22,12 @@ export const sharedErrorClasses: readonly ErrorClass[] = [
   errors.MaybeEncodingError,
   errors.WorkerDiedError,
   errors.RemoteError,
+  errors.ModuleLoadError,
+  errors.BrokenPoolError,
+  errors.OwnerDiedError,
+  errors.BrokenBarrierError,
+  errors.QueueEmptyError,
+  errors.QueueFullError,
 ]
 
 /** The nearest shared class in the prototype chain of an error, and whether it is exactly that. */

@@ -33,6 +33,9 @@ const OPTIONS = ['timeout', 'signal', 'recover']
 const NO_OPTIONS: AcquireOptions = Object.freeze({})
 const TRUE = Promise.resolve(true)
 
+/** Acquires for a thread of another process, which is blocked until it has an answer; see `remote-acquirable.ts`. */
+export const ACQUIRE_FOR_BLOCKED: unique symbol = Symbol('acquireForBlocked')
+
 /** Base of Lock, RLock, Semaphore and BoundedSemaphore. */
 export abstract class Acquirable {
   #waiters: LocalWaiters<Acquired> | undefined
@@ -97,11 +100,7 @@ export abstract class Acquirable {
     checkOptions(this, 'acquireSync', options)
     return waitBlocking(this.heap, sleep => this.attempt(sleep), {
       timeout: options.timeout,
-      onDeadlock: () =>
-        invalidState(
-          `Cannot wait for the ${this.constructor.name}: this thread holds it, and could not give it back while it is blocked\n` +
-            'To fix: await acquire() instead, give a "timeout", or release it first',
-        ),
+      onDeadlock: () => this.#deadlock(),
     })
   }
 
@@ -133,6 +132,29 @@ export abstract class Acquirable {
       throw this.#ownerDied(false)
     }
     return new Held(acquired === 'abandoned', () => this.release())
+  }
+
+  /** @internal */
+  async [ACQUIRE_FOR_BLOCKED](
+    options: AcquireSyncOptions = NO_OPTIONS,
+    { signal, isGuard }: { signal: AbortSignal; isGuard: boolean },
+  ): Promise<boolean | Held> {
+    checkOptions(this, 'acquireSync', options)
+    const { timeout = Infinity, recover } = options
+    const sleep = newSleep()
+    let acquired = this.attempt(sleep)
+    if (acquired === undefined && sleep.isOwnDoing && timeout === Infinity) throw this.#deadlock()
+    acquired ??= await this.#wait({ ...options, signal })
+    if (isGuard) return this.#held(acquired, options)
+    if (acquired === 'abandoned' && recover !== true) throw this.#ownerDied(true)
+    return acquired !== undefined
+  }
+
+  #deadlock(): Error {
+    return invalidState(
+      `Cannot wait for the ${this.constructor.name}: this thread holds it, and could not give it back while it is blocked\n` +
+        'To fix: await acquire() instead, give a "timeout", or release it first',
+    )
   }
 
   /** Gives it back. */

@@ -2,9 +2,18 @@
 import { inspect } from 'node:util'
 import { BrokenBarrierError, invalidArgument } from '../errors.ts'
 import { assertTimeout, type WaitOptions } from '../platform/bounded-wait.ts'
-import { handleOf, objectFor, openBlock } from '../platform/heap-objects.ts'
+import {
+  type Operations,
+  addShareable,
+  callLater,
+  callNow,
+  handleToSend,
+  remoteForm,
+  remoteToString,
+} from '../broker/shareable.ts'
+import { objectFor, openBlock } from '../platform/heap-objects.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
-import { addReducer } from '../serialize/reducers.ts'
+import type { BlockHandle } from '../platform/shared-heap.ts'
 import type { BlockingOptions } from './acquirable.ts'
 import { BarrierState } from './barrier-state.ts'
 import { BLOCK_KINDS } from './block-kinds.ts'
@@ -107,24 +116,20 @@ export class Barrier {
     options.signal?.throwIfAborted()
     const { signal, timeout = this.options.timeout } = options
     const until = performance.now() + (timeout ?? Infinity)
-    this.#outside ??= new LocalWaiters(this.#heap)
     const hasAction = this.options.action !== undefined
-    const outcome = await this.#outside.wait(
-      sleep => this.#state.enter(sleep, { hasAction }),
-      { timeout, signal },
-      () => this.#break(),
-    )
-    const index = this.#entered(outcome)
-    this.#poke()
-    if (index + 1 === this.parties && hasAction) return await this.#act(index)
-    this.#inside ??= new LocalWaiters(this.#heap)
-    const end = await this.#inside.wait(
-      sleep => this.#state.leave(sleep),
-      { timeout: Math.max(0, until - performance.now()), signal },
-      () => this.#giveUp(),
-    )
-    this.#poke()
-    return this.#passed(index, end)
+    const index = await this.enter({ timeout, signal }, hasAction)
+    if (index + 1 === this.parties && hasAction) {
+      let isDone = false
+      try {
+        await this.options.action!()
+        isDone = true
+      } finally {
+        isDone = this.endAction(isDone)
+      }
+      return this.passed(index, isDone)
+    }
+    const timeoutLeft = Math.max(0, until - performance.now())
+    return this.passed(index, await this.leave({ timeout: timeoutLeft, signal }))
   }
 
   /** The same as `wait()`, blocking this thread. An action that returns a promise is not waited for. */
@@ -134,47 +139,76 @@ export class Barrier {
     const { timeout = this.options.timeout ?? Infinity } = options
     const until = performance.now() + timeout
     const hasAction = this.options.action !== undefined
-    const outcome = waitBlocking(this.#heap, sleep => this.#state.enter(sleep, { hasAction }), { timeout })
-    if (outcome === undefined) this.#break()
-    const index = this.#entered(outcome)
-    this.#poke()
+    const index = this.enterSync(timeout, hasAction)
     if (index + 1 === this.parties && hasAction) {
       let isDone = false
       try {
         this.options.action!()
         isDone = true
       } finally {
-        isDone = this.#state.endAction({ isDone }) && isDone
-        this.#poke()
+        isDone = this.endAction(isDone)
       }
-      return this.#passed(index, isDone ? 'passed' : 'broken')
+      return this.passed(index, isDone)
     }
-    const end = waitBlocking(this.#heap, sleep => this.#state.leave(sleep), {
-      timeout: Math.max(0, until - performance.now()),
-    })
-    this.#poke()
-    return this.#passed(index, end ?? this.#giveUp())
+    return this.passed(index, this.leaveSync(Math.max(0, until - performance.now())))
   }
 
-  async #act(index: number): Promise<number> {
-    let isDone = false
-    try {
-      await this.options.action!()
-      isDone = true
-    } finally {
-      isDone = this.#state.endAction({ isDone }) && isDone
-      this.#poke()
-    }
-    return this.#passed(index, isDone ? 'passed' : 'broken')
+  /** Comes in; the number tells who was last, and does the action. @internal */
+  async enter({ timeout, signal }: WaitOptions, hasAction: boolean): Promise<number> {
+    this.#outside ??= new LocalWaiters(this.#heap)
+    const outcome = await this.#outside.wait(
+      sleep => this.#state.enter(sleep, { hasAction }),
+      { timeout, signal },
+      () => this.#break(),
+    )
+    const index = this.#entered(outcome)
+    this.#poke()
+    return index
+  }
+
+  /** @internal */
+  enterSync(timeout: number, hasAction: boolean): number {
+    const outcome = waitBlocking(this.#heap, sleep => this.#state.enter(sleep, { hasAction }), { timeout })
+    if (outcome === undefined) this.#break()
+    const index = this.#entered(outcome)
+    this.#poke()
+    return index
+  }
+
+  /** Waits for those who are missing, and says whether all came. @internal */
+  async leave({ timeout, signal }: WaitOptions): Promise<boolean> {
+    this.#inside ??= new LocalWaiters(this.#heap)
+    const end = await this.#inside.wait(
+      sleep => this.#state.leave(sleep),
+      { timeout, signal },
+      () => this.#giveUp(),
+    )
+    this.#poke()
+    return end === 'passed'
+  }
+
+  /** @internal */
+  leaveSync(timeout: number): boolean {
+    const end = waitBlocking(this.#heap, sleep => this.#state.leave(sleep), { timeout })
+    this.#poke()
+    return (end ?? this.#giveUp()) === 'passed'
+  }
+
+  /** Says what became of the action, and whether the others may go on. @internal */
+  endAction(isDone: boolean): boolean {
+    const isPassed = this.#state.endAction({ isDone }) && isDone
+    this.#poke()
+    return isPassed
+  }
+
+  /** @internal */
+  protected passed(index: number, isPassed: boolean): number {
+    if (isPassed) return index
+    throw brokenBarrier()
   }
 
   #entered(outcome: number | 'broken' | undefined): number {
     if (typeof outcome === 'number') return outcome
-    throw brokenBarrier()
-  }
-
-  #passed(index: number, end: 'passed' | 'broken' | undefined): number {
-    if (end === 'passed') return index
     throw brokenBarrier()
   }
 
@@ -225,17 +259,77 @@ function brokenBarrier(): BrokenBarrierError {
   )
 }
 
-addReducer<Barrier>({
+const OPERATIONS_AT_HOME: Operations<Barrier> = {
+  enter: (barrier, [timeout, hasAction], signal) =>
+    barrier.enter({ timeout: timeout as number | undefined, signal }, hasAction as boolean),
+  leave: (barrier, [timeout], signal) => barrier.leave({ timeout: timeout as number | undefined, signal }),
+  endAction: (barrier, [isDone]) => barrier.endAction(isDone as boolean),
+  nWaiting: barrier => barrier.nWaiting,
+  isBroken: barrier => barrier.isBroken,
+  reset: barrier => barrier.reset(),
+  abort: barrier => barrier.abort(),
+}
+
+/** Of a barrier whose memory is in another process. The action runs here. */
+const REMOTE_BARRIER: object & ThisType<Barrier> = {
+  enter({ timeout, signal }: WaitOptions, hasAction: boolean): Promise<number> {
+    return callLater(this, 'enter', [timeout, hasAction], signal) as Promise<number>
+  },
+  enterSync(timeout: number, hasAction: boolean): number {
+    return callNow(this, 'enter', [timeout, hasAction]) as number
+  },
+  leave({ timeout, signal }: WaitOptions): Promise<boolean> {
+    return callLater(this, 'leave', [timeout], signal) as Promise<boolean>
+  },
+  leaveSync(timeout: number): boolean {
+    return callNow(this, 'leave', [timeout]) as boolean
+  },
+  endAction(isDone: boolean): boolean {
+    return callNow(this, 'endAction', [isDone]) as boolean
+  },
+  get nWaiting(): number {
+    return callNow(this, 'nWaiting') as number
+  },
+  get isBroken(): boolean {
+    return callNow(this, 'isBroken') as boolean
+  },
+  reset(): void {
+    callNow(this, 'reset')
+  },
+  abort(): void {
+    callNow(this, 'abort')
+  },
+  toString(): string {
+    return remoteToString(this)
+  },
+}
+
+const REMOTE = remoteForm(Barrier, REMOTE_BARRIER)
+
+interface Parts extends BarrierOptions {
+  handle: BlockHandle
+  parties: number
+}
+
+addShareable<Barrier>({
   type: Barrier,
   name: 'multiproc.Barrier',
   module: import.meta.url,
-  encode: (barrier, receiver) => ({
-    handle: handleOf(barrier, receiver),
+  encode: (barrier, receiver): Parts => ({
+    handle: handleToSend(barrier, receiver),
     parties: barrier.parties,
     ...barrier.options,
   }),
+  handleIn: data => (data as Parts).handle,
   decode: data => {
-    const { handle, parties, ...options } = data as BarrierOptions & { handle: unknown; parties: number }
+    const { handle, parties, ...options } = data as Parts
     return objectFor(handle, BLOCK_KINDS.barrier, () => new Barrier(parties, options))
   },
+  makeRemote: data => {
+    const { handle: _, parties, ...options } = data as Parts
+    return Object.create(REMOTE, { parties: { value: parties }, options: { value: options } }) as Barrier
+  },
+  // The action is called by one of the parties, in its process.
+  dataForHome: data => ({ handle: (data as Parts).handle, parties: (data as Parts).parties }),
+  operations: OPERATIONS_AT_HOME,
 })

@@ -1,9 +1,10 @@
 /** BoundedSemaphore: a semaphore that notices when more is given back than was taken. */
 import { invalidState } from '../errors.ts'
-import { handleOf, objectFor } from '../platform/heap-objects.ts'
-import { addReducer } from '../serialize/reducers.ts'
+import { type Operations, addShareable, handleToSend, remoteForm } from '../broker/shareable.ts'
+import { objectFor } from '../platform/heap-objects.ts'
 import { BLOCK_KINDS } from './block-kinds.ts'
-import { Semaphore } from './semaphore.ts'
+import { REMOTE_ACQUIRABLE } from './remote-acquirable.ts'
+import { REMOTE_SEMAPHORE, SEMAPHORE_OPERATIONS, Semaphore } from './semaphore.ts'
 
 /**
  * A {@link Semaphore} that never has more permits than at first, as Python's `multiprocessing.BoundedSemaphore`.
@@ -50,10 +51,14 @@ export class BoundedSemaphore extends Semaphore {
   }
 }
 
-addReducer<BoundedSemaphore>({
+const REMOTE = remoteForm(BoundedSemaphore, REMOTE_ACQUIRABLE, REMOTE_SEMAPHORE)
+
+addShareable<BoundedSemaphore>({
   type: BoundedSemaphore,
   name: 'multiproc.BoundedSemaphore',
   module: import.meta.url,
-  encode: handleOf,
+  encode: handleToSend,
   decode: handle => objectFor(handle, BLOCK_KINDS.boundedSemaphore, () => new BoundedSemaphore()),
+  makeRemote: () => Object.create(REMOTE) as BoundedSemaphore,
+  operations: SEMAPHORE_OPERATIONS as Operations<BoundedSemaphore>,
 })

@@ -2,9 +2,20 @@
 import { inspect } from 'node:util'
 import { ProcessError, invalidArgument, invalidState } from '../errors.ts'
 import { assertTimeout, type WaitOptions } from '../platform/bounded-wait.ts'
-import { handleOf, objectFor, openBlock } from '../platform/heap-objects.ts'
+import {
+  type Operations,
+  addShareable,
+  callLater,
+  callNow,
+  handleToSend,
+  isRemote,
+  remoteForm,
+  remoteToString,
+  withoutSignal,
+} from '../broker/shareable.ts'
+import { objectFor, openBlock } from '../platform/heap-objects.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
-import { addReducer } from '../serialize/reducers.ts'
+import type { BlockHandle } from '../platform/shared-heap.ts'
 import type { AcquireOptions, AcquireSyncOptions, BlockingOptions, RecoverOptions } from './acquirable.ts'
 import { BLOCK_KINDS } from './block-kinds.ts'
 import { ConditionState } from './condition-state.ts'
@@ -123,10 +134,13 @@ export class Condition {
       const attempt = this.#state.attempt.bind(this.#state)
       return (await this.#waiters.wait(attempt, { timeout, signal }, leave)) ?? false
     } finally {
-      try {
-        await this.#lock.acquire({ recover })
-      } finally {
-        this.#lock[LEVELS] = levels
+      // The client of another process for which this is done may have ended: then nobody wants the lock.
+      if (!this.#heap.hasEnded) {
+        try {
+          await this.#lock.acquire({ recover })
+        } finally {
+          this.#lock[LEVELS] = levels
+        }
       }
     }
   }
@@ -151,7 +165,7 @@ export class Condition {
   #begin(method: string, options: ConditionWaitOptions): number {
     assertKnownOptions(`Condition.${method}()`, options, OPTIONS)
     assertTimeout(options.timeout)
-    const levels = this.#assertHeld('wait')
+    const levels = this.assertHeld('wait')
     if (!this.#state.join()) {
       throw new ProcessError(
         'ERR_LIMIT',
@@ -171,7 +185,7 @@ export class Condition {
    * @throws what `wait()` and the predicate throw.
    */
   async waitFor<T>(predicate: () => T | PromiseLike<T>, options: ConditionWaitOptions = {}): Promise<T> {
-    this.#assertHeld('wait')
+    this.assertHeld('wait')
     const until = deadlineOf(options)
     let result = await predicate()
     while (!result) {
@@ -185,7 +199,7 @@ export class Condition {
 
   /** The same as `waitFor()`, blocking this thread. */
   waitForSync<T>(predicate: () => T, options: ConditionWaitSyncOptions = {}): T {
-    this.#assertHeld('wait')
+    this.assertHeld('wait')
     const until = deadlineOf(options)
     let result = predicate()
     while (!result) {
@@ -209,7 +223,7 @@ export class Condition {
         `Cannot notify: "count" must be a whole number from 1 on, got ${String(count)}\nTo fix: pass such a number`,
       )
     }
-    this.#assertHeld('notify')
+    this.assertHeld('notify')
     if (this.#state.notify(count) > 0) this.#waiters?.poke()
   }
 
@@ -218,7 +232,12 @@ export class Condition {
     this.notify(Infinity)
   }
 
-  #assertHeld(what: string): number {
+  /**
+   * How many levels of the lock this thread holds.
+   *
+   * @internal
+   */
+  assertHeld(what: string): number {
     const levels = this.#lock[LEVELS]
     if (levels > 0) return levels
     throw invalidState(
@@ -242,13 +261,78 @@ function deadlineOf({ timeout }: BlockingOptions): number {
   return performance.now() + (timeout ?? Infinity)
 }
 
-addReducer<Condition>({
+const OPERATIONS_AT_HOME: Operations<Condition> = {
+  assertHeld: (condition, [what]) => condition.assertHeld(what as string),
+  wait: (condition, [options], signal) => condition.wait({ ...options, signal }),
+  notify: (condition, [count]) => condition.notify(count as number),
+}
+
+/** Of a condition whose memory is in another process. Its lock is there, too. */
+const REMOTE_CONDITION: object & ThisType<Condition> = {
+  assertHeld(what: string): number {
+    return callNow(this, 'assertHeld', [what]) as number
+  },
+  acquire(options?: AcquireOptions): Promise<boolean> {
+    return this.lock.acquire(options)
+  },
+  acquireSync(options?: AcquireSyncOptions): boolean {
+    return this.lock.acquireSync(options)
+  },
+  guard(options?: AcquireOptions): Promise<Held> {
+    return this.lock.guard(options)
+  },
+  guardSync(options?: AcquireSyncOptions): Held {
+    return this.lock.guardSync(options)
+  },
+  release(): void {
+    this.lock.release()
+  },
+  wait(options?: ConditionWaitOptions): Promise<boolean> {
+    const { rest, signal } = withoutSignal(options)
+    return callLater(this, 'wait', [rest], signal) as Promise<boolean>
+  },
+  waitSync(options: ConditionWaitSyncOptions = {}): boolean {
+    return callNow(this, 'wait', [options]) as boolean
+  },
+  notify(count = 1): void {
+    callNow(this, 'notify', [count])
+  },
+  toString(): string {
+    return remoteToString(this)
+  },
+}
+
+const REMOTE = remoteForm(Condition, REMOTE_CONDITION)
+
+/** Whoever waits is a member of one heap, and has the lock as that member. */
+function lockElsewhere(): ProcessError {
+  return new ProcessError(
+    'ERR_NOT_SUPPORTED',
+    'Cannot send a Condition: its lock was made in another process than the Condition, and there is no shared memory\n' +
+      'To fix: make both in the same process, or install multiproc where its native addon loads ' +
+      '("multiproc doctor" tells why it does not)',
+  )
+}
+
+interface Parts {
+  handle: BlockHandle
+  lock: Lock | RLock
+}
+
+addShareable<Condition>({
   type: Condition,
   name: 'multiproc.Condition',
   module: import.meta.url,
-  encode: (condition, receiver) => ({ handle: handleOf(condition, receiver), lock: condition.lock }),
+  encode: (condition, receiver): Parts => {
+    const { lock } = condition
+    if (isRemote(lock) && !receiver.isSameProcess) throw lockElsewhere()
+    return { handle: handleToSend(condition, receiver), lock }
+  },
+  handleIn: data => (data as Parts).handle,
   decode: data => {
-    const { handle, lock } = data as { handle: unknown; lock: Lock | RLock }
+    const { handle, lock } = data as Parts
     return objectFor(handle, BLOCK_KINDS.condition, () => new Condition(lock))
   },
+  makeRemote: data => Object.create(REMOTE, { lock: { value: (data as Parts).lock } }) as Condition,
+  operations: OPERATIONS_AT_HOME,
 })

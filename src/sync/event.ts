@@ -1,9 +1,18 @@
 /** Event: a flag that tasks of all processes and threads wait for. */
 import { inspect } from 'node:util'
 import { assertTimeout, type WaitOptions } from '../platform/bounded-wait.ts'
-import { handleOf, objectFor, openBlock } from '../platform/heap-objects.ts'
+import {
+  type Operations,
+  addShareable,
+  callLater,
+  callNow,
+  handleToSend,
+  remoteForm,
+  remoteToString,
+  withoutSignal,
+} from '../broker/shareable.ts'
+import { objectFor, openBlock } from '../platform/heap-objects.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
-import { addReducer } from '../serialize/reducers.ts'
 import type { BlockingOptions } from './acquirable.ts'
 import { BLOCK_KINDS } from './block-kinds.ts'
 import { EventState } from './event-state.ts'
@@ -91,10 +100,44 @@ export class Event {
   }
 }
 
-addReducer<Event>({
+const OPERATIONS_AT_HOME: Operations<Event> = {
+  isSet: event => event.isSet(),
+  set: event => event.set(),
+  clear: event => event.clear(),
+  wait: (event, [options], signal) => event.wait({ ...options, signal }),
+}
+
+/** Of an event whose memory is in another process. */
+const REMOTE_EVENT: object & ThisType<Event> = {
+  isSet(): boolean {
+    return callNow(this, 'isSet') as boolean
+  },
+  set(): void {
+    callNow(this, 'set')
+  },
+  clear(): void {
+    callNow(this, 'clear')
+  },
+  wait(options?: WaitOptions): Promise<boolean> {
+    const { rest, signal } = withoutSignal(options)
+    return callLater(this, 'wait', [rest], signal) as Promise<boolean>
+  },
+  waitSync(options: BlockingOptions = {}): boolean {
+    return callNow(this, 'wait', [options]) as boolean
+  },
+  toString(): string {
+    return remoteToString(this)
+  },
+}
+
+const REMOTE = remoteForm(Event, REMOTE_EVENT)
+
+addShareable<Event>({
   type: Event,
   name: 'multiproc.Event',
   module: import.meta.url,
-  encode: handleOf,
+  encode: handleToSend,
   decode: handle => objectFor(handle, BLOCK_KINDS.event, () => new Event()),
+  makeRemote: () => Object.create(REMOTE) as Event,
+  operations: OPERATIONS_AT_HOME,
 })

@@ -1,11 +1,12 @@
 /** Lock: held by one task at a time, in whichever process or thread it runs. */
 import { invalidState } from '../errors.ts'
-import { handleOf, objectFor, openBlock } from '../platform/heap-objects.ts'
-import { addReducer } from '../serialize/reducers.ts'
+import { addShareable, handleToSend, remoteForm } from '../broker/shareable.ts'
+import { objectFor, openBlock } from '../platform/heap-objects.ts'
 import { Acquirable, type AcquireSyncOptions } from './acquirable.ts'
 import { BLOCK_KINDS } from './block-kinds.ts'
 import { type Acquired, LockWord } from './lock-word.ts'
 import { LEVELS, type Ownable } from './ownable.ts'
+import { OWNABLE_OPERATIONS, REMOTE_ACQUIRABLE, REMOTE_OWNABLE } from './remote-acquirable.ts'
 import type { Sleep, SyncHeap } from './waiting.ts'
 
 /**
@@ -99,10 +100,14 @@ export class Lock extends Acquirable implements Ownable {
   }
 }
 
-addReducer<Lock>({
+const REMOTE = remoteForm(Lock, REMOTE_ACQUIRABLE, REMOTE_OWNABLE)
+
+addShareable<Lock>({
   type: Lock,
   name: 'multiproc.Lock',
   module: import.meta.url,
-  encode: handleOf,
+  encode: handleToSend,
   decode: handle => objectFor(handle, BLOCK_KINDS.lock, () => new Lock()),
+  makeRemote: () => Object.create(REMOTE) as Lock,
+  operations: OWNABLE_OPERATIONS,
 })

@@ -1,11 +1,12 @@
 /** RLock: a lock that the thread which holds it may take again. */
 import { invalidState } from '../errors.ts'
-import { handleOf, objectFor, openBlock } from '../platform/heap-objects.ts'
-import { addReducer } from '../serialize/reducers.ts'
+import { addShareable, handleToSend, remoteForm } from '../broker/shareable.ts'
+import { objectFor, openBlock } from '../platform/heap-objects.ts'
 import { Acquirable } from './acquirable.ts'
 import { BLOCK_KINDS } from './block-kinds.ts'
 import { type Acquired, LockWord } from './lock-word.ts'
 import { LEVELS, type Ownable } from './ownable.ts'
+import { OWNABLE_OPERATIONS, REMOTE_ACQUIRABLE, REMOTE_OWNABLE } from './remote-acquirable.ts'
 import type { Sleep, SyncHeap } from './waiting.ts'
 
 /**
@@ -104,10 +105,14 @@ export class RLock extends Acquirable implements Ownable {
   }
 }
 
-addReducer<RLock>({
+const REMOTE = remoteForm(RLock, REMOTE_ACQUIRABLE, REMOTE_OWNABLE)
+
+addShareable<RLock>({
   type: RLock,
   name: 'multiproc.RLock',
   module: import.meta.url,
-  encode: handleOf,
+  encode: handleToSend,
   decode: handle => objectFor(handle, BLOCK_KINDS.rlock, () => new RLock()),
+  makeRemote: () => Object.create(REMOTE) as RLock,
+  operations: OWNABLE_OPERATIONS,
 })

@@ -1,10 +1,11 @@
 /** Semaphore: a number of permits that tasks of all processes and threads take and give back. */
 import { ProcessError, invalidArgument } from '../errors.ts'
-import { handleOf, objectFor, openBlock } from '../platform/heap-objects.ts'
-import { addReducer } from '../serialize/reducers.ts'
+import { type Operations, addShareable, callNow, handleToSend, remoteForm } from '../broker/shareable.ts'
+import { objectFor, openBlock } from '../platform/heap-objects.ts'
 import { Acquirable } from './acquirable.ts'
 import { BLOCK_KINDS } from './block-kinds.ts'
 import type { Acquired } from './lock-word.ts'
+import { ACQUIRABLE_OPERATIONS, REMOTE_ACQUIRABLE } from './remote-acquirable.ts'
 import { PERMITS_MAX, SemaphoreState } from './semaphore-state.ts'
 import type { Sleep, SyncHeap } from './waiting.ts'
 
@@ -97,10 +98,27 @@ function assertPermits(name: string, value: number): void {
   )
 }
 
-addReducer<Semaphore>({
+/** What the home does for a semaphore of either kind. @internal */
+export const SEMAPHORE_OPERATIONS: Operations<Semaphore> = {
+  ...(ACQUIRABLE_OPERATIONS as Operations<Semaphore>),
+  getValue: semaphore => semaphore.getValue(),
+}
+
+/** @internal */
+export const REMOTE_SEMAPHORE: object & ThisType<Semaphore> = {
+  getValue(): number {
+    return callNow(this, 'getValue') as number
+  },
+}
+
+const REMOTE = remoteForm(Semaphore, REMOTE_ACQUIRABLE, REMOTE_SEMAPHORE)
+
+addShareable<Semaphore>({
   type: Semaphore,
   name: 'multiproc.Semaphore',
   module: import.meta.url,
-  encode: handleOf,
+  encode: handleToSend,
   decode: handle => objectFor(handle, BLOCK_KINDS.semaphore, () => new Semaphore()),
+  makeRemote: () => Object.create(REMOTE) as Semaphore,
+  operations: SEMAPHORE_OPERATIONS,
 })

@@ -1,5 +1,8 @@
 /** SharedArray: numbers in shared memory with the lock that goes with them. */
 import { inspect } from 'node:util'
+import { publishMemory } from '../broker/home.ts'
+import { memoryOf } from '../broker/published-memory.ts'
+import { addShareable, handleToSend } from '../broker/shareable.ts'
 import { invalidArgument, invalidState } from '../errors.ts'
 import {
   type ElementOf,
@@ -8,29 +11,37 @@ import {
   arrayTypeOf,
   assertElement,
 } from '../memory/element-types.ts'
+import { type AnyArray, ArrayElements, type ElementStore } from '../memory/element-store.ts'
 import { GET_INDEX, SET_INDEX } from '../memory/indexed.ts'
 import { type Elements, rawArray } from '../memory/raw-array.ts'
-import { addReducer } from '../serialize/reducers.ts'
+import { RemoteElements, elementOperations } from '../memory/remote-elements.ts'
+import { hasBlock, isKnown, objectFor, openBlock } from '../platform/heap-objects.ts'
+import { onlyForThreads } from '../platform/shared-buffers.ts'
+import { type BlockHandle, sharedHeap } from '../platform/shared-heap.ts'
+import type { Receiver } from '../serialize/reducers.ts'
 import type { Lock } from './lock.ts'
 import { Locked, type SharedOptions, lockOf } from './locked.ts'
 import type { RLock } from './rlock.ts'
 
+/** What travels to whoever can have the memory. */
 interface Parts {
   type: ElementType
   raw: TypedArrayOf<ElementType>
   lock: Lock | RLock
 }
 
-let arriving: Parts | undefined
-
-/** What is done with a typed array whatever its elements are. */
-interface AnyArray<Element> {
-  readonly length: number
-  [index: number]: Element
-  slice(start?: number, end?: number): AnyArray<Element>
-  set(values: ArrayLike<Element>, offset?: number): void
-  fill(value: Element, start?: number, end?: number): void
+/** What travels to a process that cannot. */
+interface RemoteParts {
+  handle: BlockHandle
+  type: ElementType
+  length: number
+  lock: Lock | RLock
 }
+
+/** Of the block that stands for an array whose memory is asked for from elsewhere. */
+const BLOCK_KIND = 0x5310
+
+let arriving: Parts | RemoteParts | undefined
 
 /**
  * Numbers in shared memory with a lock, as Python's `multiprocessing.Array`. It may be passed as an argument, captured
@@ -65,8 +76,9 @@ export class SharedArray<Type extends ElementType = ElementType>
   /** The elements. Beyond the end there is undefined, and storing there is a RangeError. */
   [index: number]: ElementOf<Type>
   readonly #type: Type
-  readonly #raw: TypedArrayOf<Type>
-  readonly #array: AnyArray<ElementOf<Type>>
+  /** `undefined` when the memory is in another process. */
+  readonly #raw: TypedArrayOf<Type> | undefined
+  readonly #elements: ElementStore<ElementOf<Type>>
 
   /**
    * @param type - a name such as `'int32'` or one of Python's type codes; see {@link ElementType}
@@ -85,13 +97,17 @@ export class SharedArray<Type extends ElementType = ElementType>
       for (const element of elements) assertElement(constructor, element)
     }
     this.#type = type
+    if (arrived !== undefined && !('raw' in arrived)) {
+      this.#elements = new RemoteElements(this, arrived.length)
+      return
+    }
     this.#raw = (arrived?.raw as TypedArrayOf<Type> | undefined) ?? rawArray(type, elements)
-    this.#array = this.#raw as unknown as AnyArray<ElementOf<Type>>
+    this.#elements = new ArrayElements(this.#raw as unknown as AnyArray<ElementOf<Type>>)
   }
 
   /** How many elements it has; always the same. */
   get length(): number {
-    return this.#array.length
+    return this.#elements.length
   }
 
   /** What it was made with. */
@@ -106,7 +122,7 @@ export class SharedArray<Type extends ElementType = ElementType>
 
   /** A copy of the elements from `start` to before `end`, in ordinary memory; negative ones count from the end. */
   slice(start?: number, end?: number): TypedArrayOf<Type> {
-    return this.whileLocked(() => this.#array.slice(start, end)) as unknown as TypedArrayOf<Type>
+    return this.whileLocked(() => this.#elements.slice(start, end)) as TypedArrayOf<Type>
   }
 
   /**
@@ -116,7 +132,7 @@ export class SharedArray<Type extends ElementType = ElementType>
    */
   set(values: Iterable<ElementOf<Type>>, offset = 0): void {
     const list = [...values]
-    for (const value of list) assertElement(this.#raw.constructor, value)
+    for (const value of list) assertElement(arrayTypeOf(this.#type), value)
     if (!Number.isInteger(offset) || offset < 0 || offset + list.length > this.length) {
       throw invalidArgument(
         RangeError,
@@ -124,19 +140,24 @@ export class SharedArray<Type extends ElementType = ElementType>
           'To fix: make it as long as it will have to be',
       )
     }
-    this.whileLocked(() => this.#array.set(list, offset))
+    this.whileLocked(() => this.#elements.set(list, offset))
   }
 
   /** Sets all elements from `start` to before `end` to one value. */
   fill(value: ElementOf<Type>, start?: number, end?: number): this {
-    assertElement(this.#raw.constructor, value)
-    this.whileLocked(() => this.#array.fill(value, start, end))
+    assertElement(arrayTypeOf(this.#type), value)
+    this.whileLocked(() => this.#elements.fill(value, start, end))
     return this
   }
 
-  /** The elements without their lock: the same memory, as an ordinary typed array. */
+  /**
+   * The elements without their lock: the same memory, as an ordinary typed array.
+   *
+   * @throws ProcessError `ERR_NOT_SUPPORTED` without the native addon, in another process than the one that made it.
+   */
   getObj(): TypedArrayOf<Type> {
-    return this.#raw
+    if (this.#raw !== undefined) return this.#raw
+    throw onlyForThreads('use the memory of a SharedArray of another process directly')
   }
 
   /**
@@ -153,7 +174,7 @@ export class SharedArray<Type extends ElementType = ElementType>
 
   set value(text: string) {
     const bytes = Buffer.from(text)
-    const target = this.#bytes()
+    this.#assertText()
     if (bytes.length > this.length) {
       throw invalidArgument(
         RangeError,
@@ -162,31 +183,33 @@ export class SharedArray<Type extends ElementType = ElementType>
       )
     }
     this.whileLocked(() => {
-      target.set(bytes)
-      if (bytes.length < target.length) target[bytes.length] = 0
+      const isShorter = bytes.length < this.length
+      this.#elements.set([...bytes, ...(isShorter ? [0] : [])] as ElementOf<Type>[], 0)
     })
   }
 
   /** For the type `'c'`: a copy of all bytes. Setting it replaces all of them. */
   get raw(): Uint8Array {
-    const bytes = this.#bytes()
-    return this.whileLocked(() => bytes.slice())
+    this.#assertText()
+    return this.whileLocked(() => this.#elements.slice()) as Uint8Array
   }
 
   set raw(bytes: Uint8Array) {
-    const target = this.#bytes()
-    if (bytes.length > target.length) {
+    this.#assertText()
+    if (bytes.length > this.length) {
       throw invalidArgument(
         RangeError,
-        `Cannot set ${bytes.length} bytes of a SharedArray: it has ${target.length}\n` +
+        `Cannot set ${bytes.length} bytes of a SharedArray: it has ${this.length}\n` +
           'To fix: make it as long as it will have to be',
       )
     }
-    this.whileLocked(() => target.fill(0).set(bytes))
+    const all = new Uint8Array(this.length)
+    all.set(bytes)
+    this.whileLocked(() => this.#elements.set(all as unknown as ArrayLike<ElementOf<Type>>, 0))
   }
 
-  #bytes(): Uint8Array {
-    if (this.#type === 'c') return this.#raw as Uint8Array
+  #assertText(): void {
+    if (this.#type === 'c') return
     throw invalidState(
       `Cannot use a SharedArray of the type '${this.#type}' as text\nTo fix: make it with the type 'c'`,
     )
@@ -194,7 +217,7 @@ export class SharedArray<Type extends ElementType = ElementType>
 
   /** @internal */
   [GET_INDEX](index: number): ElementOf<Type> | undefined {
-    return this.whileLocked(() => this.#array[index])
+    return this.whileLocked(() => this.#elements.get(index))
   }
 
   /** @internal */
@@ -206,9 +229,9 @@ export class SharedArray<Type extends ElementType = ElementType>
           'To fix: make it as long as it will have to be',
       )
     }
-    assertElement(this.#raw.constructor, value)
+    assertElement(arrayTypeOf(this.#type), value)
     this.whileLocked(() => {
-      this.#array[index] = value as ElementOf<Type>
+      this.#elements.put(index, value as ElementOf<Type>)
     })
   }
 
@@ -227,14 +250,47 @@ export class SharedArray<Type extends ElementType = ElementType>
   }
 }
 
-addReducer<SharedArray>({
+/** A block for it, when it is first sent to a process that cannot have its memory. */
+function handleFor(array: SharedArray, receiver: Receiver): BlockHandle {
+  if (!hasBlock(array)) openBlock(array, BLOCK_KIND)
+  const handle = handleToSend(array, receiver)
+  publishMemory(handle, array.getObj().buffer as ArrayBufferLike as SharedArrayBuffer)
+  return handle
+}
+
+addShareable<SharedArray>({
   type: SharedArray,
   name: 'multiproc.SharedArray',
   module: import.meta.url,
-  encode: (array): Parts => ({ type: array.type, raw: array.getObj(), lock: array.getLock() }),
-  decode: data => {
-    const parts = data as Parts
-    arriving = parts
-    return new SharedArray(parts.type, 0)
+  encode: (array, receiver): Parts | RemoteParts => {
+    const { type, length } = array
+    const lock = array.getLock()
+    if (receiver.isSameProcess || sharedHeap().isNative) return { type, raw: array.getObj(), lock }
+    return { handle: handleFor(array, receiver), type, length, lock }
   },
+  handleIn: data => ('raw' in (data as object) ? undefined : (data as RemoteParts).handle),
+  isWhole: data =>
+    memoryOf((data as RemoteParts).handle) !== undefined || isKnown((data as RemoteParts).handle),
+  decode: data => {
+    const parts = data as Parts | RemoteParts
+    const { type, lock } = parts
+    const arrive = (): SharedArray => new SharedArray(type, 0)
+    if ('raw' in parts) {
+      arriving = parts
+      return arrive()
+    }
+    const { handle, length } = parts
+    return objectFor(handle, BLOCK_KIND, () => {
+      const raw = new (arrayTypeOf(type))(memoryOf(handle)!, 0, length)
+      arriving = { type, raw, lock }
+      const array = arrive()
+      openBlock(array, BLOCK_KIND)
+      return array
+    })
+  },
+  makeRemote: data => {
+    arriving = data as RemoteParts
+    return new SharedArray(arriving.type, 0)
+  },
+  operations: elementOperations(array => array.getObj() as unknown as AnyArray<unknown>),
 })

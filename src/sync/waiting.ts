@@ -8,7 +8,16 @@ import type { SharedHeap } from '../platform/shared-heap.ts'
 /** What this layer needs of the heap; the model tests bring one of their own. */
 export type SyncHeap = Pick<
   SharedHeap,
-  'words' | 'token' | 'ends' | 'isAlive' | 'waitSync' | 'waitAsync' | 'wake' | 'allocate' | 'attach'
+  | 'words'
+  | 'token'
+  | 'ends'
+  | 'hasEnded'
+  | 'isAlive'
+  | 'waitSync'
+  | 'waitAsync'
+  | 'wake'
+  | 'allocate'
+  | 'attach'
 >
 
 /** What an attempt says when it did not succeed. One object serves all attempts of a wait. */

@@ -6,11 +6,14 @@ import type { Socket } from 'node:net'
 import { HEADER_BYTES, readHeader } from './frame-format.ts'
 
 /** The first frame, or `undefined` when the socket ends before it is complete. Rejects when there is none. */
-export async function readFirstFrame(socket: Socket): Promise<Uint8Array | undefined> {
+export async function readFirstFrame(
+  socket: Socket,
+  { maxFrameBytes }: { maxFrameBytes?: number } = {},
+): Promise<Uint8Array | undefined> {
   const chunks: Buffer[] = []
   for (;;) {
     const bytes = Buffer.concat(chunks)
-    const end = bytes.length < HEADER_BYTES ? Infinity : HEADER_BYTES + readHeader(bytes, 0)
+    const end = bytes.length < HEADER_BYTES ? Infinity : HEADER_BYTES + readHeader(bytes, 0, maxFrameBytes)
     if (bytes.length >= end) {
       if (bytes.length > end) socket.unshift(bytes.subarray(end))
       return bytes.subarray(HEADER_BYTES, end)

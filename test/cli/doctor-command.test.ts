@@ -21,6 +21,7 @@ test('doctor says whether the native addon is used, and why not', async () => {
   assert.match(stdout, status.isOn ? /^Transport +shared memory/m : /^Transport +sockets/m)
   const { stdout: without } = await runCommand(['doctor'], { env: { MULTIPROC_NATIVE: '0' } })
   assert.match(without, /^Native addon +not used: MULTIPROC_NATIVE is 0$/m)
+  assert.match(without, /^Locks, queues +in the process that makes them/m)
 })
 
 test('doctor --json gives the same as data', async () => {

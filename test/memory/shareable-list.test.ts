@@ -15,7 +15,7 @@ import { checkLeaks } from '../leak-check.js'
 checkLeaks()
 
 const heap = sharedHeap()
-const methods: StartMethod[] = heap.isNative ? ['spawn', 'thread'] : ['thread']
+const methods: StartMethod[] = ['spawn', 'thread']
 const hasNames = heap.isNative && existsSync('/dev/shm')
 const hasPython = hasNames && spawnSync('python3', ['--version']).status === 0
 

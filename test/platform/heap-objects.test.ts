@@ -13,7 +13,6 @@ setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
 
 const KIND = 97
-const SAME = { isSameProcess: true }
 
 class Thing {
   readonly isNew: boolean
@@ -24,13 +23,13 @@ class Thing {
 
 const thingFor = (handle: BlockHandle): Thing => objectFor(handle, KIND, () => new Thing())
 /** Not inlined into a test, so that nothing there refers to the object. */
-const handleOfNew = (): BlockHandle => handleOf(new Thing(), SAME)
+const handleOfNew = (): BlockHandle => handleOf(new Thing())
 
 test('a handle leads to the object that is here, as long as there is one', () => {
   const thing = new Thing()
   assert.ok(thing.isNew)
-  assert.equal(thingFor(handleOf(thing, SAME)), thing)
-  assert.throws(() => objectFor(handleOf(thing, SAME), KIND + 1, () => new Thing()), { code: 'ERR_CLOSED' })
+  assert.equal(thingFor(handleOf(thing)), thing)
+  assert.throws(() => objectFor(handleOf(thing), KIND + 1, () => new Thing()), { code: 'ERR_CLOSED' })
 })
 
 test('a block is let go when its object has been collected, and can be attached until it is used again', async () => {
@@ -53,16 +52,9 @@ test('a block is let go when its object has been collected, and can be attached 
   })
 })
 
-test('a handle goes to another process only when the memory does', () => {
-  const thing = new Thing()
-  const encode = (): BlockHandle => handleOf(thing, { isSameProcess: false })
-  if (sharedHeap().isNative) assert.deepEqual(encode(), handleOf(thing, SAME))
-  else assert.throws(encode, { code: 'ERR_NOT_SUPPORTED' })
-})
-
 test('what is no handle, and what was not constructed, is refused', () => {
   for (const wrong of [undefined, null, 1, {}, { heap: 1, index: 'x', generation: 2 }]) {
     assert.throws(() => objectFor(wrong, KIND, () => new Thing()), { code: 'ERR_NOT_DESERIALIZABLE' })
   }
-  assert.throws(() => handleOf(Object.create(Thing.prototype) as Thing, SAME), { code: 'ERR_CLOSED' })
+  assert.throws(() => handleOf(Object.create(Thing.prototype) as Thing), { code: 'ERR_CLOSED' })
 })

@@ -7,19 +7,20 @@ import { nativeAddon, nativeStatus } from '#src/platform/native-addon.js'
 
 const root = new URL('../../../', import.meta.url)
 const program = `
-  import { Lock, Pool } from 'multiproc'
+  import { Lock, Pool, sharedArray } from 'multiproc'
   import { nativeStatus } from '${new URL('dist/platform/native-addon.js', root).href}'
   const pool = new Pool(1)
   const sum = await pool.apply((a, b) => a + b, [1, 2])
+  const isAcquired = await pool.apply(lock => lock.acquireSync(), [new Lock()])
   let refused
   try {
-    await pool.apply(lock => 0, [new Lock()])
+    await pool.apply(array => 0, [sharedArray(Uint8Array, 1)])
   } catch (error) {
     refused = error.code
   }
   pool.close()
   await pool.join()
-  console.log(JSON.stringify({ sum, refused, status: nativeStatus() }))
+  console.log(JSON.stringify({ sum, isAcquired, refused, status: nativeStatus() }))
 `
 
 /** What the program prints with that value of MULTIPROC_NATIVE. */
@@ -47,6 +48,7 @@ test('nativeStatus() says where the addon is from, or why there is none', () => 
 test('MULTIPROC_NATIVE=0 switches the addon off', async () => {
   assert.deepEqual(await run('0'), {
     sum: 3,
+    isAcquired: true,
     refused: 'ERR_NOT_SUPPORTED',
     status: { isOn: false, reason: 'MULTIPROC_NATIVE is 0' },
   })
@@ -56,6 +58,7 @@ test('a system that refuses shared memory is one without the addon', async () =>
   const addon = fileURLToPath(new URL('test/fixtures/refusing-addon.cjs', root))
   assert.deepEqual(await run(addon), {
     sum: 3,
+    isAcquired: true,
     refused: 'ERR_NOT_SUPPORTED',
     status: {
       isOn: false,

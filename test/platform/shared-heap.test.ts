@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { nativeAddon } from '#src/platform/native-addon.js'
 import { HEADER, MEMBERS_MAX, PAYLOAD_WORDS } from '#src/platform/heap-layout.js'
-import { sharedHeap } from '#src/platform/shared-heap.js'
+import { actAs, sharedHeap } from '#src/platform/shared-heap.js'
 import type { StartMethod } from '#src/process/child-boot.js'
 import { popen, type Popen } from '#src/process/popen.js'
 import { newChildBoot } from '#src/process/process-state.js'
@@ -239,3 +239,46 @@ for (const method of methods) {
     })
   })
 }
+
+describe('a member for somebody who cannot be one', { skip: heap.isNative }, () => {
+  test('it has a token of its own, and what is made for it belongs to it', () => {
+    const member = heap.anotherMember()
+    const block = actAs(member, () => sharedHeap().allocate(KIND))
+    assert.equal(sharedHeap(), heap)
+    assert.notEqual(member.token, heap.token)
+    assert.ok(heap.isInUse(block.handle))
+    member.end()
+    heap.reap()
+    assert.ok(!heap.isInUse(block.handle))
+    assert.throws(() => member.token, { code: 'ERR_CLOSED' })
+  })
+
+  test('what it lets go of after its end is not taken from the next one in its place', () => {
+    const member = heap.anotherMember()
+    const shared = heap.allocate(KIND)
+    const held = member.attach(shared.handle, KIND)
+    const place = member.token & (MEMBERS_MAX - 1)
+    member.end()
+    heap.reap()
+    const next = heap.anotherMember()
+    const again = next.attach(shared.handle, KIND)
+    assert.equal(next.token & (MEMBERS_MAX - 1), place)
+    shared.release()
+    held.release()
+    assert.ok(heap.isInUse(again.handle))
+    next.end()
+    heap.reap()
+    assert.ok(!heap.isInUse(again.handle))
+  })
+
+  test('its end wakes a thread that is blocked, whoever saw it', async () => {
+    const member = heap.anotherMember()
+    const { token } = member
+    const block = heap.allocate(KIND)
+    const wait = heap.waitAsync(block.base, 0, Infinity, heap.ends)
+    member.end()
+    assert.equal(await wait.outcome, 'memberEnded')
+    assert.ok(!heap.isAlive(token))
+    block.release()
+  })
+})

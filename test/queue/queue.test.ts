@@ -267,7 +267,6 @@ forEachSharingMethod(context => {
         await queue.put('hello')
       },
     })
-    if (!isNative) return
     child.start()
     using queue = new Queue<string>()
     await mailbox.put(queue)
@@ -276,7 +275,6 @@ forEachSharingMethod(context => {
   })
 
   test('a handle that arrives twice is one object', async () => {
-    if (!isNative) return
     using mailbox = new Queue()
     await mailbox.put(mailbox)
     await mailbox.put([mailbox])
@@ -405,12 +403,6 @@ forEachSharingMethod(context => {
     assert.deepEqual(await child.result(), [5, 1])
     await child.join()
   })
-})
-
-test('a queue cannot go to a process without the addon, and says so', { skip: isNative }, () => {
-  using queue = new Queue()
-  const child = new Process({ context: 'spawn', target: () => queue.size })
-  assert.throws(() => child.start(), { code: 'ERR_NOT_SUPPORTED' })
 })
 
 test(

@@ -1,8 +1,7 @@
 /** Children that use everything at once while others of them are killed at random: the survivors go on, nothing leaks. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { BoundedSemaphore, Condition, Event, Lock, RLock } from 'multiproc'
-import { sharedHeap } from '#src/platform/shared-heap.js'
+import { BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore } from 'multiproc'
 import { checkLeaks } from '../leak-check.js'
 import { killed, sharingMethods, start } from './heap-children.js'
 
@@ -11,7 +10,6 @@ checkLeaks()
 const KILLS = 12
 const CHILDREN = 3
 const PERMITS = 2
-const KIND = 99
 
 interface Shared {
   lock: Lock
@@ -19,15 +17,14 @@ interface Shared {
   permits: BoundedSemaphore
   condition: Condition
   stop: Event
-  /** Of the word that counts rounds. */
-  progress: number
+  /** A permit for each round. */
+  progress: Semaphore
 }
 
 async function useEverything(shared: Shared, hasBegun: Event): Promise<void> {
   const { lock, rlock, permits, condition, stop, progress } = shared
   hasBegun.set()
   const recover = true
-  const heap = sharedHeap()
   while (!stop.isSet()) {
     using permit = await permits.guard({ recover })
     lock.acquireSync({ recover })
@@ -42,23 +39,20 @@ async function useEverything(shared: Shared, hasBegun: Event): Promise<void> {
     await condition.wait({ timeout: 1, recover })
     condition.notifyAll()
     assert.ok(permit && held)
-    Atomics.add(heap.words, progress, 1)
-    heap.wake(progress)
+    progress.release()
   }
 }
 
 for (const method of sharingMethods) {
   describe(method, () => {
     test('survivors of random kills go on, and everything is free in the end', async () => {
-      const heap = sharedHeap()
-      const block = heap.allocate(KIND)
       const shared: Shared = {
         lock: new Lock(),
         rlock: new RLock(),
         permits: new BoundedSemaphore(PERMITS),
         condition: new Condition(),
         stop: new Event(),
-        progress: block.base,
+        progress: new Semaphore(0),
       }
       const begin = (): { child: ReturnType<typeof start>; hasBegun: Event } => {
         const hasBegun = new Event()
@@ -69,12 +63,7 @@ for (const method of sharingMethods) {
       for (let kill = 0; kill < KILLS; kill++) {
         random = (Math.imul(random, 1_664_525) + 1_013_904_223) >>> 0
         // The survivors have come a random number of rounds further: none of them waits for the dead.
-        const goal = Atomics.load(heap.words, block.base) + 1 + ((random >>> 8) % 20)
-        for (;;) {
-          const seen = Atomics.load(heap.words, block.base)
-          if (seen >= goal) break
-          await heap.waitAsync(block.base, seen, Infinity, heap.ends).outcome
-        }
+        for (let rounds = 1 + ((random >>> 8) % 20); rounds > 0; rounds--) await shared.progress.acquire()
         const at = (random >>> 16) % CHILDREN
         const { child, hasBegun } = children[at]!
         // A thread that is terminated while it loads its modules leaks descriptors, in Node.js itself.
@@ -91,7 +80,6 @@ for (const method of sharingMethods) {
         lock.release()
       }
       assert.match(String(shared.condition), / 0 waiting/)
-      block.release()
     })
   })
 }

@@ -1,9 +1,8 @@
 /** Children that share the heap with the tests of this folder. */
 import { Process, type StartMethod } from 'multiproc'
-import { nativeAddon } from '#src/platform/native-addon.js'
 
-/** Every start method whose children share the heap. Without the addon only threads do. */
-export const sharingMethods: StartMethod[] = nativeAddon() === undefined ? ['thread'] : ['spawn', 'thread']
+/** Every start method. Without the addon, processes reach the heap through its broker. */
+export const sharingMethods: StartMethod[] = ['spawn', 'thread']
 
 /** Starts a child that runs the target with these arguments. */
 export function start<Args extends unknown[], Result>(

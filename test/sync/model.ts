@@ -82,6 +82,7 @@ export class World {
       get ends() {
         return ends()
       },
+      hasEnded: false,
       isAlive,
       waitSync() {
         throw new Impossible()

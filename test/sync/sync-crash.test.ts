@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore } from 'multiproc'
+import { sharedHeap } from '#src/platform/shared-heap.js'
 import { Latches, passLatch } from '../latch.js'
 import { checkLeaks, eventually } from '../leak-check.js'
 import { call, killed, sharingMethods, start } from './heap-children.js'
@@ -162,23 +163,29 @@ for (const method of sharingMethods) {
       })
     }
 
-    test('a notification that a killed waiter did not take passes to another one', async () => {
-      const condition = new Condition()
-      const never = new Lock()
-      await never.acquire()
-      const isWaiting = new Event()
-      const victim = start(method, waitAndBlock, condition, never, isWaiting)
-      await isWaiting.wait()
-      const held = await condition.guard()
-      // Ours begins later, so that the first notification goes to the victim, which cannot take it.
-      condition.notify()
-      const here = condition.wait()
-      await eventually(() => !condition.lock.locked())
-      await killed(victim)
-      assert.equal(await here, true)
-      held.release()
-      assert.match(String(condition), / 0 waiting/)
-    })
+    // In another process without shared memory, a blocked thread does not keep its wait from taking the notification.
+    const isByBroker = method === 'spawn' && !sharedHeap().isNative
+    test(
+      'a notification that a killed waiter did not take passes to another one',
+      { skip: isByBroker },
+      async () => {
+        const condition = new Condition()
+        const never = new Lock()
+        await never.acquire()
+        const isWaiting = new Event()
+        const victim = start(method, waitAndBlock, condition, never, isWaiting)
+        await isWaiting.wait()
+        const held = await condition.guard()
+        // Ours begins later, so that the first notification goes to the victim, which cannot take it.
+        condition.notify()
+        const here = condition.wait()
+        await eventually(() => !condition.lock.locked())
+        await killed(victim)
+        assert.equal(await here, true)
+        held.release()
+        assert.match(String(condition), / 0 waiting/)
+      },
+    )
 
     test('when the holder of the lock of a condition is killed, its waiter is told', async () => {
       await using latches = await Latches.open()

@@ -1,0 +1,4 @@
+/** The first module of a broker's thread. */
+import { runBroker } from './broker.ts'
+
+runBroker()

@@ -1,0 +1,192 @@
+/**
+ * The home's side of the broker: a thread of its own that serves what this process has made to other processes. It is
+ * started when something is first sent to one, and never keeps the program alive. See README.md.
+ */
+import { randomBytes } from 'node:crypto'
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads'
+import { ProcessError } from '../errors.ts'
+import { assertEntryExists, childEntry } from '../platform/child-entry.ts'
+import { childEnvironment } from '../platform/child-flags.ts'
+import { newSocketPath } from '../platform/local-socket.ts'
+import {
+  type BlockHandle,
+  type HeapInheritance,
+  type HomeAddress,
+  sharedHeap,
+} from '../platform/shared-heap.ts'
+import { startWorker } from '../platform/start-worker.ts'
+import { memoryOf } from './published-memory.ts'
+
+/** What the broker's thread finds in `workerData`. */
+export interface BrokerStart {
+  address: HomeAddress
+  heap: HeapInheritance
+  port: MessagePort
+}
+
+/** What a thread tells its broker. */
+export type ToBroker =
+  /** Memory that goes with a block. */
+  | { kind: 'memory'; handle: BlockHandle; memory: SharedArrayBuffer }
+  /** A child has ended. Answered when nothing is done for it any more. */
+  | { kind: 'ended'; pid: number }
+
+/** What the broker tells its thread. */
+export type FromBroker = { kind: 'serves' } | { kind: 'ended'; pid: number }
+
+interface Home {
+  address: HomeAddress
+  port: MessagePort
+  worker: Worker
+  isServing: boolean
+  published: Set<string>
+  failure: Error | undefined
+  /** How many wait for it, and how they are told that something has changed. */
+  waits: number
+  changed: (() => void)[]
+}
+
+/** The broker answers at once. It is late when the machine is very busy, or it has stopped in a debugger. */
+const ANSWER_MS_MAX = 5000
+
+let home: Home | undefined
+
+/**
+ * Where other processes reach what this one has made. The first call starts the broker.
+ *
+ * @throws ProcessError `ERR_START_FAILED` when it cannot be started, or has failed.
+ */
+export function homeAddress(): HomeAddress {
+  home ??= startBroker()
+  if (home.failure !== undefined) throw brokerFailed(home.failure)
+  return home.address
+}
+
+/** Starts the broker if it does not run yet, and resolves when it serves. */
+export async function brokerServes(): Promise<void> {
+  homeAddress()
+  await until(home!, ({ isServing }) => isServing, Infinity)
+}
+
+/**
+ * Has the broker do nothing any more for a process that has ended: what it held is given back, and nothing is given to
+ * it. Who waits for the end of a child and then releases a lock can rely on it.
+ */
+export async function endClientsOf(pid: number): Promise<void> {
+  if (home === undefined || home.failure !== undefined) return
+  const message: ToBroker = { kind: 'ended', pid }
+  home.port.postMessage(message)
+  let isDone = false
+  const told = (answer: FromBroker): void => {
+    isDone ||= answer.kind === 'ended' && answer.pid === pid
+  }
+  home.port.on('message', told)
+  await until(home, () => isDone, ANSWER_MS_MAX)
+  home.port.off('message', told)
+}
+
+/** Whether a broker runs that this thread has started. */
+export function hasBroker(): boolean {
+  return home !== undefined && home.failure === undefined
+}
+
+/** Waits for something that the broker tells, for its end, or for the time. It keeps the program alive meanwhile. */
+async function until(of: Home, isSo: (of: Home) => boolean, timeoutMs: number): Promise<void> {
+  of.waits++
+  of.port.ref()
+  const late = new AbortController()
+  late.signal.addEventListener('abort', () => {
+    for (const resolve of of.changed.splice(0)) resolve()
+  })
+  const timer = timeoutMs === Infinity ? undefined : setTimeout(() => late.abort(), timeoutMs)
+  while (!isSo(of) && of.failure === undefined && !late.signal.aborted) {
+    await new Promise<void>(resolve => of.changed.push(resolve))
+  }
+  clearTimeout(timer)
+  if (--of.waits === 0) of.port.unref()
+}
+
+/** Ends the broker, as an error in it would; for tests. */
+export async function stopBroker(): Promise<void> {
+  await home?.worker.terminate()
+}
+
+function startBroker(): Home {
+  const heap = sharedHeap()
+  const { port1, port2 } = new MessageChannel()
+  const address: HomeAddress = {
+    path: newSocketPath(),
+    secret: randomBytes(32).toString('hex'),
+    pid: process.pid,
+  }
+  const start: BrokerStart = { address, heap: { buffer: heap.portableBuffer! }, port: port2 }
+  const entry = childEntry('broker-main', import.meta.url)
+  assertEntryExists(entry)
+  const worker = startWorker(entry, {
+    name: 'multiproc broker',
+    workerData: start,
+    transferList: [port2],
+    env: childEnvironment(),
+  })
+  if (worker instanceof Error) throw worker
+  const { threadId } = worker
+  const started: Home = {
+    address,
+    port: port1,
+    worker,
+    published: new Set(),
+    failure: undefined,
+    isServing: false,
+    waits: 0,
+    changed: [],
+  }
+  const look = (): void => {
+    for (const resolve of started.changed.splice(0)) resolve()
+  }
+  port1.on('message', (message: FromBroker) => {
+    started.isServing ||= message.kind === 'serves'
+    look()
+  })
+  port1.unref()
+  worker.unref()
+  worker.on('error', error => {
+    started.failure = error
+  })
+  worker.once('exit', exitCode => {
+    started.failure ??= new Error(`its thread ended with exit code ${exitCode}`)
+    // The clients are members in that thread: what they held is given back.
+    heap.markEnded({ pid: process.pid, threadId })
+    look()
+  })
+  return started
+}
+
+/** Tells the broker of memory that goes with a block, before the block's handle leaves this thread. */
+export function publishMemory(handle: BlockHandle, memory: SharedArrayBuffer): void {
+  homeAddress()
+  const { port, published } = home!
+  const key = `${handle.index}:${handle.generation}`
+  if (published.has(key)) return
+  // The broker forgets memory that nobody uses. A handle that is used again is published again.
+  if (published.size >= 4096) published.clear()
+  published.add(key)
+  const publication: ToBroker = { kind: 'memory', handle: { ...handle }, memory }
+  port.postMessage(publication)
+}
+
+/** The memory that goes with a block: what came with the handle, or what this thread knows. */
+export function memoryFor(
+  handle: BlockHandle,
+  memory: SharedArrayBuffer | undefined,
+): SharedArrayBuffer | undefined {
+  return memory ?? memoryOf(handle)
+}
+
+function brokerFailed(cause: Error): ProcessError {
+  return new ProcessError(
+    'ERR_START_FAILED',
+    'Cannot send a shared object to another process: the thread that would serve it has ended\n' +
+      'To fix: see the cause; use threads (the option context: "thread"), or install multiproc where its addon loads',
+    { cause },
+  )
+}

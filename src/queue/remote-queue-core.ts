@@ -1,0 +1,220 @@
+/**
+ * A queue whose memory is in another process. Items are encoded and decoded here and travel as bytes; the home has a
+ * real queue of this thread's member, which takes and puts them, and waits. See `broker/README.md`.
+ */
+import { abortCalls, callLater, callNow, forgetRemote, withoutSignal } from '../broker/shareable.ts'
+import { invalidState } from '../errors.ts'
+import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { assertNothingToLoad, decodeItem, encodeItem } from './item-codec.ts'
+import { type QueueAction, type QueueForm, queueClosed } from './queue-core.ts'
+import type { Readiness } from './waitable.ts'
+
+/** What `take` gives to a thread that is blocked and may not be able to decode the item: it has not been taken yet. */
+export interface Offer {
+  offer: Uint8Array
+}
+
+export class RemoteQueueCore implements QueueForm {
+  readonly maxSize: number
+  readonly #queue: object
+  readonly #typeName: string
+  /** Taken together with one that could not be decoded, and not given to anybody yet. */
+  #left: Uint8Array[] = []
+  #isClosed = false
+  #wasUsed = false
+  #wasEmpty = false
+  #gaveUpWriters = false
+  readonly #puts = new Set<Promise<unknown>>()
+  #drained: Promise<void> = Promise.resolve()
+
+  constructor(queue: object, { typeName, maxSize }: { typeName: string; maxSize: number }) {
+    this.#queue = queue
+    this.#typeName = typeName
+    this.maxSize = maxSize
+  }
+
+  // ---- Put ----
+
+  put(_owner: object, value: unknown, options: WaitOptions): Promise<void> {
+    return this.putAll(this.#queue, [value], options)
+  }
+
+  async putAll(_owner: object, values: readonly unknown[], options: WaitOptions): Promise<void> {
+    assertTimeout(options.timeout)
+    this.assertOpen('put')
+    const items = this.#encodeAll(values)
+    const { signal } = withoutSignal(options)
+    const putting = callLater(this.#queue, 'put', [items, options.timeout], signal)
+    this.#puts.add(putting)
+    try {
+      await putting
+    } finally {
+      this.#puts.delete(putting)
+    }
+  }
+
+  putAllSync(values: readonly unknown[], timeout: number | undefined): void {
+    assertTimeout(timeout)
+    this.assertOpen('put')
+    callNow(this.#queue, 'put', [this.#encodeAll(values), timeout])
+  }
+
+  #encodeAll(values: readonly unknown[]): Uint8Array[] {
+    this.#wasUsed = true
+    return values.map((value, index) => encodeItem(value, values.length === 1 ? 'item' : `item ${index}`))
+  }
+
+  // ---- Get ----
+
+  async get(_owner: object, options: WaitOptions): Promise<unknown> {
+    const [bytes] = await this.#take(1, options)
+    return decodeItem(bytes!)
+  }
+
+  async getMany(_owner: object, max: number, options: WaitOptions): Promise<unknown[]> {
+    const taken = await this.#take(max, options)
+    const items: unknown[] = []
+    for (const [index, bytes] of taken.entries()) {
+      try {
+        const item = decodeItem(bytes)
+        items.push(item instanceof Promise ? await item : item)
+      } catch (error) {
+        // The others are not lost: those before it are returned, the rest is for the next call.
+        if (items.length === 0) {
+          this.#left.unshift(...taken.slice(index + 1))
+          throw error
+        }
+        this.#left.unshift(...taken.slice(index))
+        break
+      }
+    }
+    return items
+  }
+
+  async #take(max: number, { timeout, signal }: WaitOptions): Promise<Uint8Array[]> {
+    assertTimeout(timeout)
+    this.assertOpen('get')
+    signal?.throwIfAborted()
+    if (this.#left.length > 0) return this.#left.splice(0, max)
+    return (await callLater(this.#queue, 'take', [max, timeout], signal)) as Uint8Array[]
+  }
+
+  getSync(timeout: number | undefined): unknown {
+    assertTimeout(timeout)
+    this.assertOpen('get')
+    const [first] = this.#left
+    if (first !== undefined) {
+      assertNothingToLoad(first)
+      return decodeItem(this.#left.shift()!)
+    }
+    const until = performance.now() + (timeout ?? Infinity)
+    let approved: Uint8Array | undefined
+    for (;;) {
+      const left = timeout === undefined ? undefined : Math.max(0, until - performance.now())
+      const taken = callNow(this.#queue, 'takeKnown', [left, approved]) as Uint8Array[] | Offer
+      if (Array.isArray(taken)) return decodeItem(taken[0]!)
+      const { offer } = taken
+      // Throws when it could not be decoded here: it stays in the queue.
+      assertNothingToLoad(offer)
+      approved = offer
+    }
+  }
+
+  isReady(): boolean {
+    return this.#isClosed || this.#left.length > 0 || (callNow(this.#queue, 'isReady') as boolean)
+  }
+
+  readiness(): Readiness {
+    return {
+      isReady: () => this.isReady(),
+      changed: (onChange, stop) => {
+        callLater(this.#queue, 'whenReady', [], stop).then(onChange, onChange)
+      },
+    }
+  }
+
+  get size(): number {
+    this.assertOpen('use')
+    return this.#left.length + (callNow(this.#queue, 'size') as number)
+  }
+
+  isEmpty(): boolean {
+    if (this.#isClosed && !this.#wasUsed) return this.#wasEmpty
+    return this.size === 0
+  }
+
+  isFull(): boolean {
+    return this.maxSize > 0 && this.size >= this.maxSize
+  }
+
+  // ---- taskDone and join ----
+
+  taskDone(): void {
+    this.assertOpen('use')
+    callNow(this.#queue, 'taskDone')
+  }
+
+  async join(_owner: object, { timeout, signal }: WaitOptions): Promise<void> {
+    assertTimeout(timeout)
+    this.assertOpen('use')
+    await callLater(this.#queue, 'join', [timeout], signal)
+  }
+
+  joinSync(timeout: number | undefined): void {
+    assertTimeout(timeout)
+    this.assertOpen('use')
+    callNow(this.#queue, 'join', [timeout])
+  }
+
+  // ---- Close ----
+
+  get isShutDown(): boolean {
+    return this.#isClosed ? false : (callNow(this.#queue, 'isShutDown') as boolean)
+  }
+
+  shutDown(): void {
+    this.assertOpen('use')
+    callNow(this.#queue, 'shutDown')
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  close(queue: object): void {
+    if (this.#isClosed) return
+    try {
+      this.#wasEmpty = this.size === 0
+      // Calls that wait get what those of the real one get: an item that was taken already still comes here.
+      callNow(queue, 'close')
+    } catch {
+      // Its home has ended, and so has the queue.
+      this.#wasEmpty = true
+    }
+    this.#isClosed = true
+    if (this.#gaveUpWriters) this.cancelJoinThread()
+    if (this.#puts.size === 0) forgetRemote(queue)
+    else this.#drained = this.#drain()
+  }
+
+  async #drain(): Promise<void> {
+    await Promise.allSettled(this.#puts)
+    forgetRemote(this.#queue)
+  }
+
+  async joinThread(): Promise<void> {
+    if (!this.#isClosed) {
+      throw invalidState('joinThread() waits for the end of close()\nTo fix: call close() before it')
+    }
+    await this.#drained
+  }
+
+  cancelJoinThread(): void {
+    this.#gaveUpWriters = true
+    if (this.#isClosed) abortCalls(this.#queue, ['put'], queueClosed(this.#typeName, 'put'))
+  }
+
+  assertOpen(action: QueueAction): void {
+    if (this.#isClosed) throw queueClosed(this.#typeName, action)
+  }
+}
