@@ -109,7 +109,7 @@ function describe({ version, node, runsTypeScript, machine, workers, native }: D
       'Locks, queues',
       native.isOn
         ? 'in shared memory'
-        : 'in the process that makes them; others reach them by messages, about 0.2 ms each',
+        : 'in the process that makes them; others reach them by messages, 0.1 to 0.2 ms each',
     ],
     [
       'Journals',

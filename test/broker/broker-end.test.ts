@@ -28,7 +28,8 @@ test(
         new Process({
           target: async (...[mine, other, hasBegun, outcomeOf]: typeof args) => {
             if (!isBlocking) await mine.acquire()
-            hasBegun.set()
+            // The broker may die between setting it and saying so.
+            await outcomeOf(() => hasBegun.set())
             return [
               await outcomeOf(() => (isBlocking ? other.acquireSync() : other.acquire())),
               await outcomeOf(() => mine.locked()),

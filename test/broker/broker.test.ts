@@ -35,7 +35,7 @@ import { isRemote } from '#src/broker/shareable.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
 import { decode, encode } from '#src/serialize/codec.js'
 import { gatherFrames } from '#src/transport/frame-format.js'
-import { FrameReader } from '#src/transport/frame-reader.js'
+import { SocketConnection } from '#src/transport/socket-connection.js'
 import { checkLeaks } from '../leak-check.js'
 import { closedAfterKill, homeOf, takeHalf, useAll } from './tasks.js'
 
@@ -290,10 +290,10 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
       await endOf(socket)
     }
     // A client that becomes unreadable is refused, and others are served.
-    const { socket, frames } = await client()
-    socket.write(Buffer.concat(gatherFrames([Uint8Array.of(1, 2, 3)])))
-    await endOf(socket)
-    assert.equal(frames[0]?.kind, 'refused')
+    const stranger = await client()
+    stranger.connection.send(Uint8Array.of(1, 2, 3))
+    assert.equal((await stranger.answer)?.kind, 'refused')
+    await endOf(stranger.socket)
     const lock = new Lock()
     const child = new Process({ target: () => lock.acquireSync(), context: 'spawn' })
     child.start()
@@ -303,14 +303,16 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
 
   test('more clients than a home serves are refused with ERR_LIMIT', async () => {
     const sockets: Socket[] = []
+    using closing = { [Symbol.dispose]: () => sockets.forEach(socket => socket.destroy()) }
+    assert.ok(closing)
     let refusal: { code?: string } | undefined
     while (refusal === undefined && sockets.length <= CLIENTS_MAX + 1) {
-      const { socket, frames } = await client()
+      const { socket, connection, answer } = await client()
       sockets.push(socket)
       // Answered, or refused: either way it says something.
-      socket.write(Buffer.concat(gatherFrames([encode({ kind: 'ping', call: 1 })])))
-      while (frames.length === 0) await once(socket, 'data')
-      if (frames[0]!.kind === 'refused') refusal = frames[0]!.error as { code: string }
+      connection.send(encode({ kind: 'ping', call: 1 }))
+      const frame = await answer
+      if (frame?.kind === 'refused') refusal = frame.error as { code: string }
     }
     assert.equal(refusal?.code, 'ERR_LIMIT')
     assert.equal(sockets.length, CLIENTS_MAX + 1)
@@ -325,18 +327,21 @@ async function endOf(socket: Socket): Promise<void> {
   if (!socket.closed) await new Promise(resolve => socket.once('close', resolve))
 }
 
-/** A connection that has said hello as a client does, and what came through it. */
-async function client(): Promise<{ socket: Socket; frames: FromHome[] }> {
+/** A connection that has said hello as a client does, and the first frame that comes through it. */
+async function client(): Promise<{
+  socket: Socket
+  connection: SocketConnection
+  answer: Promise<FromHome | undefined>
+}> {
   await brokerServes()
   const address = homeAddress()
   const socket = connect(address.path)
-  socket.on('error', () => {})
-  const frames: FromHome[] = []
-  const reader = new FrameReader()
-  socket.on('data', (chunk: Buffer) =>
-    reader.read(chunk, frame => void frames.push(decode(frame) as FromHome)),
-  )
   await once(socket, 'connect')
-  for (const piece of gatherFrames([encodeHello(address, 2 ** 31)])) socket.write(piece)
-  return { socket, frames }
+  const connection = new SocketConnection(socket)
+  const answer = new Promise<FromHome | undefined>(resolve => {
+    connection.onMessage = frame => resolve(decode(frame) as FromHome)
+    connection.onClose = () => resolve(undefined)
+  })
+  connection.send(encodeHello(address, 2 ** 31))
+  return { socket, connection, answer }
 }
