@@ -18,6 +18,12 @@ export class Chunk {
   /** That of the function when the chunk was made. */
   readonly taskVersion: number
   isRecalled = false
+  /** The shortest time that one of its items may run, or undefined when none has a limit. */
+  readonly timeoutMs: number | undefined
+  /** When it became the oldest chunk that its worker has, by `monotonicMs()`. */
+  firstSinceMs = 0
+  /** Items that were timed out while they ran, and whether they run again when that has ended. */
+  givenUp: Map<number, { isRetried: boolean }> | undefined
   /** Items whose outcome has arrived. */
   received = 0
   // The part that holds the item `received`, and the number of items before that part.
@@ -32,6 +38,14 @@ export class Chunk {
     this.count = parts.reduce((sum, part) => sum + part.count, 0)
     this.bodies = content.bodies
     this.isPacked = content.isPacked
+    let timeoutMs = Infinity
+    for (const { job } of parts) timeoutMs = Math.min(timeoutMs, job.limits.timeoutMs ?? Infinity)
+    this.timeoutMs = timeoutMs === Infinity ? undefined : timeoutMs
+  }
+
+  /** Whether the worker must mark each item in a way that the parent can rely on when it stops one of them. */
+  get isExact(): boolean {
+    return this.timeoutMs !== undefined || this.parts.length > 1
   }
 
   get isDone(): boolean {
@@ -89,5 +103,7 @@ export function slicePart(part: Part, from: number, to: number, isSolo: boolean)
     bodies: part.bodies?.slice(from, to),
     isSolo: isSolo || part.isSolo,
     deaths: part.deaths,
+    attempt: part.attempt,
+    kills: part.kills,
   }
 }

@@ -22,6 +22,7 @@ export const sharedErrorClasses: readonly ErrorClass[] = [
   errors.MaybeEncodingError,
   errors.WorkerDiedError,
   errors.RemoteError,
+  errors.PoisonedItemError,
 ]
 
 /** The nearest shared class in the prototype chain of an error, and whether it is exactly that. */
