@@ -227,8 +227,9 @@ export class Journal {
 
   /** A journal in the shared heap. */
   static inSegment(): Journal {
-    const segment = allocateSegment(journalSizeBytes, { isLazy: true })
-    new Uint8Array(segment.buffer, 0, headerSize).fill(0)
+    // A record of the journal that had this memory before would be taken for one of this worker, whose chunks have the
+    // same numbers.
+    const segment = allocateSegment(journalSizeBytes, { isLazy: true, isZero: true })
     return new Journal({ segment })
   }
 

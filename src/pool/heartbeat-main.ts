@@ -1,6 +1,6 @@
 // The thread of a worker that shows that its process is alive: it counts in the file that the pool looks at.
 import { writeSync } from 'node:fs'
-import { workerData } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import type { HeartbeatPlace } from './heartbeat.ts'
 
 const { fd, intervalMs } = workerData as HeartbeatPlace
@@ -10,4 +10,5 @@ const beat = (): void => {
   writeSync(fd, beats, 0, 4, 0)
 }
 beat()
+parentPort!.postMessage('alive')
 setInterval(beat, intervalMs)

@@ -3,6 +3,7 @@
  * still does. The thread runs whatever the worker computes, so it stops only when the whole process does (SIGSTOP, a
  * frozen container, a machine that only swaps). Invariant: a pool that stood still itself blames nobody.
  */
+import { once } from 'node:events'
 import { closeSync, readSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { openNameless } from '../platform/nameless-file.ts'
@@ -73,8 +74,11 @@ export class Heartbeat {
   }
 }
 
-/** The worker's side: starts the thread that counts. It never keeps the worker alive, and ends with it. */
-export function startHeartbeat(place: HeartbeatPlace): void {
+/**
+ * The worker's side: starts the thread that counts, and waits for its first beat, since a worker that has never shown
+ * any is taken for one that starts. The thread never keeps the worker alive, and ends with it.
+ */
+export async function startHeartbeat(place: HeartbeatPlace): Promise<void> {
   const thread = new Worker(childEntry('heartbeat-main', import.meta.url), {
     workerData: place,
     // Without the program's loader hooks and preloaded modules.
@@ -82,9 +86,11 @@ export function startHeartbeat(place: HeartbeatPlace): void {
     env: {},
     resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 },
   })
-  thread.unref()
+  const beaten = once(thread, 'message')
   // Without it the worker would be taken for frozen; this way its pool is told what happened.
   thread.on('error', error => {
     throw error
   })
+  await beaten
+  thread.unref()
 }

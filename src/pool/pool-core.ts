@@ -6,7 +6,7 @@
 import type { ResourceLimits } from 'node:worker_threads'
 import { BrokenPoolError, ClosedError, ModuleLoadError, type ProcessError, TimeoutError } from '../errors.ts'
 import { Journal } from '../platform/journal.ts'
-import { outOfMemoryKills } from '../platform/memory-facts.ts'
+import { outOfMemoryKills } from '../platform/process-facts.ts'
 import type { StartMethod } from '../process/child-boot.ts'
 import { childEntry } from '../process/child-entry.ts'
 import { popen } from '../process/popen.ts'

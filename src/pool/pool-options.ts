@@ -23,7 +23,7 @@ export interface PoolOptions extends TaskOptions {
   /** Milliseconds that `initializer` may take, after which the pool breaks as if it had thrown. Default: no limit. */
   initializerTimeout?: number | undefined
   /**
-   * Milliseconds after which a worker process that gives no sign of life is killed and replaced: one that was stopped
+   * Milliseconds (100 or more) after which a worker process that gives no sign of life is killed and replaced: one that was stopped
    * (SIGSTOP), or that the machine does not run. A worker that computes gives signs of life. Costs a thread in each
    * worker. Not for threads. Default: nobody looks.
    */

@@ -117,7 +117,7 @@ export class Pool {
     const maxTasksPerChild = checkCount('maxTasksPerChild', given.maxTasksPerChild)
     const deathsMax = checkCount('maxDeathsPerItem', given.maxDeathsPerItem) ?? deathsMaxDefault
     const initializerTimeoutMs = checkMilliseconds('initializerTimeout', given.initializerTimeout, 1)
-    const heartbeatMs = checkHeartbeat(checkMilliseconds('heartbeat', given.heartbeat, 20), method)
+    const heartbeatMs = checkHeartbeat(checkMilliseconds('heartbeat', given.heartbeat, 100), method)
     this.#limits = checkLimits(given, NO_LIMITS)
     this.#signal = given.signal
     this.#signal?.throwIfAborted()

@@ -9,7 +9,10 @@ import type { Job } from './job.ts'
 import { loadingFunction } from './recover-chunk.ts'
 import type { WorkerRunner } from './worker-runner.ts'
 
-/** A worker that has not begun what it was given, so much later than an item may run, cannot be in order. */
+/**
+ * Loading a function and beginning with what has arrived take their time on a busy machine, which is no fault of an
+ * item. A worker that takes so much longer than an item may run cannot be in order.
+ */
 const beginMsMax = 5000
 /** The longest delay that a timer of Node.js takes. */
 const timerMsMax = 2 ** 31 - 1
@@ -110,7 +113,7 @@ export class RunSupervisor {
 
   /** How long what runs may take. */
   #limitOf(chunk: Chunk, { startedIndex, startedCount }: RunningMark): number {
-    if (startedCount !== 1 || startedIndex >= chunk.count) return chunk.timeoutMs!
+    if (startedCount !== 1 || startedIndex >= chunk.count) return chunk.timeoutMs! + beginMsMax
     return chunk.at(startedIndex).job.limits.timeoutMs ?? Infinity
   }
 

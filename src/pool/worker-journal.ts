@@ -29,9 +29,9 @@ export function journalPlace(
 }
 
 /** The worker's side: begins to show that it is alive, if it is to. */
-export function beginHeartbeat({ boot }: BootstrappedChild): void {
+export async function beginHeartbeat({ boot }: BootstrappedChild): Promise<void> {
   const { hasFile, beatMs } = boot.roleData as JournalPlace
-  if (beatMs !== undefined) startHeartbeat({ fd: journalFd + (hasFile ? 1 : 0), intervalMs: beatMs })
+  if (beatMs !== undefined) await startHeartbeat({ fd: journalFd + (hasFile ? 1 : 0), intervalMs: beatMs })
 }
 
 /** The worker's side. */

@@ -4,5 +4,5 @@ import { beginHeartbeat, openJournal } from './worker-journal.ts'
 import { Worker } from './worker.ts'
 
 const child = await bootstrapChild()
-beginHeartbeat(child)
+await beginHeartbeat(child)
 new Worker(child.connection, openJournal(child)).start()

@@ -4,7 +4,7 @@
  * `onDeath`. The protocol is in README.md.
  */
 import { type Journal, type JournalEntry, type RunningMark, monotonicMs } from '../platform/journal.ts'
-import { residentBytes } from '../platform/memory-facts.ts'
+import { isRunnable, residentBytes } from '../platform/process-facts.ts'
 import type { ExitStatus, Popen } from '../process/popen.ts'
 import type { Chunk } from './chunk.ts'
 import type { StopReason } from './current-task.ts'
@@ -243,7 +243,10 @@ export class WorkerRunner {
 
   /** Kills it when it has shown no sign of life for too long. */
   checkHeartbeat(): void {
-    if (this.#heartbeat?.hasStopped() === true) this.condemn('frozen', () => true)
+    if (this.#heartbeat?.hasStopped() !== true) return
+    // On a machine that is too busy, a process that computes can be kept waiting for longer than its heart-beat.
+    if (this.pid !== undefined && isRunnable(this.pid) === true) return
+    this.condemn('frozen', () => true)
   }
 
   /** Lets it finish what it has, then end. */

@@ -1,14 +1,30 @@
 /**
- * What the system tells of the memory of processes, and of those that it killed for want of it. Whatever a system does
- * not tell is `undefined`.
+ * What the system tells of other processes: their memory, whether it lets them run, and how many it killed for want of
+ * memory. Whatever a system does not tell is `undefined`.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, readdirSync } from 'node:fs'
 
 /** The resident memory of a process, in bytes. Linux only. */
 export function residentBytes(pid: number): number | undefined {
   if (process.platform !== 'linux') return undefined
   const [, kibibytes] = /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`) ?? '') ?? []
   return kibibytes === undefined ? undefined : Number(kibibytes) * 1024
+}
+
+/**
+ * Whether a thread of the process could run if it got a processor. One that is stopped or sleeps cannot, and one that
+ * only waits for its turn on a busy machine can. Linux only.
+ */
+export function isRunnable(pid: number): boolean | undefined {
+  if (process.platform !== 'linux') return undefined
+  try {
+    return readdirSync(`/proc/${pid}/task`).some(thread => {
+      const stat = read(`/proc/${pid}/task/${thread}/stat`) ?? ''
+      return stat.slice(stat.lastIndexOf(')') + 2).startsWith('R')
+    })
+  } catch {
+    return undefined
+  }
 }
 
 /**
