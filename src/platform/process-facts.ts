@@ -40,7 +40,9 @@ export function outOfMemoryKills(): number | undefined {
 export function killsOfGroup(readText: (path: string) => string | undefined): number | undefined {
   const group = /^0::(\/.*)$/m.exec(readText('/proc/self/cgroup') ?? '')?.[1]
   const counts =
-    (group === undefined ? undefined : readText(`/sys/fs/cgroup${group === '/' ? '' : group}/memory.events`)) ??
+    (group === undefined
+      ? undefined
+      : readText(`/sys/fs/cgroup${group === '/' ? '' : group}/memory.events`)) ??
     readText('/sys/fs/cgroup/memory.events') ??
     readText('/sys/fs/cgroup/memory/memory.oom_control')
   const [, count] = /^oom_kill (\d+)$/m.exec(counts ?? '') ?? []

@@ -10,10 +10,7 @@ import { type WaitOptions, boundedWait } from '../platform/bounded-wait.ts'
 /** For the pool: the result is there. */
 export let resolveResult: (result: AsyncResult<unknown>, value: unknown) => void
 /** For the pool: what `cancel()` does. It says whether there was anything to cancel. */
-export let makeCancellable: (
-  result: AsyncResult<unknown>,
-  cancel: (reason: unknown) => boolean,
-) => void
+export let makeCancellable: (result: AsyncResult<unknown>, cancel: (reason: unknown) => boolean) => void
 /** For the pool: the task has failed. */
 export let rejectResult: (result: AsyncResult<unknown>, reason: unknown) => void
 

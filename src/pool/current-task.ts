@@ -54,7 +54,9 @@ export class RunningTask implements TaskContext {
 
 function reasonOf(why: StopReason): unknown {
   return why === 'timeout'
-    ? new TimeoutError('The task has run longer than its "timeout"\nTo fix: end now, or pass a longer "timeout"')
+    ? new TimeoutError(
+        'The task has run longer than its "timeout"\nTo fix: end now, or pass a longer "timeout"',
+      )
     : new DOMException('The task was cancelled', 'AbortError')
 }
 

@@ -34,7 +34,8 @@ export interface End {
 const linesShown = 5
 const lineCharactersMax = 200
 /** What V8 writes before it ends the process. */
-const heapFull = /^.*(?:FATAL ERROR: .*(?:heap|memory|Allocation)|Fatal process out of memory|Fatal JavaScript out of memory).*$/im
+const heapFull =
+  /^.*(?:FATAL ERROR: .*(?:heap|memory|Allocation)|Fatal process out of memory|Fatal JavaScript out of memory).*$/im
 
 const crashSignals = new Set(['SIGABRT', 'SIGSEGV', 'SIGBUS', 'SIGILL', 'SIGFPE', 'SIGTRAP', 'SIGSYS'])
 /** Above this, an exit code of Windows is the number of an exception. 134 is what a shell makes of SIGABRT. */
@@ -42,9 +43,15 @@ const windowsExceptionMin = 0x8000_0000
 const abortCode = 134
 
 /** What ended a worker, or `undefined` when that cannot be told. */
-export function deathReason({ status, cause, stderr, isFrozen, isKernelShort }: End): WorkerDeathReason | undefined {
+export function deathReason({
+  status,
+  cause,
+  stderr,
+  isFrozen,
+  isKernelShort,
+}: End): WorkerDeathReason | undefined {
   const { exitCode, signal, error } = status
-  const code = (error as NodeJS.ErrnoException | undefined)?.code
+  const code = error !== undefined && 'code' in error ? error.code : undefined
   if (isFrozen) return 'frozen'
   if (code === 'ERR_WORKER_OUT_OF_MEMORY') return 'outOfMemory'
   if (code === 'ERR_PROTOCOL') return 'channel'
@@ -191,11 +198,7 @@ function endInWords(status: ExitStatus, reason: WorkerDeathReason | undefined, s
       return 'gave no sign of life and was killed'
     case 'crash':
       return status.signal === null ? `crashed (exit code ${status.exitCode})` : `crashed (${status.signal})`
-    case 'exit':
-    case 'uncaughtError':
-    case 'killed':
-    case 'channel':
-    case undefined:
+    default:
       return describeExit(status)
   }
 }
@@ -223,7 +226,7 @@ function advice({ exitCode, signal }: ExitStatus, reason: WorkerDeathReason | un
       return exitCode === 0
         ? 'return from the task instead of calling process.exit() in it'
         : 'look for process.exit() in the task and what it uses, and at stderr'
-    case undefined:
+    default:
       return 'look at stderr and at the cause for what ended it'
   }
 }
@@ -233,7 +236,10 @@ function lastLines(stderr: string): string[] {
   const full = heapFull.exec(stderr)?.[0]
   const lines = full === undefined ? stderr.split('\n').filter(line => line.trim() !== '') : [full]
   if (lines.length === 0) return []
-  return ['Its last lines on stderr:', ...lines.slice(-linesShown).map(line => `  ${line.slice(0, lineCharactersMax)}`)]
+  return [
+    'Its last lines on stderr:',
+    ...lines.slice(-linesShown).map(line => `  ${line.slice(0, lineCharactersMax)}`),
+  ]
 }
 
 function mebibytes(bytes: number): string {

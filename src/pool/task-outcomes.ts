@@ -215,7 +215,8 @@ export class TaskOutcomes {
   /** An item that was timed out, and whose outcome was lost with its worker, is not simply run again. */
   #withoutGivenUp(chunk: Chunk, parts: Part[]): Part[] {
     let kept = parts
-    for (const at of [...(chunk.givenUp?.keys() ?? [])]) {
+    // Those that are ended here are taken out of the map meanwhile, which its iterator allows.
+    for (const at of chunk.givenUp?.keys() ?? []) {
       const { job, first } = chunk.at(at)
       kept = kept.flatMap(part => {
         const offset = first - part.first

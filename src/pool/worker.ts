@@ -239,9 +239,7 @@ export class Worker {
     if (now - this.#toldMemoryAtMs < memoryEveryMs) return
     this.#toldMemoryAtMs = now
     // All threads of a process have its memory together; the heap is their own.
-    this.#journal?.tellMemory(
-      isMainThread ? process.memoryUsage.rss() : process.memoryUsage().heapUsed,
-    )
+    this.#journal?.tellMemory(isMainThread ? process.memoryUsage.rss() : process.memoryUsage().heapUsed)
   }
 
   // ---- Running ----
@@ -373,11 +371,7 @@ export class Worker {
    * quick items in a row one mark stands for the next few: if the worker dies among them, the parent runs them
    * again one by one to find the one that kills. Returns the index that needs the next mark.
    */
-  #mark(
-    chunkId: number,
-    index: number,
-    { count, isExact }: { count: number; isExact: boolean },
-  ): number {
+  #mark(chunkId: number, index: number, { count, isExact }: { count: number; isExact: boolean }): number {
     const journal = this.#journal
     if (!journal) return count
     if (isExact) {

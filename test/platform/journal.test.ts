@@ -126,17 +126,21 @@ for (const [kind, open] of Object.entries(kinds)) {
   })
 }
 
-test('a journal does not read what another one left in the same memory', { skip: !sharedHeap().isNative }, () => {
-  for (let round = 0; round < 3; round++) {
-    const journal = Journal.inSegment()
-    const writer = JournalWriter.overMemory(journal.segment!.buffer)
-    // All workers number their chunks alike.
-    writer.start(1, 0, 1)
-    assert.deepEqual(texts(journal.read()!.finished), [])
-    writer.finish(1, 0, bytes(`result of round ${round}`))
-    journal.close()
-  }
-})
+test(
+  'a journal does not read what another one left in the same memory',
+  { skip: !sharedHeap().isNative },
+  () => {
+    for (let round = 0; round < 3; round++) {
+      const journal = Journal.inSegment()
+      const writer = JournalWriter.overMemory(journal.segment!.buffer)
+      // All workers number their chunks alike.
+      writer.start(1, 0, 1)
+      assert.deepEqual(texts(journal.read()!.finished), [])
+      writer.finish(1, 0, bytes(`result of round ${round}`))
+      journal.close()
+    }
+  },
+)
 
 test('a held worker starts nothing until it is let go', async () => {
   const journal = Journal.inMemory()

@@ -38,9 +38,7 @@ test('killsOfGroup() reads the files of both kinds of control groups, and gives 
       files[path]
   const events = 'low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\n'
   assert.equal(
-    killsOfGroup(
-      reading({ '/proc/self/cgroup': '0::/a/b\n', '/sys/fs/cgroup/a/b/memory.events': events }),
-    ),
+    killsOfGroup(reading({ '/proc/self/cgroup': '0::/a/b\n', '/sys/fs/cgroup/a/b/memory.events': events })),
     2,
   )
   assert.equal(

@@ -14,7 +14,8 @@ const end = (given: Partial<End>): End => ({
   isKernelShort: false,
   ...given,
 })
-const fullHeap = 'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n 1: 0xb7 [node]\n'
+const fullHeap =
+  'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n 1: 0xb7 [node]\n'
 
 test('deathReason() tells what ended a worker', () => {
   const coded = (code: string): Error => Object.assign(new Error(code), { code })
@@ -74,7 +75,10 @@ describe('the error of a death', () => {
 
   test('picks the one line of the report of a full heap that says something', () => {
     const abort = end({ status: { exitCode: null, signal: 'SIGABRT' }, stderr: fullHeap })
-    assert.equal(workerDied(worker, { task, part, end: abort }).message.split('\n').at(-1), `  ${fullHeap.split('\n')[0]}`)
+    assert.equal(
+      workerDied(worker, { task, part, end: abort }).message.split('\n').at(-1),
+      `  ${fullHeap.split('\n')[0]}`,
+    )
   })
 
   test('of a poisoned item says how many workers it cost', () => {

@@ -1,7 +1,14 @@
 /** What runs again after a failure, what does not, and when a pool gives up on an item or on itself. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { BrokenPoolError, Pool, PoisonedItemError, TimeoutError, WorkerDiedError, currentTask } from 'multiproc'
+import {
+  BrokenPoolError,
+  Pool,
+  PoisonedItemError,
+  TimeoutError,
+  WorkerDiedError,
+  currentTask,
+} from 'multiproc'
 import { RestartGuard, generationsMax } from '#src/pool/restart-guard.js'
 import { checkRetries, isRetried, retryDelayMs } from '#src/pool/retry-policy.js'
 import { forEachStartMethod } from '../conformance.js'
@@ -25,9 +32,7 @@ forEachStartMethod(context => {
       }
       const settled = await pool.mapSettled(task, range(9), { retries: 2, chunkSize: 3 })
       assert.deepEqual(
-        settled.map(each =>
-          each.status === 'fulfilled' ? each.value : (each.reason as Error).message,
-        ),
+        settled.map(each => (each.status === 'fulfilled' ? each.value : (each.reason as Error).message)),
         [1, 11, 21, 33, 41, 52, 61, 'attempt 3', 81],
       )
     })
