@@ -82,24 +82,28 @@ export function crashesOfItems(method: StartMethod): void {
 }
 
 /** Declares the tests of the stages without an item. */
-export function crashesOfWorkers(method: StartMethod): void {
-  describe(`crashes without an item, ${method}`, besideEachOther, () => {
-    describe('initializer', oneByOne, () => initializerTests(method))
-    describe('idle', oneByOne, () => idleTests(method))
-  })
+export function crashesOfInitializers(method: StartMethod): void {
+  describe('initializer', oneByOne, () => initializerTests(method))
+}
+
+export function crashesOfIdleWorkers(method: StartMethod): void {
+  describe('idle', oneByOne, () => idleTests(method))
 }
 
 /** One pool for the cells of a stage: a worker that was killed is replaced. */
 function poolOfStage(method: StartMethod): () => Pool {
   let pool: Pool | undefined
   after(async () => await pool?.terminate())
-  return () =>
-    (pool ??= new Pool({
-      processes: 1,
-      context: method,
-      gracePeriod: 0,
-      resourceLimits: { maxOldGenerationSizeMb: heapMax },
-    }))
+  return () => (pool ??= makePool(method))
+}
+
+function makePool(method: StartMethod): Pool {
+  return new Pool({
+    processes: 1,
+    context: method,
+    gracePeriod: 0,
+    resourceLimits: { maxOldGenerationSizeMb: heapMax },
+  })
 }
 
 function stageTests(stage: Stage, method: StartMethod): void {
@@ -154,15 +158,20 @@ function initializerTests(method: StartMethod): void {
 }
 
 function idleTests(method: StartMethod): void {
-  const pool = poolOfStage(method)
   for (const deed of deeds) {
     // Nothing is returned or sent by an idle worker.
     if (endsTheProgram(deed, method) || deed === 'unsendable') continue
     test(`${deed}: the next call has its result`, async () => {
-      // What the next call needs is loaded before: the deed would be done while that waits for its module.
-      assert.equal(await pool().apply(square, [2]), 4)
-      await pool().apply(afterwards, [deed])
-      assert.equal(await pool().apply(square, [3], { timeout: 5 * timeout }), 9)
+      // A pool for each: whether the deed is done before the next call arrives, or behind it, is a matter of chance.
+      const pool = makePool(method)
+      try {
+        // What the next call needs is loaded before: the deed would be done while that waits for its module.
+        assert.equal(await pool.apply(square, [2]), 4)
+        await pool.apply(afterwards, [deed])
+        assert.equal(await pool.apply(square, [3], { timeout: 5 * timeout }), 9)
+      } finally {
+        await pool.terminate()
+      }
     })
   }
 }
