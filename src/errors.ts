@@ -14,11 +14,13 @@ export type ErrorCode =
   | 'ERR_NOT_DESERIALIZABLE'
   | 'ERR_RESULT_NOT_SERIALIZABLE'
   | 'ERR_WORKER_DIED'
+  | 'ERR_POISONED_ITEM'
   | 'ERR_TIMEOUT'
   | 'ERR_CLOSED'
   | 'ERR_TERMINATED'
   | 'ERR_INITIALIZER_FAILED'
   | 'ERR_START_FAILED'
+  | 'ERR_RESTART_LIMIT'
   | 'ERR_LIMIT'
   | 'ERR_NOT_FOUND'
   | 'ERR_ALREADY_EXISTS'
@@ -41,7 +43,10 @@ export class ProcessError extends Error {
   }
 }
 
-/** Nothing arrived in the given time. The work that was waited for goes on. */
+/**
+ * Something took longer than it was given. The work that `get()`, `join()` and other waits were for goes on; an item
+ * of a pool that had a `timeout` is stopped.
+ */
 export class TimeoutError extends ProcessError {
   override name = 'TimeoutError'
 
@@ -110,6 +115,26 @@ export class MaybeEncodingError extends SerializeError {
   }
 }
 
+/**
+ * What ended a worker, as far as it can be told:
+ *
+ * - `'exit'`: `process.exit()` was called in it
+ * - `'uncaughtError'`: an error that nobody caught, outside of the task's own call; it is the `cause`
+ * - `'outOfMemory'`: its JavaScript heap was full, or the system had no memory left
+ * - `'crash'`: native code failed (SIGSEGV, SIGABRT and the like)
+ * - `'killed'`: somebody sent a signal
+ * - `'frozen'`: the pool killed it, because it gave no sign of life for as long as the option `heartbeat` says
+ * - `'channel'`: it closed the connection to its pool, or wrote something else into it
+ */
+export type WorkerDeathReason =
+  | 'exit'
+  | 'uncaughtError'
+  | 'outOfMemory'
+  | 'crash'
+  | 'killed'
+  | 'frozen'
+  | 'channel'
+
 /** What is known of a worker's death. */
 export interface WorkerDeathFacts {
   pid: number | undefined
@@ -118,8 +143,18 @@ export interface WorkerDeathFacts {
   exitCode: number | null
   /** The signal that killed it, or `null`. */
   signal: NodeJS.Signals | null
+  /** What ended it, when that can be told. */
+  reason?: WorkerDeathReason | undefined
+  /** Name of the function that it was running. */
+  taskName?: string | undefined
   /** Index of the item it was running, when the task came from a map. */
   taskIndex?: number | undefined
+  /** How many workers died of the item so far, this one included. */
+  deaths?: number | undefined
+  /** The last lines that the worker wrote to stderr, at most 8 KiB. */
+  stderr?: string | undefined
+  /** Its memory when it was last looked at, in bytes: of the process, or of a thread's heap. */
+  memoryBytes?: number | undefined
 }
 
 /** A worker ended while it ran a task. The task's fate is unknown; nothing else was lost. */
@@ -129,23 +164,57 @@ export class WorkerDiedError extends ProcessError implements WorkerDeathFacts {
   readonly workerName: string
   readonly exitCode: number | null
   readonly signal: NodeJS.Signals | null
+  /** What ended it, when that can be told. */
+  readonly reason: WorkerDeathReason | undefined
+  /** Name of the function that it was running. */
+  readonly taskName: string | undefined
   readonly taskIndex: number | undefined
+  /** How many workers died of the item so far, this one included. */
+  readonly deaths: number
+  /** The last lines that the worker wrote to stderr, at most 8 KiB. */
+  readonly stderr: string
+  /** Its memory when it was last looked at, in bytes: of the process, or of a thread's heap. */
+  readonly memoryBytes: number | undefined
 
-  constructor(message: string, facts: WorkerDeathFacts, options?: ErrorOptions) {
-    super('ERR_WORKER_DIED', message, options)
+  constructor(
+    message: string,
+    facts: WorkerDeathFacts,
+    options?: ErrorOptions & { code?: 'ERR_WORKER_DIED' | 'ERR_POISONED_ITEM' },
+  ) {
+    super(options?.code ?? 'ERR_WORKER_DIED', message, options)
     this.pid = facts.pid
     this.workerName = facts.workerName
     this.exitCode = facts.exitCode
     this.signal = facts.signal
+    this.reason = facts.reason
+    this.taskName = facts.taskName
     this.taskIndex = facts.taskIndex
+    this.deaths = facts.deaths ?? 1
+    this.stderr = facts.stderr ?? ''
+    this.memoryBytes = facts.memoryBytes
   }
 }
 
-/** A pool cannot work any more: its initializer failed, or its workers cannot start. All its work fails with this. */
+/**
+ * So many workers died of one item that it is not run again, although `retries` would allow it. The facts are those of
+ * the last death.
+ */
+export class PoisonedItemError extends WorkerDiedError {
+  override name = 'PoisonedItemError'
+
+  constructor(message: string, facts: WorkerDeathFacts, options?: ErrorOptions) {
+    super(message, facts, { ...options, code: 'ERR_POISONED_ITEM' })
+  }
+}
+
+/**
+ * A pool cannot work any more: its initializer failed, or its workers cannot start, or die again and again without
+ * doing anything. All its work fails with this.
+ */
 export class BrokenPoolError extends ProcessError {
   override name = 'BrokenPoolError'
 
-  declare readonly code: 'ERR_INITIALIZER_FAILED' | 'ERR_START_FAILED'
+  declare readonly code: 'ERR_INITIALIZER_FAILED' | 'ERR_START_FAILED' | 'ERR_RESTART_LIMIT'
 }
 
 /**

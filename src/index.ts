@@ -7,6 +7,7 @@ export {
   MaybeEncodingError,
   ModuleLoadError,
   OwnerDiedError,
+  PoisonedItemError,
   ProcessError,
   QueueEmptyError,
   QueueFullError,
@@ -15,6 +16,7 @@ export {
   type SerializeErrorFacts,
   TimeoutError,
   type WorkerDeathFacts,
+  type WorkerDeathReason,
   WorkerDiedError,
 } from './errors.ts'
 export { cpuCount } from './platform/cpu-count.ts'
@@ -51,11 +53,14 @@ export { PipeConnection } from './queue/pipe-connection.ts'
 export { wait, type Waitable } from './queue/wait.ts'
 export { SimpleQueue } from './queue/simple-queue.ts'
 export { AsyncResult } from './pool/async-result.ts'
+export { currentTask, type TaskContext } from './pool/current-task.ts'
 export { ImapIterator } from './pool/imap-iterator.ts'
 export type { Input } from './pool/input-reader.ts'
 export { Pool, type PoolStats, type WorkerStats } from './pool/pool.ts'
 export type { ContextOption, ImapOptions, MapOptions, PoolOptions } from './pool/pool-options.ts'
+export type { RetryPolicy } from './pool/retry-policy.ts'
 export { SpawnPool } from './pool/spawn-pool.ts'
+export type { TaskOptions } from './pool/task-limits.ts'
 export { ThreadPool } from './pool/thread-pool.ts'
 export type {
   AcquireOptions,

@@ -3,20 +3,40 @@
  * outlives it. The parent reads it after the worker's death, so that only the item that was running is lost.
  * Invariant: what `JournalReader` reports as finished did finish, with exactly those result bytes.
  *
- * Layout, all numbers little endian:
- *   0   u32  chunk that runs, 0 before the first
- *   4   u32  index within the chunk of the item that was started last
- *   8   u32  how many items from that one on may have been started without a further mark (1 = exact)
- *   12  u32  end of the records that are known to be complete
- *   16  records: u32 chunk, u32 index, u32 length, bytes
+ * Layout, all numbers little endian. Both sides have a cache line of their own to write to:
+ *   0    u32  chunk that runs, 0 before the first
+ *   4    u32  index within the chunk of the item that was started last
+ *   8    u32  how many items from that one on may have been started without a further mark (1 = exact, 0 = none runs)
+ *   12   u32  end of the records that are known to be complete
+ *   16   f64  when it was started, by `monotonicMs()`
+ *   24   f64  the worker's memory, in bytes
+ *   32   u32  counts the marks that asked whether they may go on
+ *   64   u32  written by the parent: 1 while nothing may be started (`hold()`)
+ *   68   u32  written by the parent: number of the last message that is to be read before anything more is started
+ *   128  records: u32 chunk, u32 index, u32 length, bytes
  */
-import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { closeSync, readSync, writeSync } from 'node:fs'
 import { type HeldSegment, allocateSegment } from './heap-segments.ts'
+import { openNameless } from './nameless-file.ts'
 import { sharedHeap } from './shared-heap.ts'
 
-const headerSize = 16
+const headerSize = 128
+/** What the worker writes of the header. */
+const markSize = 64
+const WORD = { chunkId: 0, index: 1, count: 2, tail: 3, marks: 8, hold: 16, notice: 17 } as const
+const HOLD_OFFSET = WORD.hold * 4
+const TIME = 2
+const MEMORY = 3
+
+/** A held worker goes on by itself after this time. Its parent decides within one turn; a parent that died ends it. */
+const HELD_MS_MAX = 10_000
+const HELD_LOOK_MS = 1
+
+/** Milliseconds of a clock that all processes of this machine share. */
+export function monotonicMs(): number {
+  const [seconds, nanoseconds] = process.hrtime()
+  return seconds * 1e3 + nanoseconds / 1e6
+}
 const recordHeaderSize = 12
 
 /** Size of a journal. A result that does not fit is sent at once instead of being recorded. */
@@ -33,10 +53,21 @@ export interface JournalEntry {
   finished: Map<number, Uint8Array>
 }
 
+/** What the worker is doing, as its parent can see it at any time. */
+export interface RunningMark {
+  chunkId: number
+  startedIndex: number
+  startedCount: number
+  /** By `monotonicMs()`; only of items that were marked by `begin()`. */
+  startedAtMs: number
+}
+
 interface JournalStorage {
   /** The header itself, where it can be written in place: a mark then costs next to nothing. */
   readonly sharedHeader: Uint32Array | undefined
   write(bytes: Uint8Array, length: number, offset: number): void
+  /** The words that the parent writes, where they cannot be read in place. */
+  readOrders(into: Uint32Array): void
 }
 
 /** The worker's side. */
@@ -46,13 +77,17 @@ export class JournalWriter {
   readonly #storage: JournalStorage
   readonly #header: Uint32Array
   readonly #headerBytes: Uint8Array
+  readonly #doubles: Float64Array
+  // hold, notice: as they were when they were last read, where the storage is a file.
+  readonly #orders = new Uint32Array(2)
   #tail = headerSize
   #isFrozen = false
 
   private constructor(storage: JournalStorage) {
     this.#storage = storage
     this.#header = storage.sharedHeader ?? new Uint32Array(headerSize / 4)
-    this.#headerBytes = new Uint8Array(this.#header.buffer, 0, headerSize)
+    this.#headerBytes = new Uint8Array(this.#header.buffer, 0, markSize)
+    this.#doubles = new Float64Array(this.#header.buffer, 0, headerSize / 8)
     this.isMemory = storage.sharedHeader !== undefined
   }
 
@@ -67,6 +102,13 @@ export class JournalWriter {
           writeSync(fd, bytes, 0, length, offset)
         } catch {}
       },
+      readOrders: into => {
+        const bytes = new Uint8Array(into.buffer)
+        // What cannot be read orders nothing: the messages of the parent still arrive.
+        try {
+          readSync(fd, bytes, 0, bytes.byteLength, HOLD_OFFSET)
+        } catch {}
+      },
     })
   }
 
@@ -76,6 +118,7 @@ export class JournalWriter {
     return new JournalWriter({
       sharedHeader: new Uint32Array(memory, 0, headerSize / 4),
       write: (bytes, length, offset) => target.set(bytes.subarray(0, length), offset),
+      readOrders: () => {},
     })
   }
 
@@ -93,11 +136,55 @@ export class JournalWriter {
   start(chunkId: number, index: number, count: number): void {
     if (this.#isFrozen) return
     const header = this.#header
-    header[0] = chunkId
-    header[1] = index
-    header[2] = count
-    header[3] = this.#tail
-    if (!this.isMemory) this.#storage.write(this.#headerBytes, headerSize, 0)
+    header[WORD.chunkId] = chunkId
+    header[WORD.index] = index
+    header[WORD.count] = count
+    header[WORD.tail] = this.#tail
+    if (!this.isMemory) this.#storage.write(this.#headerBytes, markSize, 0)
+  }
+
+  /**
+   * Marks as `start()` does, with the time, and then asks whether it may go on; when it returns, the parent knows of
+   * the mark or has not decided to kill this worker. (It writes the mark and reads the hold; the parent writes the hold
+   * and reads the mark: one of them sees the other. See "Stopping what runs" in pool/README.md.)
+   */
+  begin(chunkId: number, index: number, count: number): void {
+    if (this.#isFrozen) return
+    this.#doubles[TIME] = monotonicMs()
+    if (this.isMemory) {
+      this.start(chunkId, index, count)
+      Atomics.add(this.#header, WORD.marks, 1)
+    } else {
+      this.#header[WORD.marks]!++
+      this.start(chunkId, index, count)
+    }
+    if (!this.#isHeld()) return
+    const sleeper = new Int32Array(new SharedArrayBuffer(4))
+    for (let heldMs = 0; heldMs < HELD_MS_MAX && this.#isHeld(); heldMs += HELD_LOOK_MS) {
+      Atomics.wait(sleeper, 0, 0, HELD_LOOK_MS)
+    }
+    this.#doubles[TIME] = monotonicMs()
+  }
+
+  #isHeld(): boolean {
+    if (this.isMemory) return Atomics.load(this.#header, WORD.hold) !== 0
+    this.#storage.readOrders(this.#orders)
+    return this.#orders[0] !== 0
+  }
+
+  /** Number of the last message that is to be read before anything more is started. In a file as of the last look. */
+  get notice(): number {
+    return this.isMemory ? Atomics.load(this.#header, WORD.notice) : this.#orders[1]!
+  }
+
+  /** Looks what `notice` is now, where that takes a system call. */
+  look(): void {
+    this.#storage.readOrders(this.#orders)
+  }
+
+  /** Says how much memory this worker has. It is written with the next mark. */
+  tellMemory(bytes: number): void {
+    this.#doubles[MEMORY] = bytes
   }
 
   /** Records the result of an item. Returns false when it does not fit. */
@@ -140,8 +227,9 @@ export class Journal {
 
   /** A journal in the shared heap. */
   static inSegment(): Journal {
-    const segment = allocateSegment(journalSizeBytes, { isLazy: true })
-    new Uint8Array(segment.buffer, 0, headerSize).fill(0)
+    // A record of the journal that had this memory before would be taken for one of this worker, whose chunks have the
+    // same numbers.
+    const segment = allocateSegment(journalSizeBytes, { isLazy: true, isZero: true })
     return new Journal({ segment })
   }
 
@@ -150,29 +238,57 @@ export class Journal {
    * `undefined` where no such file can be made; the pool then tells less exactly which item killed a worker.
    */
   static inFile(): Journal | undefined {
-    for (const folder of process.platform === 'linux' ? ['/dev/shm', tmpdir()] : [tmpdir()]) {
-      try {
-        const own = mkdtempSync(join(folder, 'multiproc-'))
-        try {
-          const fd = openSync(join(own, 'journal'), 'wx+', 0o600)
-          rmSync(own, { recursive: true, force: true })
-          return new Journal({ fd })
-        } finally {
-          rmSync(own, { recursive: true, force: true })
-        }
-      } catch {}
-    }
-    return undefined
+    const fd = openNameless('journal')
+    return fd === undefined ? undefined : new Journal({ fd })
   }
 
   static inMemory(): Journal {
     return new Journal({ memory: new SharedArrayBuffer(journalSizeBytes) })
   }
 
+  /** While it is held, the worker starts nothing. What it runs goes on. */
+  hold(isHeld: boolean): void {
+    this.#order(WORD.hold, isHeld ? 1 : 0)
+  }
+
+  /** Says that the worker is to read its messages up to this one before it starts anything more. */
+  notice(message: number): void {
+    this.#order(WORD.notice, message)
+  }
+
+  #order(word: number, value: number): void {
+    const memory = this.memory ?? this.segment?.buffer
+    if (memory) Atomics.store(new Uint32Array(memory, 0, headerSize / 4), word, value)
+    else writeSync(this.fd!, new Uint32Array([value]), 0, 4, word * 4)
+  }
+
+  /** What the worker is doing now, or `undefined` when it has started nothing yet. */
+  running(): RunningMark | undefined {
+    const memory = this.memory ?? this.segment?.buffer
+    // The other half of the agreement in `begin()`: this read comes after the store of `hold()`.
+    if (memory) Atomics.load(new Uint32Array(memory, 0, headerSize / 4), WORD.marks)
+    const header = this.#bytes(0, markSize)
+    const chunkId = header.byteLength < markSize ? 0 : header.readUInt32LE(0)
+    if (chunkId === 0) return undefined
+    return {
+      chunkId,
+      startedIndex: header.readUInt32LE(4),
+      startedCount: header.readUInt32LE(8),
+      startedAtMs: header.readDoubleLE(TIME * 8),
+    }
+  }
+
+  /** What the worker last said of its memory, in bytes. */
+  memoryBytes(): number | undefined {
+    const header = this.#bytes(0, markSize)
+    const bytes = header.byteLength < markSize ? 0 : header.readDoubleLE(MEMORY * 8)
+    return bytes > 0 && Number.isFinite(bytes) ? bytes : undefined
+  }
+
   /** What the worker had done, or `undefined` when it had started nothing. Trusts nothing that it reads. */
   read(): JournalEntry | undefined {
-    const header = this.#bytes(0, headerSize)
-    if (header.byteLength < headerSize) return undefined
+    const header = this.#bytes(0, markSize)
+    if (header.byteLength < markSize) return undefined
     const chunkId = header.readUInt32LE(0)
     if (chunkId === 0) return undefined
     const entry: JournalEntry = {

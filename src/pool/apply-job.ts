@@ -1,6 +1,6 @@
 /** The job of `Pool.apply`: one call, whose arguments were encoded when it was made. */
 import { type AsyncResult, rejectResult, resolveResult } from './async-result.ts'
-import { Job, type JobOptions, type Part } from './job.ts'
+import { Job, type JobOptions, type Part, firstPart } from './job.ts'
 import { type Body, releaseBodies } from './protocol.ts'
 
 export class ApplyJob extends Job {
@@ -25,7 +25,7 @@ export class ApplyJob extends Job {
     const body = this.#body
     if (!body) return undefined
     this.#body = undefined
-    return { job: this, first: 0, count: 1, items: undefined, bodies: [body], isSolo: false, deaths: 0 }
+    return firstPart(this, { first: 0, count: 1, bodies: [body] })
   }
 
   succeed(_index: number, value: unknown): void {

@@ -9,6 +9,8 @@ import { type WaitOptions, boundedWait } from '../platform/bounded-wait.ts'
 
 /** For the pool: the result is there. */
 export let resolveResult: (result: AsyncResult<unknown>, value: unknown) => void
+/** For the pool: what `cancel()` does. It says whether there was anything to cancel. */
+export let makeCancellable: (result: AsyncResult<unknown>, cancel: (reason: unknown) => boolean) => void
 /** For the pool: the task has failed. */
 export let rejectResult: (result: AsyncResult<unknown>, reason: unknown) => void
 
@@ -37,7 +39,12 @@ export class AsyncResult<T> implements Promise<T> {
   #promise: Promise<T> | undefined
   #settler: { resolve(value: T): void; reject(reason: unknown): void } | undefined
 
+  #cancel: ((reason: unknown) => boolean) | undefined
+
   static {
+    makeCancellable = (result, cancel) => {
+      result.#cancel = cancel
+    }
     resolveResult = (result, value) => result.#settle({ is: 'fulfilled', value })
     rejectResult = (result, reason) => result.#settle({ is: 'rejected', reason })
   }
@@ -45,6 +52,7 @@ export class AsyncResult<T> implements Promise<T> {
   #settle(state: State<T>): void {
     if (this.#state.is !== 'pending') return
     this.#state = state
+    this.#cancel = undefined
     if (state.is === 'fulfilled') this.#settler?.resolve(state.value)
     else if (state.is === 'rejected' && this.#settler) this.#settler.reject(state.reason)
     else if (state.is === 'rejected') unseenFailures().register(this, describeReason(state.reason), this)
@@ -66,13 +74,14 @@ export class AsyncResult<T> implements Promise<T> {
   /**
    * The result, or the task's error.
    *
-   * @throws TimeoutError when `timeout` milliseconds passed first; the task goes on.
+   * @throws TimeoutError when `timeout` milliseconds passed first; the task goes on (to stop it, `cancel()` it, or give
+   * the call a `timeout`).
    */
   get(wait?: WaitOptions): Promise<T> {
     return boundedWait(this.#settled(), wait, {
       onTimeout: () => {
         throw new TimeoutError(
-          `The task has not ended within ${wait?.timeout} ms; it goes on\nTo fix: wait longer, or terminate the pool to stop it`,
+          `The task has not ended within ${wait?.timeout} ms; it goes on\nTo fix: wait longer, or cancel() the result to stop it`,
         )
       },
     })
@@ -85,6 +94,18 @@ export class AsyncResult<T> implements Promise<T> {
       () => undefined,
     )
     await boundedWait(settled, wait, { onTimeout: () => undefined })
+  }
+
+  /**
+   * Calls the task off, or all items of a map that are not done. What has not begun never does. What runs learns of it
+   * by `currentTask().signal`, and when it has not ended within the grace period, its worker is killed and replaced;
+   * nothing else that the worker had is lost. The result rejects with `reason` at once.
+   *
+   * @param reason - default: a `DOMException` with the name `AbortError`
+   * @returns whether it was still pending
+   */
+  cancel(reason: unknown = new DOMException('The task was cancelled', 'AbortError')): boolean {
+    return this.#cancel?.(reason) ?? false
   }
 
   /** Whether the result is there, or the task has failed. */

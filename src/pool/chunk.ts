@@ -19,6 +19,13 @@ export class Chunk {
   /** That of the function when the chunk was made. */
   readonly taskVersion: number
   isRecalled = false
+  /** The shortest time that one of its items may run, or undefined when none has a limit. */
+  readonly timeoutMs: number | undefined
+  #isRetriable = false
+  /** When it became the oldest chunk that its worker has, by `monotonicMs()`. */
+  firstSinceMs = 0
+  /** Items that were timed out while they ran, and whether they run again when that has ended. */
+  givenUp: Map<number, { isRetried: boolean }> | undefined
   /** Items whose outcome has arrived. */
   received = 0
   // The part that holds the item `received`, and the number of items before that part.
@@ -33,6 +40,17 @@ export class Chunk {
     this.count = parts.reduce((sum, part) => sum + part.count, 0)
     this.bodies = content.bodies
     this.isPacked = content.isPacked
+    let timeoutMs = Infinity
+    for (const { job } of parts) {
+      timeoutMs = Math.min(timeoutMs, job.limits.timeoutMs ?? Infinity)
+      this.#isRetriable ||= job.limits.retries !== undefined
+    }
+    this.timeoutMs = timeoutMs === Infinity ? undefined : timeoutMs
+  }
+
+  /** Whether the worker must mark each item in a way that the parent can rely on when it stops one of them. */
+  get isExact(): boolean {
+    return this.timeoutMs !== undefined || this.parts.length > 1
   }
 
   get isDone(): boolean {
@@ -60,13 +78,23 @@ export class Chunk {
       offset += run
     }
     // Nobody reads it again: a socket in it is not kept open for another worker any longer.
-    if (this.isDone) for (const { bytes } of this.bodies) dropMessage(bytes)
+    if (this.isDone) for (const { bytes } of this.#bodiesBut([])) dropMessage(bytes)
   }
 
   /** It has been answered, or its worker is dead: what was lent for it serves others, unless `back` sends it again. */
   release(back: readonly Part[] = []): void {
-    const again = new Set(back.flatMap(part => part.bodies ?? []))
-    releaseBodies(this.bodies.filter(body => !again.has(body)))
+    releaseBodies(this.#bodiesBut(back))
+  }
+
+  /**
+   * The bodies that will not be sent again. Of an item that may be retried nobody knows that yet: what is kept for it is
+   * let go of when its body is collected.
+   */
+  #bodiesBut(back: readonly Part[]): readonly Body[] {
+    if (back.length === 0 && !this.#isRetriable) return this.bodies
+    const retried = this.parts.filter(part => part.job.limits.retries !== undefined)
+    const again = new Set([...back, ...retried].flatMap(part => part.bodies ?? []))
+    return this.bodies.filter(body => !again.has(body))
   }
 
   /** One item, counted within the chunk, as a part. */
@@ -98,5 +126,7 @@ export function slicePart(part: Part, from: number, to: number, isSolo: boolean)
     bodies: part.bodies?.slice(from, to),
     isSolo: isSolo || part.isSolo,
     deaths: part.deaths,
+    attempt: part.attempt,
+    kills: part.kills,
   }
 }

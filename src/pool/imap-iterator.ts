@@ -22,7 +22,7 @@ export class ImapIterator<T> implements AsyncIterableIterator<T, undefined> {
   /** Made by pools. */
   constructor(job: ImapJob) {
     this.#job = job
-    dropped ??= new FinalizationRegistry(held => held.cancel())
+    dropped ??= new FinalizationRegistry(held => held.drop())
     dropped.register(this, job, this)
   }
 
@@ -72,7 +72,7 @@ export class ImapIterator<T> implements AsyncIterableIterator<T, undefined> {
   /** Ends the iteration: the input is read no further, and no more of its items are started. */
   async return(): Promise<IteratorResult<T, undefined>> {
     this.#end()
-    this.#job.cancel()
+    this.#job.drop()
     return { done: true, value: undefined }
   }
 

@@ -5,7 +5,7 @@
 import { ClosedError } from '../errors.ts'
 import { nextChunkSize } from './chunk-policy.ts'
 import { type Input, InputReader } from './input-reader.ts'
-import { Job, type JobOptions, type Part } from './job.ts'
+import { Job, type JobOptions, type Part, firstPart } from './job.ts'
 
 export interface ImapJobOptions extends JobOptions {
   input: Input<unknown>
@@ -80,7 +80,7 @@ export class ImapJob extends Job {
       this.#finish()
       return undefined
     }
-    return { job: this, first, count: items.length, items, bodies: undefined, isSolo: false, deaths: 0 }
+    return firstPart(this, { first, count: items.length, items })
   }
 
   succeed(index: number, value: unknown): void {
@@ -115,8 +115,15 @@ export class ImapJob extends Job {
     if (at >= 0) this.#waiters.splice(at, 1)
   }
 
+  /** Called off: what is there already is not given out either. */
+  override cancel(reason: unknown): void {
+    this.#outcomes.clear()
+    super.cancel(reason)
+  }
+
   /** Nobody will consume any more. What runs already runs on, and its results are dropped. */
-  cancel(): void {
+  drop(): void {
+    if (!this.isDone) this.owner?.jobIsDropped(this)
     this.#outcomes.clear()
     this.#reader.close()
     this.#isInputFailureTold = true

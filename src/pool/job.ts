@@ -5,6 +5,7 @@
  */
 import type { ShippedFunction } from './function-table.ts'
 import type { Body, CallMode } from './protocol.ts'
+import type { TaskLimits } from './task-limits.ts'
 
 /** Neighbouring items of one job on their way to a worker. */
 export interface Part {
@@ -19,6 +20,18 @@ export interface Part {
   isSolo: boolean
   /** How many workers died that had it, without a sign that it had been started. */
   deaths: number
+  /** Number of the run that it waits for or is in, from 1. Parts of several items have never run. */
+  attempt: number
+  /** How many workers died while they ran it. */
+  kills: number
+}
+
+/** Items of `job` that are taken for the first time. */
+export function firstPart(
+  job: Job,
+  { first, count, items, bodies }: Pick<Part, 'first' | 'count'> & Partial<Pick<Part, 'items' | 'bodies'>>,
+): Part {
+  return { job, first, count, items, bodies, isSolo: false, deaths: 0, attempt: 1, kills: 0 }
 }
 
 export interface JobOptions {
@@ -28,6 +41,7 @@ export interface JobOptions {
   chunkSize?: number | undefined
   /** Holds the caller's stack, to be added to errors that come from workers. */
   caller: { stack?: string }
+  limits: TaskLimits
 }
 
 /** The pool, as its jobs see it. */
@@ -35,6 +49,8 @@ export interface JobOwner {
   /** There may be more to take than a moment ago. */
   jobHasMore(job: Job): void
   jobIsDone(job: Job): void
+  /** Nobody wants its results any more. What runs may run on, and nothing of it is to be started. */
+  jobIsDropped(job: Job): void
 }
 
 export abstract class Job {
@@ -42,15 +58,21 @@ export abstract class Job {
   readonly mode: CallMode
   readonly chunkSize: number | undefined
   readonly caller: { stack?: string }
+  readonly limits: TaskLimits
   /** Set when the job is submitted. */
   owner: JobOwner | undefined
+  /** Lets go of what could call the job off (a timer, a listener). Called once, when it is done. */
+  release: (() => void) | undefined
+  /** Whether it was called off, so that what runs of it is to be stopped as well. */
+  isCancelled = false
   #isDone = false
 
-  constructor({ task, mode, chunkSize, caller }: JobOptions) {
+  constructor({ task, mode, chunkSize, caller, limits }: JobOptions) {
     this.task = task
     this.mode = mode
     this.chunkSize = chunkSize
     this.caller = caller
+    this.limits = limits
   }
 
   get isDone(): boolean {
@@ -78,6 +100,12 @@ export abstract class Job {
   /** The pool cannot go on: all that is not settled fails with `reason`. */
   abstract abort(reason: unknown): void
 
+  /** Somebody called it off: as `abort`, at once. */
+  cancel(reason: unknown): void {
+    this.isCancelled = true
+    this.abort(reason)
+  }
+
   protected more(): void {
     this.owner?.jobHasMore(this)
   }
@@ -85,6 +113,7 @@ export abstract class Job {
   protected done(): void {
     if (this.#isDone) return
     this.#isDone = true
+    this.release?.()
     this.owner?.jobIsDone(this)
   }
 }

@@ -4,7 +4,7 @@
  */
 import { type AsyncResult, rejectResult, resolveResult } from './async-result.ts'
 import { type Input, InputReader, isAsyncInput } from './input-reader.ts'
-import { Job, type JobOptions, type Part } from './job.ts'
+import { Job, type JobOptions, type Part, firstPart } from './job.ts'
 
 export interface MapJobOptions extends JobOptions {
   input: Input<unknown>
@@ -55,7 +55,7 @@ export class MapJob extends Job {
       this.#finish()
       return undefined
     }
-    return { job: this, first, count: items.length, items, bodies: undefined, isSolo: false, deaths: 0 }
+    return firstPart(this, { first, count: items.length, items })
   }
 
   succeed(index: number, value: unknown): void {

@@ -4,23 +4,26 @@
  * The life of a worker, and what happens when it dies, are told step by step in README.md.
  */
 import type { ResourceLimits } from 'node:worker_threads'
-import { BrokenPoolError, ClosedError, ModuleLoadError, type ProcessError } from '../errors.ts'
+import { BrokenPoolError, ClosedError, ModuleLoadError, type ProcessError, TimeoutError } from '../errors.ts'
 import { dropMessage } from '../platform/in-flight.ts'
 import { Journal } from '../platform/journal.ts'
+import { outOfMemoryKills } from '../platform/process-facts.ts'
 import type { StartMethod } from '../process/child-boot.ts'
 import { childEntry } from '../platform/child-entry.ts'
 import { popen } from '../process/popen.ts'
 import { newChildBoot, nextChildIdentity } from '../process/process-state.ts'
-import { decode, decodeThrown, prepare } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { allowsPrefetch, learnSize, learnTime } from './chunk-policy.ts'
 import { FunctionTable } from './function-table.ts'
+import { type End, fatalFunction, restartLimit, startFailure } from './death-report.ts'
+import { Heartbeat } from './heartbeat.ts'
 import type { Job, JobOwner, Part } from './job.ts'
 import { type Body, encodeBody, releaseBodies, sizeOf } from './protocol.ts'
-import { recoverChunk } from './recover-chunk.ts'
-import { journalPlace } from './worker-journal.ts'
+import { RestartGuard } from './restart-guard.ts'
+import { RunSupervisor } from './run-supervisor.ts'
 import { Scheduler } from './scheduler.ts'
-import { fatalFunction, startFailure, workerDied } from './death-report.ts'
+import { TaskOutcomes, rebuild } from './task-outcomes.ts'
+import { journalPlace } from './worker-journal.ts'
 import { type Death, WorkerRunner, encodeParts } from './worker-runner.ts'
 
 /** In the order of life. */
@@ -32,6 +35,12 @@ export interface PoolCoreOptions {
   maxTasksPerChild: number | undefined
   /** The encoded initializer and its arguments, or nothing. */
   initializer: Body[]
+  /** How long an initializer may take. */
+  initializerTimeoutMs: number | undefined
+  /** A worker without a sign of life for so long is killed. */
+  heartbeatMs: number | undefined
+  /** An item is not run again when so many workers have died while they ran it. */
+  deathsMax: number
   resourceLimits: ResourceLimits | undefined
   name: string
 }
@@ -46,6 +55,8 @@ const bufferedBytesMax = 4 << 20
 const fatalLoadsMax = 3
 /** A chunk that waits this long behind another is given to a worker that is idle. */
 const recallAfterMs = 20
+/** The memory of workers is looked at this often: it costs a system call for each. */
+const inspectEveryMs = 500
 
 const live = new Set<PoolCore>()
 
@@ -58,17 +69,35 @@ export class PoolCore implements JobOwner {
   /** Modules that workers could not load. */
   readonly #byValue = new Set<string>()
   readonly #joiners: (() => void)[] = []
+  /** Called when the last worker of a pool that takes no more work has ended. */
+  onEnded: (() => void) | undefined
   #state: PoolState = 'running'
   #broken: ProcessError | undefined
   #workerCount = 0
   #lastChunkId = 0
   #startDeaths = 0
+  readonly #restarts = new RestartGuard()
+  #restartTimer: NodeJS.Timeout | undefined
+  #kernelKills = outOfMemoryKills()
+  #inspectedAtMs = 0
   #isDispatchScheduled = false
+  readonly #outcomes: TaskOutcomes
+  readonly #supervisor = new RunSupervisor({
+    giveUp: (chunk, index) => {
+      this.#outcomes.giveUp(chunk, index)
+      this.#scheduleDispatch()
+    },
+  })
   // The workers' own handles never keep the program alive; this one does, while somebody waits for something.
-  readonly #keepAlive: NodeJS.Timeout = setInterval(() => this.#recallWaiting(), recallAfterMs).unref()
+  readonly #keepAlive: NodeJS.Timeout = setInterval(() => this.#tick(), recallAfterMs).unref()
 
   constructor(options: PoolCoreOptions) {
     this.options = options
+    this.#outcomes = new TaskOutcomes({
+      deathsMax: options.deathsMax,
+      giveBack: parts => this.#scheduler.giveBack(parts),
+      onDelayed: () => this.#scheduleDispatch(),
+    })
     if (live.size === 0) process.on('exit', killAll)
     live.add(this)
     while (this.#runners.size < options.processes && this.#state === 'running') this.#startWorker()
@@ -122,6 +151,20 @@ export class PoolCore implements JobOwner {
     if (this.#jobs.size === 0) this.#afterChange()
   }
 
+  jobIsDropped(job: Job): void {
+    this.#supervisor.cancel(this.#runners, job, { isHard: false })
+  }
+
+  /** Calls a job off: it fails with `reason` now. Returns whether there was anything to call off. */
+  cancelJob(job: Job, reason: unknown): boolean {
+    if (job.isDone) return false
+    // What was never taken is in no worker. (A thousand calls may be cancelled together.)
+    const isTaken = job.remaining !== 1 || !job.isSingle
+    job.cancel(reason)
+    if (isTaken) this.#supervisor.cancel(this.#runners, job, { isHard: true })
+    return true
+  }
+
   close(): void {
     if (this.#state !== 'running') return
     this.#state = 'closed'
@@ -169,14 +212,17 @@ export class PoolCore implements JobOwner {
   /** Ends workers that a closed pool needs no more, and tells those who wait for the end. */
   #afterChange(): void {
     if (this.#state === 'closed' && this.#jobs.size === 0) {
+      clearTimeout(this.#restartTimer)
+      this.#restartTimer = undefined
       // One that is still starting would have nothing to do once it is ready.
       for (const runner of this.#runners) {
         if (runner.state === 'starting') runner.kill('SIGTERM')
         else runner.stop()
       }
     }
-    if (this.#state !== 'running' && this.#runners.size === 0) {
+    if (this.#state !== 'running' && this.#runners.size === 0 && !this.#restartTimer) {
       clearInterval(this.#keepAlive)
+      this.onEnded?.()
       live.delete(this)
       if (live.size === 0) process.removeListener('exit', killAll)
       this.functions.end()
@@ -189,6 +235,9 @@ export class PoolCore implements JobOwner {
 
   #abortJobs(reason: unknown): void {
     this.#scheduler.clear()
+    this.#outcomes.clear()
+    clearTimeout(this.#restartTimer)
+    this.#restartTimer = undefined
     for (const job of Array.from(this.#jobs)) job.abort(reason)
     this.#jobs.clear()
   }
@@ -210,9 +259,11 @@ export class PoolCore implements JobOwner {
   }
 
   #startWorker(): void {
-    const { method, maxTasksPerChild, initializer, resourceLimits } = this.options
+    const { method, maxTasksPerChild, initializer, resourceLimits, heartbeatMs } = this.options
     const journal = method === 'thread' ? Journal.inMemory() : Journal.forProcess()
+    const heartbeat = heartbeatMs === undefined ? undefined : Heartbeat.open(heartbeatMs)
     const name = `PoolWorker-${++this.#workerCount}`
+    const { roleData, extraFds } = journalPlace(journal, heartbeat)
     let child
     try {
       child = popen(method, {
@@ -222,14 +273,17 @@ export class PoolCore implements JobOwner {
           identity: nextChildIdentity(),
           isDaemon: true,
           startMethod: method,
-          roleData: journalPlace(journal),
+          roleData,
         }),
+        // What it writes there passes through this process, so that its last lines can be told when it dies.
+        stdio: { stderr: 'pipe' },
         resourceLimits,
-        extraFds: journal?.fd === undefined ? [] : [journal.fd],
+        extraFds,
         sharedBuffers: journal?.memory === undefined ? [] : [journal.memory],
       })
     } catch (error) {
       journal?.close()
+      heartbeat?.close()
       throw error
     }
     child.unref()
@@ -237,7 +291,9 @@ export class PoolCore implements JobOwner {
       name,
       popen: child,
       journal,
+      heartbeat,
       tasksMax: maxTasksPerChild ?? Infinity,
+      generation: this.#restarts.generation,
       events: {
         onReady: () => {
           this.#startDeaths = 0
@@ -249,11 +305,17 @@ export class PoolCore implements JobOwner {
           chunk.task.fatalLoads = 0
           learnTime(chunk.task, count, elapsedMs)
           learnSize(chunk.task, count, totalBytes(bodies))
-          this.#received(runner, chunk, count, isPacked, bodies)
+          this.#outcomes.received(runner, { chunk, count, isPacked, bodies })
+          this.#afterOutcome(runner)
         },
         onFailure: ({ chunk, elapsedMs, body }) => {
           learnTime(chunk.task, 1, elapsedMs)
-          this.#failed(runner, chunk, body)
+          this.#outcomes.failed(runner, { chunk, body })
+          this.#afterOutcome(runner)
+        },
+        onSkipped: ({ chunk, count }) => {
+          this.#outcomes.skipped(runner, { chunk, count })
+          this.#afterOutcome(runner)
         },
         onReturned: ({ chunk, why, body }) => this.#returned(runner, chunk, why, body),
         onDeath: death => this.#died(runner, death),
@@ -312,6 +374,34 @@ export class PoolCore implements JobOwner {
     const chunk = new Chunk(++this.#lastChunkId, encoded.parts, encoded)
     learnSize(chunk.task, chunk.count, totalBytes(encoded.bodies))
     runner.run(chunk)
+    this.#supervisor.watch(runner)
+  }
+
+  /** Called again and again while the pool lives. */
+  #tick(): void {
+    const now = performance.now()
+    const isInspection = now - this.#inspectedAtMs >= inspectEveryMs
+    if (isInspection) this.#inspectedAtMs = now
+    for (const runner of this.#runners) {
+      if (isInspection && runner.chunkCount > 0) runner.inspect()
+      runner.checkHeartbeat()
+      if (runner.state === 'starting') this.#checkStart(runner, now)
+    }
+    this.#recallWaiting()
+  }
+
+  /** An initializer that never ends would have everybody wait for ever, if it was given a time. */
+  #checkStart(runner: WorkerRunner, nowMs: number): void {
+    const limitMs = this.options.initializerTimeoutMs
+    if (limitMs === undefined || nowMs - runner.startedAtMs <= limitMs) return
+    const cause = new TimeoutError(`It took longer than ${limitMs} ms`)
+    this.#break(
+      new BrokenPoolError(
+        'ERR_INITIALIZER_FAILED',
+        `The pool "${this.options.name}" cannot work: its initializer did not end within ${limitMs} ms in ${runner.name} (pid ${runner.pid})\nTo fix: raise "initializerTimeout", or find out what the initializer waits for`,
+        { cause },
+      ),
+    )
   }
 
   /**
@@ -329,56 +419,6 @@ export class PoolCore implements JobOwner {
   }
 
   // ---- Taking results ----
-
-  #received(runner: WorkerRunner, chunk: Chunk, count: number, isPacked: boolean, bodies: Body[]): void {
-    const runs = [...runner.take(chunk, count)]
-    if (!isPacked) {
-      for (const { job, index, count: length, offset } of runs) {
-        for (let at = 0; at < length; at++) {
-          rebuild(
-            bodies[offset + at]!,
-            value => job.succeed(index + at, value),
-            error => job.fail(index + at, error),
-          )
-        }
-      }
-    } else {
-      const deliver = (decoded: unknown): void => {
-        const values = decoded as unknown[]
-        for (const { job, index, count: length, offset } of runs) {
-          job.succeedAll(index, length === count ? values : values.slice(offset, offset + length))
-        }
-      }
-      const refuse = (error: unknown): void => {
-        for (const { job, index, count: length } of runs) {
-          for (let at = 0; at < length; at++) job.fail(index + at, error)
-        }
-      }
-      rebuild(bodies[0]!, deliver, refuse)
-    }
-    this.#afterOutcome(runner)
-  }
-
-  #failed(runner: WorkerRunner, chunk: Chunk, body: Body): void {
-    for (const { job, index } of Array.from(runner.take(chunk, 1))) {
-      rebuild(
-        body,
-        reason => job.fail(index, reason),
-        error => job.fail(index, error),
-        bytes => this.#thrown(runner, bytes, job),
-      )
-    }
-    this.#afterOutcome(runner)
-  }
-
-  #thrown(runner: WorkerRunner, bytes: Uint8Array, job: Job | undefined): unknown {
-    const callerStack = job?.caller.stack
-    return decodeThrown(bytes, {
-      pid: runner.pid,
-      workerName: runner.name,
-      ...(callerStack === undefined ? {} : { callerStack }),
-    })
-  }
 
   #returned(
     runner: WorkerRunner,
@@ -400,7 +440,7 @@ export class PoolCore implements JobOwner {
         }
         this.#afterOutcome(runner)
       }
-      rebuild(body!, settle, settle, bytes => this.#thrown(runner, bytes, chunk.parts[0]?.job))
+      rebuild(body!, settle, settle, bytes => this.#outcomes.thrown(runner, bytes, chunk.parts[0]?.job))
       return
     }
     chunk.release(parts)
@@ -431,6 +471,11 @@ export class PoolCore implements JobOwner {
   }
 
   #afterOutcome(runner: WorkerRunner): void {
+    if (!runner.isUseful) {
+      runner.isUseful = true
+      this.#restarts.noteOutcome()
+    }
+    this.#supervisor.watch(runner)
     if (runner.chunkCount === 0 && runner.tasksLeft <= 0 && runner.state === 'ready') {
       runner.stop()
       this.#replaceWorkers()
@@ -449,17 +494,26 @@ export class PoolCore implements JobOwner {
           { cause },
         ),
       )
-    rebuild(body, fail, fail, bytes => this.#thrown(runner, bytes, undefined))
+    rebuild(body, fail, fail, bytes => this.#outcomes.thrown(runner, bytes, undefined))
   }
 
   #died(runner: WorkerRunner, death: Death): void {
     this.#runners.delete(runner)
+    this.#supervisor.forget(runner)
     if (this.#state === 'running' || this.#state === 'closed') {
-      this.#recover(runner, death)
+      const end = this.#endOf(runner, death)
+      const { isUseful } = this.#outcomes.recover(runner, death, end)
+      if (isUseful) this.#restarts.noteOutcome()
       if (death.wasStarting && (this.#state !== 'closed' || this.#jobs.size > 0)) {
         this.#startDeaths++
         if (death.status.error?.name === 'ProcessError' || this.#startDeaths >= startDeathsMax) {
-          this.#break(startFailure(this.options.name, runner, death.status))
+          this.#break(startFailure(this.options.name, runner, end))
+        }
+      } else if (!isUseful && !runner.isUseful && !death.wasAsked) {
+        this.#restarts.noteUselessDeath(runner.generation)
+        if (this.#restarts.isExhausted) {
+          const generations = this.#restarts.generation
+          this.#break(restartLimit(this.options.name, runner, { end, generations }))
         }
       }
       this.#replaceWorkers()
@@ -468,12 +522,41 @@ export class PoolCore implements JobOwner {
     this.#scheduleDispatch()
   }
 
+  #endOf(runner: WorkerRunner, { status, lastWords, sentence, stderr, memoryBytes }: Death): End {
+    let isKernelShort = false
+    if (status.signal === 'SIGKILL' && !sentence) {
+      const kills = outOfMemoryKills()
+      isKernelShort = kills !== undefined && this.#kernelKills !== undefined && kills > this.#kernelKills
+      this.#kernelKills = kills
+    }
+    const cause = lastWords && this.#outcomes.thrown(runner, lastWords.bytes, undefined)
+    return { status, cause, stderr, memoryBytes, isFrozen: sentence?.why === 'frozen', isKernelShort }
+  }
+
+  get #isInNeed(): boolean {
+    return this.#state === 'running' || (this.#state === 'closed' && this.#jobs.size > 0)
+  }
+
   #replaceWorkers(): void {
-    const isNeeded = (): boolean =>
-      this.#state === 'running' || (this.#state === 'closed' && this.#jobs.size > 0)
+    if (this.#restartTimer || !this.#isInNeed) return
+    const { delayMs } = this.#restarts
+    if (delayMs === 0) {
+      this.#startMissing()
+      return
+    }
+    this.#restartTimer = setTimeout(() => {
+      this.#restartTimer = undefined
+      this.#startMissing()
+      this.#afterChange()
+    }, delayMs)
+    // The pool keeps the program alive while somebody waits for its work.
+    this.#restartTimer.unref()
+  }
+
+  #startMissing(): void {
     // One that is about to end is replaced already, so that the next one starts meanwhile.
     const active = (): number => [...this.#runners].filter(runner => runner.state !== 'stopping').length
-    while (isNeeded() && active() < this.options.processes) {
+    while (this.#isInNeed && active() < this.options.processes) {
       try {
         this.#startWorker()
       } catch (error) {
@@ -485,60 +568,6 @@ export class PoolCore implements JobOwner {
       }
     }
   }
-
-  /** Settles what was running, keeps what was finished, and gives the rest back, in its old order. */
-  #recover(runner: WorkerRunner, { status, journal, chunks, lastWords }: Death): void {
-    const cause = lastWords && this.#thrown(runner, lastWords.bytes, undefined)
-    const back: Part[] = []
-    for (const [position, chunk] of chunks.entries()) {
-      const recovery = recoverChunk(chunk, journal, { isFirst: position === 0 })
-      if (recovery.isFunctionFatal) chunk.task.fatalLoads++
-      for (const { index, result } of recovery.finished) {
-        const part = chunk.at(index)
-        rebuild(
-          { bytes: result },
-          value => part.job.succeed(part.first, value),
-          error => part.job.fail(part.first, error),
-        )
-      }
-      for (const index of recovery.failed) {
-        const part = chunk.at(index)
-        part.job.fail(part.first, workerDied(runner, { task: chunk.task, part, status, cause }))
-      }
-      chunk.release(recovery.back)
-      back.push(...recovery.back)
-    }
-    this.#scheduler.giveBack(back)
-  }
-}
-
-/** Decodes a body now, or, when it refers to modules that are not loaded yet, as soon as they are. */
-function rebuild(
-  body: Body,
-  deliver: (value: unknown) => void,
-  refuse: (error: unknown) => void,
-  read: (bytes: Uint8Array) => unknown = bytes =>
-    decode(bytes, body.attachments ? { attachments: body.attachments } : undefined),
-): void {
-  const finish = (): void => {
-    let value: unknown
-    try {
-      value = read(body.bytes)
-    } catch (error) {
-      refuse(error)
-      return
-    }
-    deliver(value)
-  }
-  let loading: Promise<void> | undefined
-  try {
-    loading = prepare(body.bytes)
-  } catch (error) {
-    refuse(error)
-    return
-  }
-  if (loading) loading.then(finish, refuse)
-  else finish()
 }
 
 function totalBytes(bodies: readonly Body[]): number {

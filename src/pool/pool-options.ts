@@ -3,6 +3,7 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { invalidArgument } from '../errors.ts'
 import type { StartMethod } from '../process/child-boot.ts'
 import { assertStartMethod, getStartMethod } from '../process/start-methods.ts'
+import type { TaskOptions } from './task-limits.ts'
 
 /** Something that names a start method: the method, or a context made by `getContext()`. */
 export type ContextOption = StartMethod | { getStartMethod(): StartMethod }
@@ -10,12 +11,28 @@ export type ContextOption = StartMethod | { getStartMethod(): StartMethod }
 /** One program has places in shared memory for 512 processes and threads. */
 export const WORKERS_MAX = 500
 
-/** Options of `new Pool()`. */
-export interface PoolOptions {
+/**
+ * Options of `new Pool()`. `timeout`, `gracePeriod` and `retries` hold for all calls that do not say otherwise; when
+ * `signal` aborts, all calls are called off, and later ones throw its reason.
+ */
+export interface PoolOptions extends TaskOptions {
   /** How many workers, from 1 to 500. Default: `cpuCount()`. */
   processes?: number | undefined
   /** Called once in every worker before its first task. If it throws, the pool rejects all its work. */
   initializer?: ((...args: never[]) => unknown) | undefined
+  /** Milliseconds that `initializer` may take, after which the pool breaks as if it had thrown. Default: no limit. */
+  initializerTimeout?: number | undefined
+  /**
+   * Milliseconds (100 or more) after which a worker process that gives no sign of life is killed and replaced: one that was stopped
+   * (SIGSTOP), or that the machine does not run. A worker that computes gives signs of life. Costs a thread in each
+   * worker. Not for threads. Default: nobody looks.
+   */
+  heartbeat?: number | undefined
+  /**
+   * How many workers may die of one item that is run again and again because of `retries`. Then it fails with a
+   * {@link PoisonedItemError}. Default: 3.
+   */
+  maxDeathsPerItem?: number | undefined
   /** Arguments of `initializer`. */
   initArgs?: readonly unknown[] | undefined
   /** A worker is replaced after so many items. Default: never. */
@@ -31,8 +48,10 @@ export interface PoolOptions {
   name?: string | undefined
 }
 
-/** Options of a call that maps. */
-export interface MapOptions {
+/** Options of a call that maps. `timeout`, `gracePeriod` and `retries` are those of each item. */
+export interface MapOptions extends TaskOptions {
+  /** Milliseconds that the whole call may take, from the call on. Default: no limit. */
+  totalTimeout?: number | undefined
   /**
    * Items in one message to a worker. Default: chosen from the time that items take, so that a message keeps a
    * worker busy for some milliseconds and all workers finish together.
@@ -105,6 +124,16 @@ export function resolveMethod(context: ContextOption | undefined): StartMethod {
   throw invalidArgument(
     TypeError,
     `The option "context" must be 'spawn', 'thread' or a context, but it is ${show(context)}\nTo fix: pass one of these, or the result of getContext()`,
+  )
+}
+
+/** @throws TypeError for a heart-beat of threads: they stop and run together with this process. */
+export function checkHeartbeat(heartbeatMs: number | undefined, method: StartMethod): number | undefined {
+  if (heartbeatMs === undefined || heartbeatMs === Infinity) return undefined
+  if (method === 'spawn') return heartbeatMs
+  throw invalidArgument(
+    TypeError,
+    'The option "heartbeat" is for processes, but the workers are threads, which are stopped only together with this process\nTo fix: leave it out (a "timeout" stops tasks that do not end), or use the context "spawn"',
   )
 }
 

@@ -6,11 +6,13 @@ import { cpuCount } from '../platform/cpu-count.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { SerializeError, invalidArgument, invalidState } from '../errors.ts'
 import { ApplyJob } from './apply-job.ts'
-import { AsyncResult, rejectResult } from './async-result.ts'
+import { AsyncResult, makeCancellable, rejectResult } from './async-result.ts'
+import { type CallGuards, guardCall } from './call-guards.ts'
 import type { FunctionTable, ShippedFunction } from './function-table.ts'
 import { ImapIterator } from './imap-iterator.ts'
 import { ImapJob } from './imap-job.ts'
 import type { Input } from './input-reader.ts'
+import type { Job } from './job.ts'
 import { MapJob } from './map-job.ts'
 import { PoolCore, type PoolState } from './pool-core.ts'
 import {
@@ -19,11 +21,20 @@ import {
   type PoolOptions,
   checkCount,
   checkFunction,
+  checkHeartbeat,
   checkInput,
   resolveMethod,
   WORKERS_MAX,
 } from './pool-options.ts'
 import { type Body, type CallMode, encodeBody } from './protocol.ts'
+import {
+  NO_LIMITS,
+  TASK_OPTIONS,
+  type TaskLimits,
+  type TaskOptions,
+  checkLimits,
+  checkMilliseconds,
+} from './task-limits.ts'
 
 /** What `Pool.stats()` tells of one worker. */
 export interface WorkerStats {
@@ -43,6 +54,9 @@ export interface PoolStats {
   jobs: number
   workers: WorkerStats[]
 }
+
+/** Dask gives up after as many (`allowed-failures`). */
+const deathsMaxDefault = 3
 
 let poolCount = 0
 let dropped: FinalizationRegistry<PoolCore> | undefined
@@ -72,6 +86,9 @@ let dropped: FinalizationRegistry<PoolCore> | undefined
 export class Pool {
   readonly #core: PoolCore
   readonly #functions: FunctionTable
+  /** Of calls that say nothing else. */
+  readonly #limits: TaskLimits
+  readonly #signal: AbortSignal | undefined
 
   /**
    * Starts the workers.
@@ -86,7 +103,11 @@ export class Pool {
       'processes',
       'initializer',
       'initArgs',
+      'initializerTimeout',
+      'heartbeat',
       'maxTasksPerChild',
+      'maxDeathsPerItem',
+      ...TASK_OPTIONS,
       'context',
       'resourceLimits',
       'name',
@@ -94,6 +115,12 @@ export class Pool {
     const method = resolveMethod(given.context)
     const processes = checkCount('processes', given.processes, WORKERS_MAX) ?? cpuCount()
     const maxTasksPerChild = checkCount('maxTasksPerChild', given.maxTasksPerChild)
+    const deathsMax = checkCount('maxDeathsPerItem', given.maxDeathsPerItem) ?? deathsMaxDefault
+    const initializerTimeoutMs = checkMilliseconds('initializerTimeout', given.initializerTimeout, 1)
+    const heartbeatMs = checkHeartbeat(checkMilliseconds('heartbeat', given.heartbeat, 100), method)
+    this.#limits = checkLimits(given, NO_LIMITS)
+    this.#signal = given.signal
+    this.#signal?.throwIfAborted()
     const initializer: Body[] = []
     if (given.initializer !== undefined) {
       checkFunction('The option "initializer"', given.initializer)
@@ -106,8 +133,19 @@ export class Pool {
     }
     const name = given.name ?? `Pool-${++poolCount}`
     const { resourceLimits } = given
-    this.#core = new PoolCore({ method, processes, maxTasksPerChild, initializer, resourceLimits, name })
+    this.#core = new PoolCore({
+      method,
+      processes,
+      maxTasksPerChild,
+      initializer,
+      initializerTimeoutMs,
+      heartbeatMs,
+      deathsMax,
+      resourceLimits,
+      name,
+    })
     this.#functions = this.#core.functions
+    if (this.#signal) cancelAllWhen(this.#signal, this.#core)
     dropped ??= new FinalizationRegistry(finishDropped)
     dropped.register(this, this.#core, this)
   }
@@ -125,17 +163,24 @@ export class Pool {
   /**
    * Runs `fn(...args)` in a worker. The arguments are copied now, so that later changes of them do not matter.
    *
+   * @param options - how long it may run, how often, and who can call it off
    * @returns a promise of the result, with the methods of Python's `AsyncResult`
    * @throws SerializeError when the function or an argument cannot be sent, ClosedError when the pool is closed.
    * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool.apply_async
    */
-  apply<A extends unknown[], R>(fn: (...args: A) => R, args?: Readonly<A>): AsyncResult<Awaited<R>> {
+  apply<A extends unknown[], R>(
+    fn: (...args: A) => R,
+    args?: Readonly<A>,
+    options?: TaskOptions,
+  ): AsyncResult<Awaited<R>> {
     if (args !== undefined && !Array.isArray(args)) {
       throw invalidArgument(
         TypeError,
         `The arguments of the call must be an array, but they are ${args === null ? 'null' : `a ${typeof args}`}\nTo fix: pass them as an array, even if there is one: pool.apply(fn, [argument])`,
       )
     }
+    if (options !== undefined) assertKnownOptions('apply', options, TASK_OPTIONS)
+    const limits = checkLimits(options, this.#limits)
     const task = this.#ship(fn, this.apply)
     const caller = callerOf(this.apply)
     const body = atCaller(this.apply, () =>
@@ -145,7 +190,8 @@ export class Pool {
       }),
     )
     const result = new AsyncResult<Awaited<R>>()
-    this.#core.submit(new ApplyJob({ task, mode: 'arguments', caller }, body, result))
+    const job = new ApplyJob({ task, mode: 'arguments', caller, limits }, body, result)
+    this.#submit(job, result, options ?? {})
     return result
   }
 
@@ -267,7 +313,9 @@ export class Pool {
     kind: { mode: CallMode; isSettled: boolean; method: (...args: never[]) => unknown },
   ): AsyncResult<R> {
     checkInput(input)
-    assertKnownOptions(kind.method.name, options, ['chunkSize'])
+    assertKnownOptions(kind.method.name, options, ['chunkSize', 'totalTimeout', ...TASK_OPTIONS])
+    const limits = checkLimits(options, this.#limits)
+    const totalTimeoutMs = checkMilliseconds('totalTimeout', options?.totalTimeout, 1)
     const chunkSize = checkCount('chunkSize', options?.chunkSize)
     const task = this.#ship(fn, kind.method)
     const caller = callerOf(kind.method)
@@ -275,13 +323,13 @@ export class Pool {
     const result = new AsyncResult<R>()
     let job: MapJob
     try {
-      job = new MapJob({ task, mode, chunkSize, caller, input, isSettled }, result)
+      job = new MapJob({ task, mode, chunkSize, caller, limits, input, isSettled }, result)
     } catch (reason) {
       // The input threw: that is the result of this call, as in Python.
       rejectResult(result, reason)
       return result
     }
-    this.#core.submit(job)
+    this.#submit(job, result, { signal: options?.signal, totalTimeoutMs })
     return result
   }
 
@@ -292,7 +340,14 @@ export class Pool {
     kind: { isOrdered: boolean; method: (...args: never[]) => unknown },
   ): ImapIterator<R> {
     checkInput(input)
-    assertKnownOptions(kind.method.name, options, ['chunkSize', 'bufferSize'])
+    assertKnownOptions(kind.method.name, options, [
+      'chunkSize',
+      'bufferSize',
+      'totalTimeout',
+      ...TASK_OPTIONS,
+    ])
+    const limits = checkLimits(options, this.#limits)
+    const totalTimeoutMs = checkMilliseconds('totalTimeout', options?.totalTimeout, 1)
     const chunkSize = checkCount('chunkSize', options?.chunkSize)
     const bufferSize = checkCount('bufferSize', options?.bufferSize)
     const job = new ImapJob({
@@ -301,17 +356,31 @@ export class Pool {
       chunkSize,
       bufferSize,
       caller: callerOf(kind.method),
+      limits,
       input,
       isOrdered: kind.isOrdered,
       workers: this.processes,
     })
-    this.#core.submit(job)
+    this.#submit(job, undefined, { signal: options?.signal, totalTimeoutMs })
     return new ImapIterator<R>(job)
+  }
+
+  #submit(job: Job, result: AsyncResult<unknown> | undefined, guards: CallGuards): void {
+    const { signal } = guards
+    if (signal?.aborted) {
+      job.cancel(signal.reason)
+      return
+    }
+    const core = this.#core
+    guardCall(job, guards, (guarded, reason) => core.cancelJob(guarded, reason))
+    if (result) makeCancellable(result, reason => core.cancelJob(job, reason))
+    core.submit(job)
   }
 
   #ship(fn: (...args: never[]) => unknown, method: (...args: never[]) => unknown): ShippedFunction {
     checkFunction('The first argument', fn)
     this.#core.assertRunning()
+    this.#signal?.throwIfAborted()
     return this.#functions.ship(
       fn,
       atCaller(method, () => this.#core.encodeFunction(fn)),
@@ -343,6 +412,17 @@ function callerOf(method: (...args: never[]) => unknown): { stack?: string } {
   Error.captureStackTrace(caller, method)
   Error.stackTraceLimit = limit
   return caller
+}
+
+/** For the signal of a whole pool. It does not keep the core of a pool that has ended. */
+function cancelAllWhen(signal: AbortSignal, core: PoolCore): void {
+  const held = new WeakRef(core)
+  const cancelAll = (): void => {
+    const alive = held.deref()
+    if (alive) for (const job of Array.from(alive.jobs)) alive.cancelJob(job, signal.reason)
+  }
+  signal.addEventListener('abort', cancelAll, { once: true })
+  core.onEnded = () => signal.removeEventListener('abort', cancelAll)
 }
 
 /** The pool was collected as garbage without being closed. What was submitted still runs to its end. */

@@ -6,6 +6,7 @@
 import { decode, encode, type EncodeOptions } from '../serialize/codec.ts'
 import { AttachmentList, bytesBeside, releaseAttachments } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
+import type { StopReason } from './current-task.ts'
 
 /** How a task's function is called with an item: with the item, or with the members of the item. */
 export type CallMode = 'item' | 'arguments'
@@ -29,6 +30,24 @@ export type ToWorker =
       mode: CallMode
       count: number
       isPacked: boolean
+      /** Index of the first item within its map; absent for calls of `apply`. */
+      first?: number
+      /** Absent: 1. */
+      attempt?: number
+      /** Each item is to be marked by `begin()`. Absent: only the first. */
+      isExact?: true
+    }
+  /**
+   * These items (without `indexes`: all) are called off: those that run are told, those that have not begun never do.
+   * Whoever sees `notice` in its journal reads up to the message of that number before it starts anything.
+   */
+  | {
+      type: 'cancel'
+      bodies: 0
+      chunkId: number
+      indexes?: number[]
+      why: StopReason
+      notice: number
     }
   /** Gives back a chunk that has not been started, because another worker is idle. */
   | { type: 'recall'; bodies: 0; chunkId: number }
@@ -55,6 +74,8 @@ export type FromWorker =
     }
   /** One item threw, or its result cannot be sent. Body: what was thrown. */
   | { type: 'failure'; bodies: 1; chunkId: number; index: number; elapsedMs: number }
+  /** So many items of the chunk were called off before they began. */
+  | { type: 'skipped'; bodies: 0; chunkId: number; count: number }
   /** The body with all items cannot be decoded here; nothing was started. The items are to be sent one by one. */
   | { type: 'undecodable'; bodies: 0; chunkId: number }
   /** The function cannot be rebuilt here; nothing of the chunk was started. Body: why. */

@@ -3,9 +3,13 @@
  * every chunk given to `run` comes back exactly once, by `onReceived` until it is done, by `onReturned`, or by
  * `onDeath`. The protocol is in README.md.
  */
-import { Journal, type JournalEntry } from '../platform/journal.ts'
+import { type Journal, type JournalEntry, type RunningMark, monotonicMs } from '../platform/journal.ts'
+import { isRunnable, residentBytes } from '../platform/process-facts.ts'
 import type { ExitStatus, Popen } from '../process/popen.ts'
-import { Chunk } from './chunk.ts'
+import type { Chunk } from './chunk.ts'
+import type { StopReason } from './current-task.ts'
+import type { Heartbeat } from './heartbeat.ts'
+import { StderrTail } from './stderr-tail.ts'
 import type { Job, Part } from './job.ts'
 import { type Body, type FromWorker, MessageReader, encodeBody, sendMessage } from './protocol.ts'
 
@@ -22,10 +26,24 @@ export interface Death {
   lastWords: Body | undefined
   /** Whether it ended before it was ready. */
   wasStarting: boolean
+  /** Whether it was asked to end by the pool. */
+  wasAsked: boolean
   /** Chunks in the order they were sent; the first may have been running. */
   chunks: Chunk[]
   /** What it had written down of the running chunk. */
   journal: JournalEntry | undefined
+  /** Why the pool killed it, if it did. */
+  sentence: Sentence | undefined
+  /** The last lines that it wrote to stderr. */
+  stderr: string
+  /** Its memory when it was last looked at. */
+  memoryBytes: number | undefined
+}
+
+/** Why a pool kills a worker, and what that was running at that moment. Nothing else was started since. */
+export interface Sentence {
+  why: StopReason | 'frozen' | 'unresponsive'
+  run: RunningMark | undefined
 }
 
 export interface RunnerEvents {
@@ -40,6 +58,8 @@ export interface RunnerEvents {
     why: 'recalled' | 'undecodable' | 'unloadable'
     body: Body | undefined
   }): void
+  /** So many items of the chunk were called off and never began. */
+  onSkipped(run: { chunk: Chunk; count: number }): void
   onDeath(death: Death): void
 }
 
@@ -53,6 +73,16 @@ export class WorkerRunner {
   readonly #functions = new Map<number, number>()
   #state: RunnerState = 'starting'
   #lastWords: Body | undefined
+  #sentence: Sentence | undefined
+  #notices = 0
+  #sampledBytes: number | undefined
+  readonly #stderr = new StderrTail()
+  readonly #heartbeat: Heartbeat | undefined
+  /** How many times in a row workers had died uselessly when it was started; see RestartGuard. */
+  readonly generation: number
+  readonly startedAtMs = performance.now()
+  /** Whether it has settled an item. */
+  isUseful = false
   /** Items it may still get before it is replaced. */
   tasksLeft: number
 
@@ -60,7 +90,9 @@ export class WorkerRunner {
     name: string
     popen: Popen
     journal: Journal | undefined
+    heartbeat: Heartbeat | undefined
     tasksMax: number
+    generation: number
     events: RunnerEvents
   }) {
     this.name = options.name
@@ -68,6 +100,9 @@ export class WorkerRunner {
     this.#journal = options.journal
     this.#events = options.events
     this.tasksLeft = options.tasksMax
+    this.generation = options.generation
+    this.#heartbeat = options.heartbeat
+    this.#stderr.follow(this.#popen.stderr)
     const reader = new MessageReader<FromWorker>((head, bodies) => this.#receive(head, bodies))
     const { connection } = this.#popen
     connection.onMessage = (bytes, attachments) => {
@@ -93,6 +128,12 @@ export class WorkerRunner {
   /** Chunks it was given and has not finished. */
   get chunks(): Iterable<Chunk> {
     return this.#chunks.values()
+  }
+
+  /** The oldest of them, which is the only one that can have been started. */
+  get firstChunk(): Chunk | undefined {
+    for (const chunk of this.#chunks.values()) return chunk
+    return undefined
   }
 
   get chunkCount(): number {
@@ -126,16 +167,21 @@ export class WorkerRunner {
     this.#functions.delete(task.id)
     this.#functions.set(task.id, task.version)
     this.#chunks.set(id, chunk)
+    if (this.#chunks.size === 1) chunk.firstSinceMs = monotonicMs()
     this.tasksLeft -= chunk.count
+    const part = chunk.parts[0]!
     this.#send(
       {
         type: 'chunk',
         bodies: chunk.bodies.length,
         chunkId: id,
         functionId: task.id,
-        mode: chunk.parts[0]!.job.mode,
+        mode: part.job.mode,
         count: chunk.count,
         isPacked: chunk.isPacked,
+        ...(part.job.isSingle ? {} : { first: part.first }),
+        ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
+        ...(chunk.isExact ? { isExact: true } : {}),
       },
       chunk.bodies,
     )
@@ -146,6 +192,61 @@ export class WorkerRunner {
     if (chunk.isRecalled) return
     chunk.isRecalled = true
     this.#send({ type: 'recall', bodies: 0, chunkId: chunk.id }, [])
+  }
+
+  /** Calls items off, counted within the chunk; without `indexes` all of them. */
+  cancel(chunk: Chunk, { indexes, why }: { indexes: number[] | undefined; why: StopReason }): void {
+    if (this.#state === 'dead') return
+    const notice = ++this.#notices
+    this.#send(
+      { type: 'cancel', bodies: 0, chunkId: chunk.id, ...(indexes ? { indexes } : {}), why, notice },
+      [],
+    )
+    // The message is on its way before the worker is told to wait for it.
+    this.#popen.connection.flush()
+    this.#journal?.notice(notice)
+  }
+
+  /** What it runs now. Without a journal nobody knows. */
+  get running(): RunningMark | undefined {
+    return this.#state === 'dead' ? undefined : this.#journal?.running()
+  }
+
+  get hasJournal(): boolean {
+    return this.#journal !== undefined
+  }
+
+  /**
+   * Kills it if `isDeserved` says so of what it runs. It starts nothing between that answer and its end, so nobody else
+   * is hit. See "Stopping what runs" in README.md.
+   */
+  condemn(why: Sentence['why'], isDeserved: (run: RunningMark | undefined) => boolean): boolean {
+    if (this.#state === 'dead' || this.#sentence) return false
+    this.#journal?.hold(true)
+    const run = this.#journal?.running()
+    if (!isDeserved(run)) {
+      this.#journal?.hold(false)
+      return false
+    }
+    this.#sentence = { why, run }
+    this.kill('SIGKILL')
+    return true
+  }
+
+  /** Looks at its memory, and whether it is alive if there is a heart-beat. */
+  inspect(): void {
+    if (this.#state === 'dead') return
+    if (this.#popen.method === 'spawn' && this.pid !== undefined) {
+      this.#sampledBytes = residentBytes(this.pid) ?? this.#sampledBytes
+    }
+  }
+
+  /** Kills it when it has shown no sign of life for too long. */
+  checkHeartbeat(): void {
+    if (this.#heartbeat?.hasStopped() !== true) return
+    // On a machine that is too busy, a process that computes can be kept waiting for longer than its heart-beat.
+    if (this.pid !== undefined && isRunnable(this.pid) === true) return
+    this.condemn('frozen', () => true)
   }
 
   /** Lets it finish what it has, then end. */
@@ -208,6 +309,9 @@ export class WorkerRunner {
           body: bodies[0]!,
         })
         return
+      case 'skipped':
+        this.#events.onSkipped({ chunk: this.#chunk(head.chunkId), count: head.count })
+        return
       case 'undecodable':
         this.#return(head.chunkId, 'undecodable', undefined)
         return
@@ -233,25 +337,48 @@ export class WorkerRunner {
   *take(chunk: Chunk, count: number): Generator<{ job: Job; index: number; count: number; offset: number }> {
     yield* chunk.receive(count)
     if (!chunk.isDone) return
-    this.#chunks.delete(chunk.id)
+    this.#forget(chunk)
     chunk.release()
+  }
+
+  #forget(chunk: Chunk): void {
+    this.#chunks.delete(chunk.id)
+    const next = this.firstChunk
+    if (next && next.firstSinceMs === 0) next.firstSinceMs = monotonicMs()
   }
 
   #return(chunkId: number, why: 'recalled' | 'undecodable' | 'unloadable', body: Body | undefined): void {
     const chunk = this.#chunk(chunkId)
-    this.#chunks.delete(chunkId)
+    this.#forget(chunk)
     this.tasksLeft += chunk.count
     this.#events.onReturned({ chunk, why, body })
   }
 
   #die(status: ExitStatus): void {
     const wasStarting = this.#state === 'starting'
+    const wasAsked = this.#state === 'stopping'
     this.#state = 'dead'
-    const journal = this.#journal?.read()
+    let journal = this.#journal?.read()
+    const memoryBytes = this.#sampledBytes ?? this.#journal?.memoryBytes()
     this.#journal?.close()
+    this.#heartbeat?.close()
+    const sentence = this.#sentence
+    // What it marked after the sentence it did not start.
+    if (sentence && journal) journal = sentence.run ? { ...journal, ...sentence.run } : undefined
     const chunks = [...this.#chunks.values()]
     this.#chunks.clear()
-    this.#events.onDeath({ status, lastWords: this.#lastWords, wasStarting, chunks, journal })
+    const stderr = this.#stderr.text
+    this.#events.onDeath({
+      status,
+      lastWords: this.#lastWords,
+      wasStarting,
+      wasAsked,
+      chunks,
+      journal,
+      sentence,
+      stderr,
+      memoryBytes,
+    })
   }
 }
 
@@ -285,6 +412,8 @@ export function encodeParts(
         bodies: part.bodies?.slice(offset, offset + 1),
         isSolo: part.isSolo,
         deaths: part.deaths,
+        attempt: part.attempt,
+        kills: part.kills,
       }
       try {
         bodies.push(

@@ -7,6 +7,7 @@ import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import { invalidArgument, MaybeEncodingError, SerializeError } from '../errors.ts'
 import { dropMessage } from '../platform/in-flight.ts'
+import { RunningTask, setTaskSource } from './current-task.ts'
 import { JournalWriter } from '../platform/journal.ts'
 import type { Connection } from '../transport/connection.ts'
 import { decode, dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
@@ -30,6 +31,15 @@ interface LoadedFunction {
 }
 
 type ChunkMessage = Extract<ToWorker, { type: 'chunk' }>
+type CancelMessage = Extract<ToWorker, { type: 'cancel' }>
+
+/** A chunk that waits or runs. */
+interface WaitingChunk {
+  head: ChunkMessage
+  bodies: Body[]
+  /** Items that were called off before they began. */
+  skipped: Set<number> | 'all' | undefined
+}
 
 /** An item, or a few, that took longer may have done something outside of this process: their end is recorded. */
 const quickMs = 0.002
@@ -42,12 +52,26 @@ const groupedItems = 512
 const flushAfterMs = 8
 /** A larger result goes on its way at once instead of into the journal. */
 const journaledBytesMax = 64 * 1024
+/** Where it takes a system call, it is looked for what was called off at most this often. */
+const lookEveryMs = 1
+/** Asking for the memory of this process takes some 10 µs. */
+const memoryEveryMs = 250
 
 export class Worker {
   readonly #connection: Connection
   readonly #journal: JournalWriter | undefined
   readonly #functions = new Map<number, LoadedFunction>()
-  readonly #chunks: { head: ChunkMessage; bodies: Body[] }[] = []
+  readonly #chunks: WaitingChunk[] = []
+  /** The chunk that runs, and its item that does; -1 between items. */
+  #running: WaitingChunk | undefined
+  #runningIndex = -1
+  /** The task that runs, once it has asked about itself or was called off. */
+  #task: RunningTask | undefined
+  /** Messages of the parent that call something off are numbered: the last one that was read, and who waits for more. */
+  #noticed = 0
+  #onNoticed: (() => void) | undefined
+  #lookedAtMs = 0
+  #toldMemoryAtMs = 0
   #isRunning = false
   #isStopping = false
   #quickStreak = 0
@@ -80,6 +104,7 @@ export class Worker {
     // A thread that calls process.exit() runs on for some instructions before it stops. It must not mark the next
     // item meanwhile, which would then be taken for the one that called it.
     process.on('exit', () => this.#journal?.freeze())
+    setTaskSource(() => this.#currentTask())
     // Ctrl-C goes to every process of the terminal; what happens then is the parent's decision.
     if (isMainThread) process.on('SIGINT', () => {})
   }
@@ -96,7 +121,7 @@ export class Worker {
         this.#functions.delete(head.functionId)
         return
       case 'chunk':
-        this.#chunks.push({ head, bodies })
+        this.#chunks.push({ head, bodies, skipped: undefined })
         this.#wake()
         return
       case 'recall': {
@@ -107,6 +132,9 @@ export class Worker {
         sendMessage(this.#connection, { type: 'returned', bodies: 0, chunkId: head.chunkId })
         return
       }
+      case 'cancel':
+        this.#cancel(head)
+        return
       case 'stop':
         this.#isStopping = true
         this.#wake()
@@ -139,7 +167,9 @@ export class Worker {
 
   async #runAll(): Promise<void> {
     for (let next = this.#chunks.shift(); next; next = this.#chunks.shift()) {
-      await this.#runChunk(next.head, next.bodies)
+      this.#running = next
+      await this.#runChunk(next)
+      this.#running = undefined
     }
     this.#isRunning = false
     if (this.#isStopping) this.#stop()
@@ -151,9 +181,93 @@ export class Worker {
     this.#connection.close()
   }
 
-  async #runChunk(head: ChunkMessage, bodies: Body[]): Promise<void> {
-    const { chunkId, functionId, mode, count, isPacked } = head
-    if (this.#connection.bufferedBytes === 0) this.#journal?.clear()
+  // ---- What is called off ----
+
+  /** Only who is named is hit: a chunk that is done is unknown here, and an item that has ended is not running. */
+  #cancel({ chunkId, indexes, why, notice }: CancelMessage): void {
+    const chunk =
+      this.#running?.head.chunkId === chunkId
+        ? this.#running
+        : this.#chunks.find(waiting => waiting.head.chunkId === chunkId)
+    if (chunk) {
+      const isRunning = chunk === this.#running && this.#runningIndex >= 0
+      if (isRunning && (!indexes || indexes.includes(this.#runningIndex))) this.#taskNow().stop(why)
+      if (!indexes) {
+        chunk.skipped = 'all'
+      } else if (chunk.skipped !== 'all') {
+        chunk.skipped ??= new Set()
+        for (const index of indexes) chunk.skipped.add(index)
+      }
+    }
+    this.#noticed = notice
+    this.#onNoticed?.()
+  }
+
+  /**
+   * The parent has sent a message that must be read before anything more is started. Where no task gives the event loop
+   * a turn, this does.
+   */
+  async #readNotices(notice: number): Promise<void> {
+    this.#flush()
+    while (this.#noticed < notice) {
+      await new Promise<void>(resolve => {
+        this.#onNoticed = resolve
+      })
+    }
+    this.#onNoticed = undefined
+  }
+
+  /** How many items from `index` on were called off. */
+  #skippedFrom(index: number, { head: { count }, skipped }: WaitingChunk): number {
+    if (!skipped) return 0
+    if (skipped === 'all') return count - index
+    let end = index
+    while (end < count && skipped.has(end)) end++
+    return end - index
+  }
+
+  #skip(index: number, count: number): void {
+    this.#flush()
+    this.#first = index + count
+    sendMessage(this.#connection, { type: 'skipped', bodies: 0, chunkId: this.#chunkId, count })
+  }
+
+  #currentTask(): RunningTask | undefined {
+    return this.#runningIndex < 0 ? undefined : this.#taskNow()
+  }
+
+  #taskNow(): RunningTask {
+    const { first, attempt = 1 } = this.#running!.head
+    const index = first === undefined ? undefined : first + this.#runningIndex
+    return (this.#task ??= new RunningTask({ index, attempt }))
+  }
+
+  #tellMemory(): void {
+    const now = performance.now()
+    if (now - this.#toldMemoryAtMs < memoryEveryMs) return
+    this.#toldMemoryAtMs = now
+    // All threads of a process have its memory together; the heap is their own.
+    this.#journal?.tellMemory(isMainThread ? process.memoryUsage.rss() : process.memoryUsage().heapUsed)
+  }
+
+  // ---- Running ----
+
+  async #runChunk(chunk: WaitingChunk): Promise<void> {
+    const { head, bodies } = chunk
+    const { chunkId, functionId, mode, count, isPacked, isExact = false } = head
+    const journal = this.#journal
+    if (this.#connection.bufferedBytes === 0) journal?.clear()
+    this.#tellMemory()
+    this.#chunkId = chunkId
+    this.#first = 0
+    // Whoever wants to stop the chunk before this one, and kill this worker for it, sees that it is over.
+    journal?.begin(chunkId, 0, 0)
+    if (journal && journal.notice > this.#noticed) await this.#readNotices(journal.notice)
+    if (chunk.skipped === 'all') {
+      this.#skip(0, count)
+      this.#connection.flush()
+      return
+    }
     let task: Task
     let classes: ClassScope
     try {
@@ -169,7 +283,8 @@ export class Worker {
     let items: readonly unknown[] = []
     if (isPacked) {
       // Should the decoding itself kill this process, the items come again one by one.
-      this.#journal?.start(chunkId, 0, count)
+      if (isExact) journal?.begin(chunkId, 0, count)
+      else journal?.start(chunkId, 0, count)
       try {
         const loading = prepare(bodies[0]!.bytes)
         if (loading) await loading
@@ -181,8 +296,6 @@ export class Worker {
       }
     }
 
-    this.#chunkId = chunkId
-    this.#first = 0
     this.#countMax = count
     this.#makeRoom(count)
     this.#flushedAt = performance.now()
@@ -190,8 +303,20 @@ export class Worker {
     let timedUntil = 0
     let startedMs = 0
     for (let index = 0; index < count; index++) {
-      if (index >= markedUntil) markedUntil = this.#mark(chunkId, index, count)
+      if (index >= markedUntil) {
+        if (journal && journal.notice > this.#noticed) await this.#readNotices(journal.notice)
+        const skipped = this.#skippedFrom(index, chunk)
+        if (skipped > 0) {
+          this.#skip(index, skipped)
+          index += skipped - 1
+          markedUntil = timedUntil = index + 1
+          continue
+        }
+        markedUntil = this.#mark(chunkId, index, { count, isExact })
+      }
+      this.#runningIndex = index
       let nowMs: number
+      let isForeign: boolean
       try {
         const loading = isPacked ? undefined : prepare(bodies[index]!.bytes)
         if (loading) await loading
@@ -206,10 +331,15 @@ export class Worker {
           this.#scheduleFlush()
           value = await value
         }
+        this.#runningIndex = -1
+        this.#task = undefined
         this.#values[this.#valueCount++] = value
-        if (index + 1 < timedUntil && index + 1 < count) continue
+        isForeign = typeof value === 'object' && value !== null && isInstance(value)
+        if (!isForeign && index + 1 < timedUntil && index + 1 < count) continue
         nowMs = performance.now()
       } catch (thrown) {
+        this.#runningIndex = -1
+        this.#task = undefined
         this.#elapsedMs += performance.now() - startedMs
         this.#flush()
         this.#fail(index, thrown)
@@ -219,17 +349,23 @@ export class Worker {
       }
       const tookMs = nowMs - startedMs
       this.#elapsedMs += tookMs
-      if (tookMs <= quickMs) {
+      if (tookMs <= quickMs && !isForeign) {
         this.#quickStreak = Math.min(this.#quickStreak + 1, quickStreakMax)
       } else {
         // Halved and not forgotten: a pause of the machine among quick items must not make the next ones slow.
         this.#quickStreak >>= 1
-        markedUntil = index + 1
+        markedUntil = timedUntil = index + 1
         this.#record(index)
       }
       if (nowMs - this.#flushedAt > flushAfterMs) this.#flush()
+      if (nowMs - this.#lookedAtMs > lookEveryMs) {
+        this.#lookedAtMs = nowMs
+        journal?.look()
+      }
     }
     this.#flush()
+    // A limit of the last item does not hit what comes behind it.
+    if (isExact) journal?.begin(chunkId, count, 0)
   }
 
   /** Reading the clock takes as long as a small function: quick items are timed in groups, though each has its mark. */
@@ -243,9 +379,13 @@ export class Worker {
    * quick items in a row one mark stands for the next few: if the worker dies among them, the parent runs them
    * again one by one to find the one that kills. Returns the index that needs the next mark.
    */
-  #mark(chunkId: number, index: number, count: number): number {
+  #mark(chunkId: number, index: number, { count, isExact }: { count: number; isExact: boolean }): number {
     const journal = this.#journal
     if (!journal) return count
+    if (isExact) {
+      journal.begin(chunkId, index, 1)
+      return index + 1
+    }
     const isGrouped = !journal.isMemory && this.#quickStreak >= quickStreakMin
     const marked = isGrouped ? Math.min(groupedItems, count - index) : 1
     journal.start(chunkId, index, marked)
@@ -374,7 +514,7 @@ export class Worker {
       throw new Error(`This is a bug in multiproc, please report it: function ${functionId} is not here`)
     }
     if (!entry.task) {
-      this.#journal?.start(chunkId, loadingFunction, 0)
+      this.#journal?.begin(chunkId, loadingFunction, 0)
       await prepare(entry.body.bytes)
       entry.task = rebuild(entry.body, { definedClasses: entry.classes }) as Task
     }
@@ -410,6 +550,13 @@ function argumentsIn(item: unknown): Iterable<unknown> {
     `An item of starmap must be an array of arguments, but it is ${item === null ? 'null' : `of the type ${typeof item}`}\n` +
       'To fix: pass arrays, such as [[1, 2], [3, 4]], or use map for a function of one argument',
   )
+}
+
+/** Whether encoding it may run code of its class, which must not be blamed on the item behind it. */
+function isInstance(value: object): boolean {
+  if (Array.isArray(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype !== Object.prototype && prototype !== null
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -28,6 +28,7 @@ export const sharedErrorClasses: readonly ErrorClass[] = [
   errors.BrokenBarrierError,
   errors.QueueEmptyError,
   errors.QueueFullError,
+  errors.PoisonedItemError,
 ]
 
 /** The nearest shared class in the prototype chain of an error, and whether it is exactly that. */

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { describe, test } from 'node:test'
-import { Journal, JournalWriter, journalSizeBytes } from '#src/platform/journal.js'
+import { Worker } from 'node:worker_threads'
+import { Journal, JournalWriter, journalSizeBytes, monotonicMs } from '#src/platform/journal.js'
+import { eventually } from '../leak-check.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
 
 const kinds: Record<string, () => { journal: Journal; writer: JournalWriter }> = {
@@ -80,6 +83,36 @@ for (const [kind, open] of Object.entries(kinds)) {
       journal.close()
     })
 
+    test('shows what runs, since when, and that nothing runs', () => {
+      const { journal, writer } = open()
+      assert.equal(journal.running(), undefined)
+      const before = monotonicMs()
+      writer.begin(3, 5, 1)
+      const run = journal.running()!
+      assert.deepEqual([run.chunkId, run.startedIndex, run.startedCount], [3, 5, 1])
+      assert.ok(run.startedAtMs >= before && run.startedAtMs <= monotonicMs())
+      writer.begin(3, 6, 0)
+      assert.equal(journal.running()!.startedCount, 0)
+      journal.close()
+    })
+
+    test('carries the number of the message that must be read, and the memory of the worker', () => {
+      const { journal, writer } = open()
+      assert.equal(journal.memoryBytes(), undefined)
+      writer.tellMemory(123_456_789)
+      writer.start(1, 0, 1)
+      assert.equal(journal.memoryBytes(), 123_456_789)
+      journal.notice(7)
+      writer.look()
+      assert.equal(writer.notice, 7)
+      // What the worker writes leaves what its parent wrote alone.
+      writer.begin(1, 1, 1)
+      writer.finish(1, 1, bytes('result'))
+      assert.equal(writer.notice, 7)
+      assert.deepEqual(texts(journal.read()!.finished), [[1, 'result']])
+      journal.close()
+    })
+
     test('survives garbage', () => {
       for (let round = 0; round < 200; round++) {
         const { journal, writer } = open()
@@ -92,3 +125,50 @@ for (const [kind, open] of Object.entries(kinds)) {
     })
   })
 }
+
+test(
+  'a journal does not read what another one left in the same memory',
+  { skip: !sharedHeap().isNative },
+  () => {
+    for (let round = 0; round < 3; round++) {
+      const journal = Journal.inSegment()
+      const writer = JournalWriter.overMemory(journal.segment!.buffer)
+      // All workers number their chunks alike.
+      writer.start(1, 0, 1)
+      assert.deepEqual(texts(journal.read()!.finished), [])
+      writer.finish(1, 0, bytes(`result of round ${round}`))
+      journal.close()
+    }
+  },
+)
+
+test('a held worker starts nothing until it is let go', async () => {
+  const journal = Journal.inMemory()
+  journal.hold(true)
+  const thread = new Worker(
+    `const { workerData, parentPort } = require('node:worker_threads')
+     import(workerData.module).then(({ JournalWriter }) => {
+       const writer = JournalWriter.overMemory(workerData.memory)
+       parentPort.postMessage('begins')
+       writer.begin(1, 4, 1)
+       Atomics.add(new Int32Array(workerData.flag), 0, 1)
+       parentPort.postMessage('began')
+     })`,
+    {
+      eval: true,
+      workerData: {
+        module: new URL('../../../dist/platform/journal.js', import.meta.url).href,
+        memory: journal.memory,
+        flag: new SharedArrayBuffer(4),
+      },
+    },
+  )
+  await once(thread, 'message')
+  // It marks first and asks then, so the mark can be seen although it does not go on.
+  await eventually(() => journal.running()?.startedIndex === 4)
+  const began = once(thread, 'message')
+  journal.hold(false)
+  assert.deepEqual(await began, ['began'])
+  await once(thread, 'exit')
+  journal.close()
+})

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Chunk } from '#src/pool/chunk.js'
-import type { Part } from '#src/pool/job.js'
+import { type Part, firstPart } from '#src/pool/job.js'
 import { loadingFunction, recoverChunk as recover } from '#src/pool/recover-chunk.js'
 
 const task = {
@@ -15,11 +15,11 @@ const task = {
   fatalLoads: 0,
 }
 // Recovery never calls the job, it only hands its parts on.
-const job = { task } as Part['job']
+const job = { task, limits: {} } as Part['job']
 
 function chunkOf(count: number, received = 0): Chunk {
   const items = Array.from({ length: count }, (_, index) => `item ${index}`)
-  const part: Part = { job, first: 100, count, items, bodies: undefined, isSolo: false, deaths: 0 }
+  const part: Part = firstPart(job, { first: 100, count, items })
   const chunk = new Chunk(5, [part], { bodies: [], isPacked: true })
   for (const run of chunk.receive(received)) assert.equal(run.job, job)
   return chunk

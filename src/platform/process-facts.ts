@@ -1,0 +1,63 @@
+/**
+ * What the system tells of other processes: their memory, whether it lets them run, and how many it killed for want of
+ * memory. Whatever a system does not tell is `undefined`.
+ */
+import { readFileSync, readdirSync } from 'node:fs'
+
+/** The resident memory of a process, in bytes. Linux only. */
+export function residentBytes(pid: number): number | undefined {
+  if (process.platform !== 'linux') return undefined
+  const [, kibibytes] = /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`) ?? '') ?? []
+  return kibibytes === undefined ? undefined : Number(kibibytes) * 1024
+}
+
+/**
+ * Whether a thread of the process could run if it got a processor. One that is stopped or sleeps cannot, and one that
+ * only waits for its turn on a busy machine can. Linux only.
+ */
+export function isRunnable(pid: number): boolean | undefined {
+  if (process.platform !== 'linux') return undefined
+  try {
+    return readdirSync(`/proc/${pid}/task`).some(thread => {
+      const stat = read(`/proc/${pid}/task/${thread}/stat`) ?? ''
+      return stat.slice(stat.lastIndexOf(')') + 2).startsWith('R')
+    })
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * How many processes the kernel has killed so far because there was no memory: those of this container (or control
+ * group) where that is counted, else those of the machine. Linux only.
+ */
+export function outOfMemoryKills(): number | undefined {
+  if (process.platform !== 'linux') return undefined
+  return killsOfGroup(read) ?? killsOfMachine(read)
+}
+
+/** `readText` gives the content of a file, or `undefined`. */
+export function killsOfGroup(readText: (path: string) => string | undefined): number | undefined {
+  const group = /^0::(\/.*)$/m.exec(readText('/proc/self/cgroup') ?? '')?.[1]
+  const counts =
+    (group === undefined
+      ? undefined
+      : readText(`/sys/fs/cgroup${group === '/' ? '' : group}/memory.events`)) ??
+    readText('/sys/fs/cgroup/memory.events') ??
+    readText('/sys/fs/cgroup/memory/memory.oom_control')
+  const [, count] = /^oom_kill (\d+)$/m.exec(counts ?? '') ?? []
+  return count === undefined ? undefined : Number(count)
+}
+
+function killsOfMachine(readText: (path: string) => string | undefined): number | undefined {
+  const [, count] = /^oom_kill (\d+)$/m.exec(readText('/proc/vmstat') ?? '') ?? []
+  return count === undefined ? undefined : Number(count)
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}

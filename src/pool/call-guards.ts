@@ -1,0 +1,42 @@
+/**
+ * What can call a whole job off from outside: an abort signal, and the time that the call was given. Invariant: when the
+ * job is done, neither a listener nor a timer of it is left.
+ */
+import { TimeoutError } from '../errors.ts'
+import type { Job } from './job.ts'
+
+const timerMsMax = 2 ** 31 - 1
+
+export interface CallGuards {
+  signal?: AbortSignal | undefined
+  /** From the call on. */
+  totalTimeoutMs?: number | undefined
+}
+
+/** Guards a job that is about to be submitted. */
+export function guardCall(
+  job: Job,
+  { signal, totalTimeoutMs }: CallGuards,
+  cancel: (job: Job, reason: unknown) => void,
+): void {
+  const isTimed = totalTimeoutMs !== undefined && totalTimeoutMs !== Infinity
+  if (!signal && !isTimed) return
+  const aborted = (): void => cancel(job, signal!.reason)
+  signal?.addEventListener('abort', aborted, { once: true })
+  let timer: NodeJS.Timeout | undefined
+  if (isTimed) {
+    const late = (): void =>
+      cancel(
+        job,
+        new TimeoutError(
+          `The call took longer than its "totalTimeout" of ${totalTimeoutMs} ms\nTo fix: pass a longer one, or less to do`,
+        ),
+      )
+    // The pool keeps the program alive while somebody waits for the job.
+    timer = setTimeout(late, Math.min(totalTimeoutMs, timerMsMax)).unref()
+  }
+  job.release = () => {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', aborted)
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * What a task can ask about itself, in the worker. Invariant: the signal of a task aborts only for that task; whatever
+ * arrives after its end finds nobody.
+ */
+import { TimeoutError, invalidState } from '../errors.ts'
+import { processState } from '../process/process-state.ts'
+
+/** Why a task is called off. */
+export type StopReason = 'timeout' | 'cancelled'
+
+/** The task that runs, as it sees itself; what {@link currentTask} gives. */
+export interface TaskContext {
+  /** Index of the item when the call is a map; `undefined` for `apply`. */
+  readonly index: number | undefined
+  /** 1 in the first run, 2 when it runs again (see the option `retries`). */
+  readonly attempt: number
+  /** The name of the worker, such as `PoolWorker-3`. */
+  readonly workerName: string
+  /**
+   * Aborts when the task is called off: its reason is a {@link TimeoutError} after its `timeout`, else an `AbortError`.
+   * The worker is killed when the task does not end within the grace period.
+   */
+  readonly signal: AbortSignal
+}
+
+/** The worker's side of the context. Its signal is made when somebody asks for it. */
+export class RunningTask implements TaskContext {
+  readonly index: number | undefined
+  readonly attempt: number
+  readonly workerName = processState.name
+  #controller: AbortController | undefined
+  #stopped: StopReason | undefined
+
+  constructor({ index, attempt }: { index: number | undefined; attempt: number }) {
+    this.index = index
+    this.attempt = attempt
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#stopped) this.#controller.abort(reasonOf(this.#stopped))
+    }
+    return this.#controller.signal
+  }
+
+  /** Called off. A second time changes nothing. */
+  stop(why: StopReason): void {
+    if (this.#stopped) return
+    this.#stopped = why
+    this.#controller?.abort(reasonOf(why))
+  }
+}
+
+function reasonOf(why: StopReason): unknown {
+  return why === 'timeout'
+    ? new TimeoutError(
+        'The task has run longer than its "timeout"\nTo fix: end now, or pass a longer "timeout"',
+      )
+    : new DOMException('The task was cancelled', 'AbortError')
+}
+
+let source: (() => TaskContext | undefined) | undefined
+
+/** For the worker: who knows which task runs. */
+export function setTaskSource(find: () => TaskContext | undefined): void {
+  source = find
+}
+
+/**
+ * The task that this worker runs: its index, its attempt, and the signal that tells it to stop.
+ *
+ * Ask for it while the task runs, and keep it: what a task leaves behind (a timer, say) would be given the next one.
+ *
+ * @throws ProcessError with code `ERR_INVALID_STATE` outside of a task.
+ *
+ * @example
+ * ```ts
+ * import { setTimeout } from 'node:timers/promises'
+ * import { Pool, TimeoutError, currentTask } from 'multiproc'
+ *
+ * async function slow(): Promise<void> {
+ *   await setTimeout(60_000, undefined, { signal: currentTask().signal })
+ * }
+ *
+ * const pool = new Pool(1)
+ * const failure: unknown = await pool.apply(slow, [], { timeout: 100 }).catch(error => error)
+ * console.log(failure instanceof TimeoutError) // true
+ * await pool.terminate()
+ * ```
+ */
+export function currentTask(): TaskContext {
+  const task = source?.()
+  if (task) return task
+  throw invalidState(
+    'There is no current task: this code does not run in a task of a pool\nTo fix: call currentTask() in a function that was given to a pool, while it runs',
+  )
+}

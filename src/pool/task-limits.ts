@@ -1,0 +1,68 @@
+/**
+ * What a call may say of how long its items may take, how often they may run, and who can call it off. A pool has the
+ * same options as defaults of its calls. Invariant: what is checked here needs no further check.
+ */
+import { invalidArgument } from '../errors.ts'
+import { type Retries, type RetryPolicy, checkRetries } from './retry-policy.ts'
+
+/** Options of `Pool.apply`, and of each item of a map. */
+export interface TaskOptions {
+  /**
+   * Milliseconds that a task (or each item of a map) may run; then it fails with a {@link TimeoutError}. The time counts
+   * from when it begins to run in a worker, not from the call. Default: that of the pool, or no limit.
+   */
+  timeout?: number | undefined
+  /**
+   * Milliseconds that a task which was timed out or cancelled has to end by itself: it learns of it by
+   * `currentTask().signal`. Then its worker is killed and replaced. Default: that of the pool, or 1000.
+   */
+  gracePeriod?: number | undefined
+  /** How often a task that failed runs again, or a policy. Default: that of the pool, or 0. */
+  retries?: number | RetryPolicy | undefined
+  /** Calls everything off when it aborts; what is not done fails with the signal's reason. */
+  signal?: AbortSignal | undefined
+}
+
+/** The names of these options. */
+export const TASK_OPTIONS = ['timeout', 'gracePeriod', 'retries', 'signal'] as const
+
+/** The checked options of one call. */
+export interface TaskLimits {
+  timeoutMs: number | undefined
+  graceMs: number
+  retries: Retries | undefined
+}
+
+/** Those of a pool whose options say nothing. */
+export const NO_LIMITS: TaskLimits = { timeoutMs: undefined, graceMs: 1000, retries: undefined }
+
+/** The limits of a call, with what it leaves out from the pool's. */
+export function checkLimits(options: TaskOptions | undefined, defaults: TaskLimits): TaskLimits {
+  if (options === undefined) return defaults
+  const { timeout, gracePeriod, retries, signal } = options
+  if (signal !== undefined) checkSignal(signal)
+  if (timeout === undefined && gracePeriod === undefined && retries === undefined) return defaults
+  return {
+    timeoutMs: checkMilliseconds('timeout', timeout, 1) ?? defaults.timeoutMs,
+    graceMs: checkMilliseconds('gracePeriod', gracePeriod, 0) ?? defaults.graceMs,
+    retries: checkRetries(retries) ?? defaults.retries,
+  }
+}
+
+/** `Infinity` is no limit, also where the pool has one. */
+export function checkMilliseconds(name: string, value: unknown, min: number): number | undefined {
+  if (value === undefined || value === null) return undefined
+  if (typeof value === 'number' && value >= min) return value
+  throw invalidArgument(
+    typeof value === 'number' ? RangeError : TypeError,
+    `The option "${name}" must be a number of milliseconds from ${min} on, but it is ${typeof value === 'number' ? value : `of the type ${typeof value}`}\nTo fix: pass such a number, or leave "${name}" out`,
+  )
+}
+
+export function checkSignal(value: unknown): void {
+  if (value instanceof AbortSignal) return
+  throw invalidArgument(
+    TypeError,
+    `The option "signal" must be an AbortSignal, but it is ${value === null ? 'null' : `of the type ${typeof value}`}\nTo fix: pass the "signal" of an AbortController`,
+  )
+}

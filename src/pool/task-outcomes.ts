@@ -1,0 +1,263 @@
+/**
+ * What comes back from workers, and what becomes of it: results and failures are delivered to their jobs, failures that
+ * may be tried again go back into the line, and a dead worker's chunks are taken apart. Invariant: each item that was
+ * given to a worker leaves here exactly once, to its job or into the line.
+ */
+import { decode, decodeThrown, prepare } from '../serialize/codec.ts'
+import { type Chunk, slicePart } from './chunk.ts'
+import { type End, poisoned, timedOut, workerDied } from './death-report.ts'
+import type { Job, Part } from './job.ts'
+import type { Body } from './protocol.ts'
+import { recoverChunk } from './recover-chunk.ts'
+import { isRetried, retryDelayMs } from './retry-policy.ts'
+import type { Death, WorkerRunner } from './worker-runner.ts'
+
+export interface OutcomesOptions {
+  /** An item that may be retried is not, when so many workers have died while they ran it. */
+  deathsMax: number
+  /** These are to be run; they go first. */
+  giveBack(parts: Part[]): void
+  /** Something was given back later than the call that caused it. */
+  onDelayed(): void
+}
+
+export class TaskOutcomes {
+  readonly #options: OutcomesOptions
+  /** Items that wait for their next run. Stopped in `clear()`. */
+  readonly #delays = new Set<NodeJS.Timeout>()
+
+  constructor(options: OutcomesOptions) {
+    this.#options = options
+  }
+
+  /** Some items returned. */
+  received(
+    runner: WorkerRunner,
+    { chunk, count, isPacked, bodies }: { chunk: Chunk; count: number; isPacked: boolean; bodies: Body[] },
+  ): void {
+    const base = chunk.received
+    const runs = [...runner.take(chunk, count)]
+    if (!isPacked) {
+      for (const { job, index, count: length, offset } of runs) {
+        for (let at = 0; at < length; at++) {
+          if (this.#endGivenUp(chunk, base + offset + at)) continue
+          rebuild(
+            bodies[offset + at]!,
+            value => job.succeed(index + at, value),
+            error => job.fail(index + at, error),
+          )
+        }
+      }
+      return
+    }
+    // Some were timed out while they ran: what they returned afterwards is dropped.
+    const dropped = new Set<number>()
+    if (chunk.givenUp) {
+      for (let at = 0; at < count; at++) if (this.#endGivenUp(chunk, base + at)) dropped.add(at)
+    }
+    const deliver = (decoded: unknown): void => {
+      const values = decoded as unknown[]
+      for (const { job, index, count: length, offset } of runs) {
+        if (dropped.size === 0) {
+          job.succeedAll(index, length === count ? values : values.slice(offset, offset + length))
+          continue
+        }
+        for (let at = 0; at < length; at++) {
+          if (!dropped.has(offset + at)) job.succeed(index + at, values[offset + at])
+        }
+      }
+    }
+    const refuse = (error: unknown): void => {
+      for (const { job, index, count: length, offset } of runs) {
+        for (let at = 0; at < length; at++) if (!dropped.has(offset + at)) job.fail(index + at, error)
+      }
+    }
+    rebuild(bodies[0]!, deliver, refuse)
+  }
+
+  /** One item threw. */
+  failed(runner: WorkerRunner, { chunk, body }: { chunk: Chunk; body: Body }): void {
+    const at = chunk.received
+    const part = chunk.at(at)
+    for (const run of runner.take(chunk, 1)) void run
+    if (this.#endGivenUp(chunk, at)) return
+    rebuild(
+      body,
+      reason => this.fail(part, reason),
+      error => part.job.fail(part.first, error),
+      bytes => this.thrown(runner, bytes, part.job),
+    )
+  }
+
+  /** Items that were called off never began: their jobs have been told already. */
+  skipped(runner: WorkerRunner, { chunk, count }: { chunk: Chunk; count: number }): void {
+    const base = chunk.received
+    for (const run of runner.take(chunk, count)) void run
+    for (let at = 0; at < count; at++) this.#endGivenUp(chunk, base + at)
+  }
+
+  /** What was thrown in a worker, with the stack of the caller. */
+  thrown(runner: WorkerRunner, bytes: Uint8Array, job: Job | undefined): unknown {
+    const callerStack = job?.caller.stack
+    return decodeThrown(bytes, {
+      pid: runner.pid,
+      workerName: runner.name,
+      ...(callerStack === undefined ? {} : { callerStack }),
+    })
+  }
+
+  /** One item has failed: it is run again if its policy says so. */
+  fail(part: Part, error: unknown): void {
+    const isAgain = this.#isRetried(part, error)
+    if (isAgain === true) this.#again(part)
+    else part.job.fail(part.first, isAgain === false ? error : isAgain.reason)
+  }
+
+  /**
+   * A running item has used up its time. Its job is told now, unless it is to run again: that waits for the end of this
+   * run, so that there is never more than one. Returns nothing; the run is stopped by the caller.
+   */
+  giveUp(chunk: Chunk, at: number): void {
+    const part = chunk.at(at)
+    const error = this.#timedOut(chunk, part, false)
+    const isAgain = this.#isRetried(part, error)
+    const givenUp = (chunk.givenUp ??= new Map())
+    givenUp.set(at, { isRetried: isAgain === true })
+    if (isAgain !== true) part.job.fail(part.first, isAgain === false ? error : isAgain.reason)
+  }
+
+  /** Settles what a dead worker was running, keeps what it had finished, and gives the rest back, in its old order. */
+  recover(runner: WorkerRunner, death: Death, end: End): { isUseful: boolean } {
+    const back: Part[] = []
+    let isUseful = false
+    for (const [position, chunk] of death.chunks.entries()) {
+      const recovery = recoverChunk(chunk, death.journal, { isFirst: position === 0 })
+      if (recovery.isFunctionFatal) chunk.task.fatalLoads++
+      for (const { index, result } of recovery.finished) {
+        isUseful = true
+        if (this.#endGivenUp(chunk, index)) continue
+        const part = chunk.at(index)
+        rebuild(
+          { bytes: result },
+          value => part.job.succeed(part.first, value),
+          error => part.job.fail(part.first, error),
+        )
+      }
+      for (const index of recovery.failed) {
+        isUseful = true
+        if (this.#endGivenUp(chunk, index)) continue
+        const part = chunk.at(index)
+        if (death.sentence?.why === 'timeout') this.fail(part, this.#timedOut(chunk, part, true))
+        else this.#died(runner, { chunk, part, end })
+      }
+      chunk.release(recovery.back)
+      back.push(...this.#withoutGivenUp(chunk, recovery.back))
+    }
+    this.#options.giveBack(back)
+    return { isUseful }
+  }
+
+  /** The pool ends: nothing waits for its next run any more. */
+  clear(): void {
+    for (const timer of this.#delays) clearTimeout(timer)
+    this.#delays.clear()
+  }
+
+  #died(runner: WorkerRunner, { chunk, part, end }: { chunk: Chunk; part: Part; end: End }): void {
+    const about = { task: chunk.task, part, end }
+    const error = workerDied(runner, about)
+    const isAgain = this.#isRetried(part, error)
+    if (isAgain === true && part.kills + 1 >= this.#options.deathsMax) {
+      part.job.fail(part.first, poisoned(runner, about))
+    } else if (isAgain === true) this.#again({ ...part, kills: part.kills + 1 })
+    else part.job.fail(part.first, isAgain === false ? error : isAgain.reason)
+  }
+
+  #timedOut(chunk: Chunk, part: Part, isLoading: boolean): unknown {
+    return timedOut(chunk.task, { part, timeoutMs: part.job.limits.timeoutMs ?? chunk.timeoutMs, isLoading })
+  }
+
+  /** What the caller's `when` throws is the failure of the item. */
+  #isRetried({ job, attempt }: Part, error: unknown): boolean | { reason: unknown } {
+    if (job.isDone) return false
+    try {
+      return isRetried(job.limits.retries, error, attempt)
+    } catch (reason) {
+      return { reason }
+    }
+  }
+
+  #again(part: Part): void {
+    const next: Part = { ...part, attempt: part.attempt + 1 }
+    const delayMs = retryDelayMs(part.job.limits.retries!, part.attempt)
+    if (delayMs < 1) {
+      this.#options.giveBack([next])
+      return
+    }
+    const timer = setTimeout(() => {
+      this.#delays.delete(timer)
+      this.#options.giveBack([next])
+      this.#options.onDelayed()
+    }, delayMs)
+    // The pool keeps the program alive while somebody waits for the job.
+    timer.unref()
+    this.#delays.add(timer)
+  }
+
+  /** Whether the item was timed out before; its run has ended now, and the next may begin. */
+  #endGivenUp(chunk: Chunk, at: number): boolean {
+    const verdict = chunk.givenUp?.get(at)
+    if (!verdict) return false
+    chunk.givenUp!.delete(at)
+    if (verdict.isRetried) this.#again(chunk.at(at))
+    return true
+  }
+
+  /** An item that was timed out, and whose outcome was lost with its worker, is not simply run again. */
+  #withoutGivenUp(chunk: Chunk, parts: Part[]): Part[] {
+    let kept = parts
+    // Those that are ended here are taken out of the map meanwhile, which its iterator allows.
+    for (const at of chunk.givenUp?.keys() ?? []) {
+      const { job, first } = chunk.at(at)
+      kept = kept.flatMap(part => {
+        const offset = first - part.first
+        if (part.job !== job || offset < 0 || offset >= part.count) return [part]
+        return [
+          ...(offset > 0 ? [slicePart(part, 0, offset, false)] : []),
+          ...(offset + 1 < part.count ? [slicePart(part, offset + 1, part.count, false)] : []),
+        ]
+      })
+      this.#endGivenUp(chunk, at)
+    }
+    return kept
+  }
+}
+
+/** Decodes a body now, or, when it refers to modules that are not loaded yet, as soon as they are. */
+export function rebuild(
+  body: Body,
+  deliver: (value: unknown) => void,
+  refuse: (error: unknown) => void,
+  read: (bytes: Uint8Array) => unknown = bytes =>
+    decode(bytes, body.attachments ? { attachments: body.attachments } : undefined),
+): void {
+  const finish = (): void => {
+    let value: unknown
+    try {
+      value = read(body.bytes)
+    } catch (error) {
+      refuse(error)
+      return
+    }
+    deliver(value)
+  }
+  let loading: Promise<void> | undefined
+  try {
+    loading = prepare(body.bytes)
+  } catch (error) {
+    refuse(error)
+    return
+  }
+  if (loading) loading.then(finish, refuse)
+  else finish()
+}
