@@ -53,9 +53,8 @@ function nodeVersions() {
 }
 
 function pack(folder) {
-  // What npm prints may have the output of the "prepack" script before the JSON.
-  const output = run(npm, ['pack', '--json', '--pack-destination', folder], { cwd: root })
-  const [report] = JSON.parse(output.slice(output.search(/^\[/m)))
+  run(npm, ['run', 'build'], { cwd: root })
+  const [report] = JSON.parse(run(npm, ['pack', '--json', '--pack-destination', folder], { cwd: root }))
   return { tarball: join(folder, report.filename), paths: report.files.map(file => file.path), report }
 }
 

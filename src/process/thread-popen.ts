@@ -20,7 +20,7 @@ import { ThreadLife } from './thread-life.ts'
  * How long a thread that was killed may go on loading modules. Ours take seconds on a very busy machine, and end; those
  * of its user may compute without end.
  */
-const LOADING_MS_MAX = { starting: 60_000, importing: 5000 }
+const LOADING_MS_MAX = { starting: 60_000, importing: 15_000 }
 
 /** What a thread finds in `workerData`. */
 export interface ThreadStart {

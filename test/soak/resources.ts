@@ -7,6 +7,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { keeperDoor } from '#src/platform/descriptors.js'
 import { existingHeap, sharedHeap } from '#src/platform/shared-heap.js'
 import { childProcesses, openDescriptors } from '../leak-check.js'
 import { heapCensus } from './heap-census.js'
@@ -40,8 +41,9 @@ export class Resources {
   readonly #mappingsBefore: number
 
   constructor() {
-    // From here on this process is a member.
+    // From here on this process is a member, and keeps descriptors on their way.
     assert.ok(sharedHeap().token > 0)
+    keeperDoor()
     collectGarbage()
     this.#before = counts()
     this.#memoryBefore = memoryBytes()
