@@ -13,7 +13,7 @@ export const OUTCOME = { changed: 0, timedOut: 1, memberEnded: 2, cancelled: 3 }
 
 /** What the addon exports. Offsets are bytes in the heap; 0 or a positive `errno` where a number is returned. */
 export interface NativeAddon {
-  open(fd: number, sizeMax: number, layout: Uint32Array): number
+  open(fd: number, sizeMax: number, layout: Uint32Array, parentPid: number): number
   map(offset: number, length: number): ArrayBufferLike
   mapFile(fd: number, length: number): ArrayBufferLike
   unmap(view: Uint8Array): void
