@@ -25,8 +25,8 @@ export interface HeapBackend {
   unmap(buffer: ArrayBufferLike): void
   /** Has the system provide the memory of a range: 0, or the error number. */
   reserve(offset: number, byteLength: number): number
-  /** Gives it back. */
-  discard(offset: number, byteLength: number): void
+  /** Gives it back: 0, or the error number of a system that does not take it. */
+  discard(offset: number, byteLength: number): number
   /** Sees to it that the end of this thread is marked in the record's life word. */
   watchLife(recordOffset: number): void
   /** Where that word is in a record, in words. */
@@ -119,8 +119,8 @@ export class NativeBackend implements HeapBackend {
     return this.#addon.reserve(offset, byteLength)
   }
 
-  discard(offset: number, byteLength: number): void {
-    this.#addon.discard(offset, byteLength)
+  discard(offset: number, byteLength: number): number {
+    return this.#addon.discard(offset, byteLength)
   }
 
   watchLife(recordOffset: number): void {

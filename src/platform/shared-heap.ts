@@ -590,10 +590,7 @@ export class SharedHeap {
     const first = words[block.base + SEGMENT.firstPage]!
     const count = words[block.base + SEGMENT.providedPages]!
     // What is not taken keeps its contents: `isUsed` goes on saying so to whoever needs zeros.
-    if (
-      count > 0 &&
-      this.#backend.discard(PAGES_START_BYTES + first * PAGE_BYTES, count * PAGE_BYTES) !== 0
-    )
+    if (count > 0 && this.#backend.discard(PAGES_START_BYTES + first * PAGE_BYTES, count * PAGE_BYTES) !== 0)
       return
     words[block.base + SEGMENT.providedPages] = 0
     words[block.base + SEGMENT.isUsed] = 0

@@ -23,12 +23,12 @@ const program = `
 `
 
 /** What the program prints with that value of MULTIPROC_NATIVE. */
-function run(MULTIPROC_NATIVE: string): Promise<unknown> {
+function run(MULTIPROC_NATIVE: string, code = program, env: NodeJS.ProcessEnv = {}): Promise<unknown> {
   return new Promise((resolve, reject) => {
     execFile(
       process.execPath,
-      ['--input-type=module', '-e', program],
-      { cwd: fileURLToPath(root), env: { ...process.env, MULTIPROC_NATIVE }, timeout: 60_000 },
+      ['--input-type=module', '-e', code],
+      { cwd: fileURLToPath(root), env: { ...process.env, ...env, MULTIPROC_NATIVE }, timeout: 60_000 },
       (error, stdout, stderr) => {
         if (error === null && stderr === '') resolve(JSON.parse(stdout))
         else reject(new Error(stderr, { cause: error }))
@@ -62,6 +62,25 @@ test('a system that refuses shared memory is one without the addon', async () =>
       reason: 'this system refuses shared memory (shared memory: Function not implemented)',
     },
   })
+})
+
+test('memory that the system does not take back is zeros again for the next who takes it', async t => {
+  const status = nativeStatus()
+  if (!status.isOn) return t.skip('without the addon there is none')
+  const memory = `
+    import { SharedMemory } from 'multiproc'
+    let dirty = 0
+    // More than a process keeps for the next.
+    for (let round = 0; round < 3; round++) {
+      const memory = new SharedMemory({ size: 65 * 2 ** 20 })
+      if (memory.buf.includes(7)) dirty++
+      memory.buf.fill(7)
+      memory.close()
+    }
+    console.log(JSON.stringify({ dirty }))
+  `
+  const addon = fileURLToPath(new URL('test/fixtures/keeping-addon.cjs', root))
+  assert.deepEqual(await run(addon, memory, { MULTIPROC_KEPT_ADDON: status.path }), { dirty: 0 })
 })
 
 test('a binary that cannot be loaded is named, and not used', async () => {
