@@ -190,7 +190,8 @@ static napi_value weigh(napi_env env, napi_callback_info info) {
 
 /*
  * unmap(view): puts empty pages in the place of a mapping, so that the memory is given back now and a view that
- * somebody still has reads zeros instead of crashing. `view` is a Uint8Array over all of it.
+ * somebody still has reads zeros instead of crashing. `view` is a Uint8Array over all of it. Returns 0, or the error
+ * number of a system that cannot.
  */
 static napi_value unmap_range(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
@@ -198,8 +199,7 @@ static napi_value unmap_range(napi_env env, napi_callback_info info) {
   size_t length = 0;
   if (napi_get_typedarray_info(env, argv[0], NULL, &length, &start, NULL, NULL) != napi_ok || length == 0)
     return throw_system_error(env, "unmap", EINVAL);
-  int error = os_memory_empty(start, length);
-  return error != 0 ? throw_system_error(env, "unmap", error) : NULL;
+  return from_int32(env, os_memory_empty(start, length));
 }
 
 /* reserve(offset, length): 0, or the error number when the system has no more memory to give. */

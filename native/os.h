@@ -43,7 +43,10 @@ int os_memory_map(int fd, uint64_t offset, size_t length, void **start);
 /* Ends such a mapping, or what os_memory_empty() put in its place. */
 void os_memory_unmap(void *start, size_t length);
 
-/* Puts empty pages in the place of a mapping, at once: no other thread can get the addresses meanwhile. 0 or errno. */
+/*
+ * Puts empty pages in the place of a mapping, at once: no other thread can get the addresses meanwhile. 0 or errno;
+ * ENOTSUP, and the mapping as it was, where that cannot be done.
+ */
 int os_memory_empty(void *start, size_t length);
 
 /* Takes storage for a range now, so that a full system is an error here and not a crash on first use. 0 or errno. */

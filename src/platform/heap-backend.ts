@@ -21,8 +21,8 @@ export interface HeapBackend {
   wake(index: number, count: number): number
   /** Maps a range behind the control part; the mapping ends when the buffer is collected. */
   map(offset: number, byteLength: number): ArrayBufferLike
-  /** Puts empty pages in the place of such a mapping, now. */
-  unmap(buffer: ArrayBufferLike): void
+  /** Puts empty pages in the place of such a mapping, now. Returns whether this system can. */
+  unmap(buffer: ArrayBufferLike): boolean
   /** Has the system provide the memory of a range: 0, or the error number. */
   reserve(offset: number, byteLength: number): number
   /** Gives it back: 0, or the error number of a system that does not take it. */
@@ -111,8 +111,8 @@ export class NativeBackend implements HeapBackend {
     return this.#addon.map(offset, byteLength)
   }
 
-  unmap(buffer: ArrayBufferLike): void {
-    this.#addon.unmap(new Uint8Array(buffer))
+  unmap(buffer: ArrayBufferLike): boolean {
+    return this.#addon.unmap(new Uint8Array(buffer)) === 0
   }
 
   reserve(offset: number, byteLength: number): number {

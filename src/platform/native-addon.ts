@@ -16,7 +16,7 @@ export interface NativeAddon {
   open(fd: number, sizeMax: number, layout: Uint32Array, parentPid: number): number
   map(offset: number, length: number): ArrayBufferLike
   mapFile(fd: number, length: number): ArrayBufferLike
-  unmap(view: Uint8Array): void
+  unmap(view: Uint8Array): number
   weigh(bytes: number): void
   reserve(offset: number, length: number): number
   reserveFile(fd: number, length: number): number

@@ -568,8 +568,9 @@ export class SharedHeap {
     return this.#backend.map(PAGES_START_BYTES + firstPage * PAGE_BYTES, byteLength)
   }
 
-  unmap(buffer: ArrayBufferLike): void {
-    this.#backend.unmap(buffer)
+  /** Puts empty pages in the place of a mapping. Returns whether this system can. */
+  unmap(buffer: ArrayBufferLike): boolean {
+    return this.#backend.unmap(buffer)
   }
 
   /** Has the system provide the first pages of a segment: 0, or the error number. */

@@ -10,7 +10,7 @@ import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import type { ResourceLimits } from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
-import { CHANNEL_FD, CHANNEL_STDIO } from '../platform/child-channel.ts'
+import { CHANNEL_FD, CHANNEL_STDIO, HAS_DOORBELL, passDescriptor } from '../platform/child-channel.ts'
 import { childEnvironment, childExecArgv } from '../platform/child-flags.ts'
 import { removeNamesOfChild } from '../platform/named-memory.ts'
 import { existingHeap, sharedHeap } from '../platform/shared-heap.ts'
@@ -50,7 +50,7 @@ export class SpawnPopen extends StartedChild {
       ...(options.extraFds ?? []),
     ]
     const { fd: heapFd } = sharedHeap()
-    const sharedHeapFd = heapFd === undefined ? undefined : stdio.push(heapFd) - 1
+    const sharedHeapFd = heapFd === undefined ? undefined : passDescriptor(stdio, heapFd)
     let child: ChildProcess | undefined
     let failure: unknown
     try {
@@ -104,7 +104,7 @@ export class SpawnPopen extends StartedChild {
 
 /** Sends the boot frame, which always goes over the socket, and sets up what carries the frames behind it. */
 function connect(socket: Socket, boot: ChildBoot): SocketConnection | RingConnection {
-  if (boot.sharedHeapFd !== undefined) {
+  if (boot.sharedHeapFd !== undefined && HAS_DOORBELL) {
     const { connection, end } = RingConnection.create(socket)
     for (const piece of gatherFrames([encodeBoot({ ...boot, ring: end })])) socket.write(piece)
     return connection
