@@ -110,8 +110,9 @@ function connect(socket: Socket, boot: ChildBoot): SocketConnection | RingConnec
     return connection
   }
   const connection = new SocketConnection(socket)
+  // It leaves together with the work, in one write. A pipe of Windows takes a second one only when the event loop has
+  // seen the end of the first, and the caller may block this thread until the child has done something.
   connection.send(encodeBoot(boot))
-  connection.flush()
   return connection
 }
 
