@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <process.h>
 #include <stdlib.h>
+#include <wchar.h>
 
 /* Of a view of a section: it begins at a multiple of this, in the section and in memory. */
 #define GRANULE ((uint64_t)65536)
@@ -189,8 +190,8 @@ static HANDLE semaphore_of(uint32_t queue) {
   HANDLE known = __atomic_load_n(&semaphores[queue], __ATOMIC_ACQUIRE);
   if (known != NULL) return known;
   wchar_t name[80];
-  wsprintfW(name, L"Local\\multiproc-%08x%08x%08x%08x-%u", own->secret[0], own->secret[1], own->secret[2],
-            own->secret[3], queue);
+  _snwprintf(name, sizeof name / sizeof *name, L"Local\\multiproc-%08x%08x%08x%08x-%u", own->secret[0],
+             own->secret[1], own->secret[2], own->secret[3], queue);
   HANDLE opened = CreateSemaphoreW(NULL, 0, LONG_MAX, name);
   if (opened == NULL) return NULL;
   if (__atomic_compare_exchange_n(&semaphores[queue], &known, opened, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
