@@ -4,6 +4,8 @@
 NAPI_MODULE_INIT() {
   heap_define(env, exports);
   wait_define(env, exports);
+#ifndef _WIN32
   keeper_define(env, exports);
+#endif
   return exports;
 }

@@ -3,20 +3,12 @@
 #include "os.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#ifndef MAP_NORESERVE
-#define MAP_NORESERVE 0
-#endif
 
 struct heap heap = {.fd = -1};
-static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+static os_mutex opening = OS_MUTEX_INITIAL;
 
 napi_value throw_system_error(napi_env env, const char *call, int error) {
   char text[128];
@@ -54,9 +46,11 @@ bool heap_has_ended_member(uint32_t ends_seen) {
   const struct layout *layout = &heap.layout;
   if (__atomic_load_n((uint32_t *)(heap.control + layout->ends_offset), __ATOMIC_SEQ_CST) != ends_seen) return true;
   const size_t life = os_life_word_offset();
+  const bool is_time_to_look = os_is_time_to_look();
   for (uint32_t index = 0; index < layout->member_count; index++) {
     char *record = heap.control + layout->members_offset + (size_t)index * layout->member_bytes;
     uint32_t state = __atomic_load_n((uint32_t *)(record + layout->state_offset), __ATOMIC_ACQUIRE);
+    if (state == MEMBER_ALIVE && is_time_to_look) os_look_at_life(record);
     uint32_t word = __atomic_load_n((uint32_t *)(record + life), __ATOMIC_ACQUIRE);
     if (state == MEMBER_ALIVE && (word & LIFE_ENDED)) return true;
     /* Records are taken from the first on, and keep their life word: behind one that never had any there is none. */
@@ -76,17 +70,13 @@ bool heap_is_alive(uint32_t token) {
   return state == MEMBER_ALIVE && (generation & 0xfffff) == token / layout->member_count && !(life & LIFE_ENDED);
 }
 
-static int open_memory(int fd, uint64_t size_max) {
-  bool is_new = fd < 0;
-  if (is_new) fd = os_memory_create(size_max);
+static int open_memory(int fd, int parent, uint64_t size_max) {
+  fd = fd < 0 ? os_memory_create(size_max) : os_memory_take_over(fd, parent);
   if (fd < 0) return -fd;
-  /* Children get it through their list of descriptors; no other program that this process starts does. */
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
-  void *start =
-      mmap(NULL, heap.layout.control_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-  if (start == MAP_FAILED) {
-    int error = errno;
-    if (is_new) close(fd);
+  void *start = NULL;
+  int error = os_memory_map(fd, 0, heap.layout.control_bytes, &start);
+  if (error != 0) {
+    os_memory_close(fd);
     return error;
   }
   heap.fd = fd;
@@ -94,23 +84,28 @@ static int open_memory(int fd, uint64_t size_max) {
   return 0;
 }
 
-/* open(fd, or -1 for new memory; sizeMax; layout as Uint32Array): the descriptor. Threads after the first join it. */
+/*
+ * open(fd, or -1 for new memory; sizeMax; layout as Uint32Array; process id of the parent): the descriptor. Threads
+ * after the first join it.
+ */
 static napi_value open_heap(napi_env env, napi_callback_info info) {
-  ARGUMENTS(3);
+  ARGUMENTS(4);
   struct layout *layout = NULL;
   size_t count = 0;
   napi_typedarray_type type;
   if (napi_get_typedarray_info(env, argv[2], &type, &count, (void **)&layout, NULL, NULL) != napi_ok ||
       type != napi_uint32_array || count * sizeof(uint32_t) != sizeof *layout)
     return throw_system_error(env, "open", EINVAL);
-  int fd = -1, error = 0;
+  int32_t fd = -1, parent = 0;
+  int error = 0;
   napi_get_value_int32(env, argv[0], &fd);
-  pthread_mutex_lock(&opening);
+  napi_get_value_int32(env, argv[3], &parent);
+  os_lock(&opening);
   if (heap.control == NULL) {
     heap.layout = *layout;
-    error = open_memory(fd, to_uint64(env, argv[1]));
+    error = open_memory(fd, parent, to_uint64(env, argv[1]));
   }
-  pthread_mutex_unlock(&opening);
+  os_unlock(&opening);
   if (error != 0) return throw_system_error(env, "shared memory", error);
   return from_int32(env, heap.fd);
 }
@@ -126,7 +121,7 @@ static void unmap(napi_env env, void *data, void *hint) {
   (void)env;
   (void)data;
   struct mapping *mapping = hint;
-  munmap(mapping->start, mapping->length);
+  os_memory_unmap(mapping->start, mapping->length);
   free(mapping);
 }
 
@@ -134,6 +129,10 @@ static void unmap_shared(void *data, void *hint) { unmap(NULL, data, hint); }
 
 /* Declared by hand: it is newer than the oldest Node.js that this addon serves, and bound when the addon is loaded. */
 typedef napi_status (*create_shared)(napi_env, void *, size_t, void (*)(void *, void *), void *, napi_value *);
+#ifdef _WIN32
+/* os-windows-node.c has it. */
+extern create_shared node_api_create_external_sharedarraybuffer;
+#else
 #ifdef __APPLE__
 #define BOUND_IF_THERE __attribute__((weak_import))
 #else
@@ -141,21 +140,20 @@ typedef napi_status (*create_shared)(napi_env, void *, size_t, void (*)(void *, 
 #endif
 extern napi_status node_api_create_external_sharedarraybuffer(napi_env, void *, size_t, void (*)(void *, void *),
                                                               void *, napi_value *) BOUND_IF_THERE;
+#endif
 
 /*
- * A range of a file as a buffer of its own mapping, a SharedArrayBuffer where Node.js can make one of foreign memory.
- * The mapping ends when the buffer is collected.
+ * A mapping as a buffer, a SharedArrayBuffer where Node.js can make one of foreign memory. The mapping ends when the
+ * buffer is collected, or here when there can be none.
  */
-static napi_value map_file_range(napi_env env, int fd, uint64_t offset, uint64_t length) {
+static napi_value buffer_over(napi_env env, void *start, size_t length) {
   struct mapping *mapping = malloc(sizeof *mapping);
-  if (mapping == NULL) return throw_system_error(env, "malloc", ENOMEM);
-  mapping->length = length;
-  mapping->start = mmap(NULL, mapping->length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
-  if (mapping->start == MAP_FAILED) {
-    int error = errno;
-    free(mapping);
-    return throw_system_error(env, "mmap", error);
+  if (mapping == NULL) {
+    os_memory_unmap(start, length);
+    return throw_system_error(env, "malloc", ENOMEM);
   }
+  mapping->start = start;
+  mapping->length = length;
   napi_value buffer = NULL;
   create_shared make_shared = node_api_create_external_sharedarraybuffer;
   napi_status status =
@@ -172,15 +170,21 @@ static napi_value map_file_range(napi_env env, int fd, uint64_t offset, uint64_t
 /* map(offset, length): that range of the heap. */
 static napi_value map_range(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
-  return map_file_range(env, heap.fd, to_uint64(env, argv[0]), to_uint64(env, argv[1]));
+  const size_t length = to_uint64(env, argv[1]);
+  void *start = NULL;
+  int error = os_memory_map(heap.fd, to_uint64(env, argv[0]), length, &start);
+  return error != 0 ? throw_system_error(env, "mmap", error) : buffer_over(env, start, length);
 }
 
 /* mapFile(fd, length): the start of another file, whose descriptor may be closed afterwards. */
 static napi_value map_file(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
-  int fd = -1;
+  int32_t fd = -1;
   napi_get_value_int32(env, argv[0], &fd);
-  return map_file_range(env, fd, 0, to_uint64(env, argv[1]));
+  const size_t length = to_uint64(env, argv[1]);
+  void *start = NULL;
+  int error = os_file_map(fd, length, &start);
+  return error != 0 ? throw_system_error(env, "mmap", error) : buffer_over(env, start, length);
 }
 
 /*
@@ -197,7 +201,8 @@ static napi_value weigh(napi_env env, napi_callback_info info) {
 
 /*
  * unmap(view): puts empty pages in the place of a mapping, so that the memory is given back now and a view that
- * somebody still has reads zeros instead of crashing. `view` is a Uint8Array over all of it.
+ * somebody still has reads zeros instead of crashing. `view` is a Uint8Array over all of it. Returns 0, or the error
+ * number of a system that cannot.
  */
 static napi_value unmap_range(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
@@ -205,10 +210,7 @@ static napi_value unmap_range(napi_env env, napi_callback_info info) {
   size_t length = 0;
   if (napi_get_typedarray_info(env, argv[0], NULL, &length, &start, NULL, NULL) != napi_ok || length == 0)
     return throw_system_error(env, "unmap", EINVAL);
-  if (mmap(start, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
-      MAP_FAILED)
-    return throw_system_error(env, "unmap", errno);
-  return NULL;
+  return from_int32(env, os_memory_empty(start, length));
 }
 
 /* reserve(offset, length): 0, or the error number when the system has no more memory to give. */
@@ -220,9 +222,9 @@ static napi_value reserve(napi_env env, napi_callback_info info) {
 /* reserveFile(fd, length): the same for the start of another file, which becomes as long if it was shorter. */
 static napi_value reserve_file(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
-  int fd = -1;
+  int32_t fd = -1;
   napi_get_value_int32(env, argv[0], &fd);
-  return from_int32(env, os_memory_reserve(fd, 0, to_uint64(env, argv[1])));
+  return from_int32(env, os_file_reserve(fd, to_uint64(env, argv[1])));
 }
 
 /* discard(offset, length): 0 or an error number. */
@@ -249,15 +251,14 @@ static char *window_at(uint64_t index) {
   if (index >= WINDOWS_MAX) return NULL;
   char *window = __atomic_load_n(&windows[index], __ATOMIC_ACQUIRE);
   if (window != NULL) return window;
-  pthread_mutex_lock(&opening);
+  os_lock(&opening);
   window = windows[index];
   if (window == NULL) {
-    window = mmap(NULL, WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, heap.fd,
-                  (off_t)(index * WINDOW_BYTES));
-    if (window == MAP_FAILED) window = NULL;
+    void *start = NULL;
+    if (os_memory_window(heap.fd, index * WINDOW_BYTES, WINDOW_BYTES, &start) == 0) window = start;
     __atomic_store_n(&windows[index], window, __ATOMIC_RELEASE);
   }
-  pthread_mutex_unlock(&opening);
+  os_unlock(&opening);
   return window;
 }
 
@@ -275,10 +276,10 @@ static int copy_range(enum direction direction, uint64_t offset, char *data, siz
       else
         memcpy(data, window + within, step);
     } else {
-      ssize_t done = direction == INTO_HEAP ? pwrite(heap.fd, data, step, (off_t)offset)
-                                            : pread(heap.fd, data, step, (off_t)offset);
-      if (done < 0 && errno == EINTR) continue;
-      if (done <= 0) return done < 0 ? errno : EIO;
+      int64_t done = direction == INTO_HEAP ? os_memory_write(heap.fd, offset, data, step)
+                                            : os_memory_read(heap.fd, offset, data, step);
+      if (done == -EINTR) continue;
+      if (done <= 0) return done < 0 ? (int)-done : EIO;
       step = (size_t)done;
     }
     offset += step;

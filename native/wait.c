@@ -7,10 +7,7 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* How a wait ended. The same numbers stand in native-addon.ts. */
 enum outcome { CHANGED = 0, TIMED_OUT = 1, MEMBER_ENDED = 2, CANCELLED = 3 };
@@ -24,16 +21,10 @@ enum outcome { CHANGED = 0, TIMED_OUT = 1, MEMBER_ENDED = 2, CANCELLED = 3 };
 #define IDLE_THREADS_MAX 4
 #define IDLE_SECONDS_MAX 5
 
-static int64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* From milliseconds; a negative or enormous number means without a limit. */
 static int64_t deadline_after(double ms) {
   if (!(ms >= 0) || ms > 1e15) return INT64_MAX;
-  return now_ns() + (int64_t)(ms * 1e6);
+  return os_now_ns() + (int64_t)(ms * 1e6);
 }
 
 static bool has_changed(uint32_t *word, uint32_t expected) {
@@ -46,7 +37,7 @@ static enum outcome wait_until(uint32_t *word, uint32_t expected, uint32_t bits,
     if (is_cancelled != NULL && __atomic_load_n(is_cancelled, __ATOMIC_ACQUIRE)) return CANCELLED;
     if (has_changed(word, expected)) return CHANGED;
     if (heap_has_ended_member(ends_seen)) return MEMBER_ENDED;
-    int64_t left = deadline == INT64_MAX ? LOOK_AROUND_NS : deadline - now_ns();
+    int64_t left = deadline == INT64_MAX ? LOOK_AROUND_NS : deadline - os_now_ns();
     if (left <= 0) return TIMED_OUT;
     int error = os_wait(word, expected, bits, left < LOOK_AROUND_NS ? left : LOOK_AROUND_NS);
     /* Woken although the word is as before: a condition may have come and gone, so the caller looks for itself. */
@@ -73,8 +64,8 @@ static napi_value wait_sync(napi_env env, napi_callback_info info) {
    * Giving the processor away between looks is the one form of polling that was never slow: without it the poller can
    * keep the one it waits for from running.
    */
-  for (int64_t until = now_ns() + (int64_t)yield_us * 1000; !is_done && yield_us > 0 && now_ns() < until;) {
-    sched_yield();
+  for (int64_t until = os_now_ns() + (int64_t)yield_us * 1000; !is_done && yield_us > 0 && os_now_ns() < until;) {
+    os_yield();
     if (has_changed(word, expected)) {
       is_done = true;
       outcome = CHANGED;
@@ -124,7 +115,7 @@ struct pending_wait {
 
 /* One event loop (a process, or a worker thread of it). Freed when it has ended and its last wait has. */
 struct loop {
-  pthread_mutex_t mutex;
+  os_mutex mutex;
   napi_threadsafe_function report;
   bool is_closing;
   bool is_reported;
@@ -150,21 +141,21 @@ static void unlink_wait(struct pending_wait *wait) {
 /* With the mutex held; gives it back. */
 static void release_loop(struct loop *loop) {
   bool is_last = --loop->references == 0;
-  pthread_mutex_unlock(&loop->mutex);
+  os_unlock(&loop->mutex);
   if (!is_last) return;
   while (loop->done != NULL) {
     struct pending_wait *wait = loop->done;
     unlink_wait(wait);
     free(wait);
   }
-  pthread_mutex_destroy(&loop->mutex);
+  os_mutex_destroy(&loop->mutex);
   free(loop);
 }
 
 static void run_wait(struct pending_wait *wait) {
   struct loop *loop = wait->loop;
   wait->outcome = wait_until(wait->word, wait->expected, wait->bit, wait->deadline, wait->ends_seen, &wait->is_cancelled);
-  pthread_mutex_lock(&loop->mutex);
+  os_lock(&loop->mutex);
   unlink_wait(wait);
   link_wait(&loop->done, wait);
   /*
@@ -179,21 +170,19 @@ static void run_wait(struct pending_wait *wait) {
 }
 
 /* Threads that wait for something to wait for. */
-static pthread_mutex_t idle_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t idle_condition = PTHREAD_COND_INITIALIZER;
+static os_mutex idle_mutex = OS_MUTEX_INITIAL;
+static os_condition idle_condition = OS_CONDITION_INITIAL;
 static struct pending_wait *handed_over;
 static uint32_t idle_count;
 
 static struct pending_wait *next_wait(void) {
   struct pending_wait *wait = NULL;
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_sec += IDLE_SECONDS_MAX;
-  pthread_mutex_lock(&idle_mutex);
+  const int64_t until = os_now_ns() + IDLE_SECONDS_MAX * INT64_C(1000000000);
+  os_lock(&idle_mutex);
   if (idle_count < IDLE_THREADS_MAX) {
     idle_count++;
     while (handed_over == NULL) {
-      if (pthread_cond_timedwait(&idle_condition, &idle_mutex, &until) == ETIMEDOUT) break;
+      if (!os_condition_wait(&idle_condition, &idle_mutex, until)) break;
     }
     wait = handed_over;
     if (wait != NULL) {
@@ -203,7 +192,7 @@ static struct pending_wait *next_wait(void) {
       idle_count--;
     }
   }
-  pthread_mutex_unlock(&idle_mutex);
+  os_unlock(&idle_mutex);
   return wait;
 }
 
@@ -213,15 +202,15 @@ static void *wait_thread(void *data) {
 }
 
 static int start_on_thread(struct pending_wait *wait) {
-  pthread_mutex_lock(&idle_mutex);
+  os_lock(&idle_mutex);
   bool is_handed_over = idle_count > 0;
   if (is_handed_over) {
     idle_count--;
     wait->next_handed_over = handed_over;
     handed_over = wait;
-    pthread_cond_signal(&idle_condition);
+    os_condition_signal(&idle_condition);
   }
-  pthread_mutex_unlock(&idle_mutex);
+  os_unlock(&idle_mutex);
   return is_handed_over ? 0 : os_start_thread(wait_thread, wait);
 }
 
@@ -230,11 +219,11 @@ static void report(napi_env env, napi_value callback, void *context, void *data)
   (void)context;
   struct loop *loop = data;
   if (env == NULL) return;
-  pthread_mutex_lock(&loop->mutex);
+  os_lock(&loop->mutex);
   loop->is_reported = false;
   struct pending_wait *done = loop->done;
   loop->done = NULL;
-  pthread_mutex_unlock(&loop->mutex);
+  os_unlock(&loop->mutex);
   while (done != NULL) {
     struct pending_wait *wait = done;
     done = wait->next;
@@ -258,7 +247,7 @@ static void cancel(struct pending_wait *wait) {
 
 static void close_loop(void *data) {
   struct loop *loop = data;
-  pthread_mutex_lock(&loop->mutex);
+  os_lock(&loop->mutex);
   loop->is_closing = true;
   for (struct pending_wait *wait = loop->pending; wait != NULL; wait = wait->next) cancel(wait);
   release_loop(loop);
@@ -270,7 +259,7 @@ static napi_value watch(napi_env env, napi_callback_info info) {
   struct loop *loop = calloc(1, sizeof *loop);
   napi_value name;
   if (loop == NULL) return throw_system_error(env, "watch", ENOMEM);
-  pthread_mutex_init(&loop->mutex, NULL);
+  os_mutex_init(&loop->mutex);
   loop->references = 1;
   napi_create_string_utf8(env, "multiproc.wait", NAPI_AUTO_LENGTH, &name);
   if (napi_create_threadsafe_function(env, argv[0], NULL, name, 0, 1, NULL, NULL, NULL, report, &loop->report) !=
@@ -308,14 +297,14 @@ static napi_value start_wait(napi_env env, napi_callback_info info) {
   wait->bit = 1u << (id % 32);
   wait->deadline = deadline_after(timeout_ms);
   wait->ends_seen = ends_seen;
-  pthread_mutex_lock(&loop->mutex);
+  os_lock(&loop->mutex);
   loop->references++;
   /* It can be cancelled from here on, also before a thread has taken it. */
   link_wait(&loop->pending, wait);
-  pthread_mutex_unlock(&loop->mutex);
+  os_unlock(&loop->mutex);
   int error = start_on_thread(wait);
   if (error != 0) {
-    pthread_mutex_lock(&loop->mutex);
+    os_lock(&loop->mutex);
     unlink_wait(wait);
     free(wait);
     release_loop(loop);
@@ -335,11 +324,11 @@ static napi_value cancel_wait(napi_env env, napi_callback_info info) {
   napi_get_instance_data(env, (void **)&loop);
   napi_get_value_uint32(env, argv[0], &id);
   if (loop == NULL) return NULL;
-  pthread_mutex_lock(&loop->mutex);
+  os_lock(&loop->mutex);
   for (struct pending_wait *wait = loop->pending; wait != NULL; wait = wait->next) {
     if (wait->id == id) cancel(wait);
   }
-  pthread_mutex_unlock(&loop->mutex);
+  os_unlock(&loop->mutex);
   return NULL;
 }
 

@@ -13,10 +13,17 @@ const sourceFolder = join(root, 'native')
 const outputFolder = join(root, 'dist', 'native')
 const SYSTEMS = { linux: 'linux', darwin: 'macos' }
 
+/** What every system but Windows has in common. */
+const POSIX_SOURCES = new Set(['descriptors.c', 'doorbell.c', 'keeper.c', 'mapping.c', 'thread.c'])
+
 /** The sources for this system: all but those of other systems. */
 export function sourcesFor(system) {
+  const isOfOthers = name =>
+    name.startsWith('os-')
+      ? !name.startsWith(`os-${system}`)
+      : system === 'windows' && POSIX_SOURCES.has(name)
   return readdirSync(sourceFolder)
-    .filter(name => name.endsWith('.c') && (!name.startsWith('os-') || name === `os-${system}.c`))
+    .filter(name => name.endsWith('.c') && !isOfOthers(name))
     .map(name => join(sourceFolder, name))
 }
 

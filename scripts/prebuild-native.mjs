@@ -1,7 +1,7 @@
 // Cross-compiles the native addon with zig into one npm package for each system, under build/packages/. The packages
 // have no install script; npm installs the one that fits, when they are published and named in optionalDependencies.
 //
-//   npm run prebuild
+//   npm run prebuild [name of a system, such as win32-x64...]
 import { spawnSync } from 'node:child_process'
 import {
   copyFileSync,
@@ -9,6 +9,7 @@ import {
   mkdirSync,
   readFileSync,
   readdirSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
@@ -57,7 +58,15 @@ const TARGETS = [
   },
   { name: 'darwin-x64', os: 'darwin', cpu: 'x64', zig: 'x86_64-macos', system: 'macos' },
   { name: 'darwin-arm64', os: 'darwin', cpu: 'arm64', zig: 'aarch64-macos', system: 'macos' },
+  { name: 'win32-x64', os: 'win32', cpu: 'x64', zig: 'x86_64-windows-gnu', system: 'windows' },
 ]
+
+/** Who provides the functions of Node.js and of threads, as the linker is told it. */
+const FLAGS = {
+  linux: ['-fPIC', '-fvisibility=hidden', '-lpthread'],
+  macos: ['-fPIC', '-fvisibility=hidden', '-undefined', 'dynamic_lookup'],
+  windows: ['-DNAPI_EXTERN=__declspec(dllimport)'],
+}
 
 function run(command, args, options = {}) {
   const { status, error } = spawnSync(command, args, { stdio: 'inherit', ...options })
@@ -79,7 +88,15 @@ function zig() {
 
 const { version, license } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const compiler = zig()
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter(name => !TARGETS.some(target => target.name === name))
+if (unknown.length > 0) {
+  throw new Error(
+    `There is no system ${unknown.join(', ')}\nTo fix: name some of ${TARGETS.map(({ name }) => name).join(', ')}`,
+  )
+}
 for (const target of TARGETS) {
+  if (wanted.length > 0 && !wanted.includes(target.name)) continue
   const folder = join(packages, '@multiproc', target.name)
   mkdirSync(folder, { recursive: true })
   const output = join(folder, 'multiproc.node')
@@ -91,17 +108,17 @@ for (const target of TARGETS) {
     '-O2',
     '-Wall',
     '-Wextra',
-    '-fPIC',
     '-shared',
     '-s',
-    '-fvisibility=hidden',
     '-I',
     join(root, 'node_modules', 'node-api-headers', 'include'),
     ...sourcesFor(target.system),
     '-o',
     output,
-    ...(target.system === 'macos' ? ['-undefined', 'dynamic_lookup'] : ['-lpthread']),
+    ...FLAGS[target.system],
   ])
+  // For programs that are linked with the addon, which nothing is.
+  rmSync(join(folder, 'addon.lib'), { force: true })
   copyFileSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))
   const manifest = {
     name: `@multiproc/${target.name}`,

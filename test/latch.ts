@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { type Server, type Socket, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
 export class Latches implements AsyncDisposable {
   readonly address: string
@@ -17,7 +17,7 @@ export class Latches implements AsyncDisposable {
 
   private constructor(folder: string, server: Server) {
     this.#folder = folder
-    this.address = join(folder, 'latch')
+    this.address = socketPath(folder)
     this.#server = server
     server.on('connection', socket => {
       socket.on('error', () => {})
@@ -59,6 +59,11 @@ export class Latches implements AsyncDisposable {
     await once(this.#server, 'close')
     rmSync(this.#folder, { recursive: true, force: true })
   }
+}
+
+/** The path of a socket that belongs to the folder. Those of Windows are in no folder. */
+export function socketPath(folder: string): string {
+  return process.platform === 'win32' ? `\\\\.\\pipe\\${basename(folder)}` : join(folder, 'socket')
 }
 
 /** Called in a task: arrives at the latch, and returns when it is released. */

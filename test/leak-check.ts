@@ -39,6 +39,8 @@ export function childProcesses(): string[] {
 /** Whether a process runs; one that only waits to be reaped does not. */
 export function isRunning(pid: number): boolean {
   try {
+    // Windows has no processes that wait to be reaped.
+    if (process.platform === 'win32') return process.kill(pid, 0)
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     return !['Z', 'X'].includes(stat.slice(stat.lastIndexOf(')') + 2)[0]!)
   } catch {
@@ -86,7 +88,8 @@ export function checkLeaks(): void {
   let deadline: NodeJS.Timeout
   before(async () => {
     // The first child with a pipe makes libuv open what it keeps (a spare descriptor).
-    const first = spawn('true', { stdio: ['ignore', 'pipe', 'ignore'] })
+    const [command, ...args] = process.platform === 'win32' ? [process.execPath, '--version'] : ['true']
+    const first = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'] })
     first.stdout.resume()
     await once(first, 'close')
     // What this program shares with its children is kept to its end: their memory, the keeper of descriptors, the broker.

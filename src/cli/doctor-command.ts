@@ -1,4 +1,5 @@
 /** `multiproc doctor`: says what this machine offers, and tries it. Exit code 1 when a worker does not work. */
+import { HAS_DOORBELL } from '../platform/child-channel.ts'
 import { type MachineFacts, type ResourceLimit, machineFacts } from '../platform/machine-facts.ts'
 import { type NativeStatus, nativeStatus } from '../platform/native-addon.ts'
 import { getAllStartMethods } from '../process/start-methods.ts'
@@ -97,9 +98,7 @@ function describe({ version, node, runsTypeScript, machine, workers, native }: D
     ['Native addon', native.isOn ? `used, from ${native.path}` : `not used: ${native.reason}`],
     [
       'Transport',
-      native.isOn
-        ? 'shared memory for processes, message ports for threads'
-        : 'sockets for processes, message ports for threads',
+      `${native.isOn && HAS_DOORBELL ? 'shared memory' : 'sockets'} for processes, message ports for threads`,
     ],
     [
       'Shared memory',

@@ -97,7 +97,7 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * The bytes. After `close()`, views that are left read zeros.
+   * The bytes. After `close()`, views that are left read zeros; on Windows they keep the memory.
    *
    * @throws ClosedError after `close()`.
    */

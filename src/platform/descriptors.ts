@@ -6,7 +6,7 @@
 import { getSystemErrorName } from 'node:util'
 import { ClosedError, ProcessError, TimeoutError } from '../errors.ts'
 import { type Lease, leaseFor } from './in-flight.ts'
-import { type NativeAddon, nativeAddon, nativeStatus } from './native-addon.ts'
+import { type KeeperAddon, nativeAddon, nativeStatus } from './native-addon.ts'
 import { sharedHeap } from './shared-heap.ts'
 
 /** Names a descriptor in a message. */
@@ -26,13 +26,13 @@ export const KEPT_MS = 300_000
  * `undefined` where that cannot be: then a descriptor is an error when it is sent.
  */
 export function keeperDoor(): number | undefined {
-  const door = nativeAddon()?.openKeeper(KEPT_MAX, KEPT_MS) ?? -1
+  const door = keeperAddon()?.openKeeper(KEPT_MAX, KEPT_MS) ?? -1
   return door < 0 ? undefined : door
 }
 
 /** Says where a child finds the keeper. Before the first use. */
 export function inheritKeeper(door: number | undefined): void {
-  nativeAddon()?.joinKeeper(door ?? -1)
+  keeperAddon()?.joinKeeper(door ?? -1)
 }
 
 /** Leases for messages with several readers: one for each open file, so that messages that are equal have equal bytes. */
@@ -58,7 +58,7 @@ class SharedLease implements Lease {
     if (--this.#messages > 0) return
     const identity = this.#identity.deref()
     if (identity !== undefined && shared.get(identity) === this) shared.delete(identity)
-    nativeAddon()?.releaseDescriptor(this.id)
+    keeperAddon()?.releaseDescriptor(this.id)
   }
 }
 
@@ -123,27 +123,33 @@ export function receiveDescriptor(handle: unknown, what: string): number {
 
 /** Another descriptor for the same open file, or -1 when there cannot be one. */
 export function duplicateDescriptor(fd: number): number {
-  return nativeAddon()?.duplicate(fd) ?? -1
+  return keeperAddon()?.duplicate(fd) ?? -1
 }
 
 /** Closes a descriptor that arrived, when nothing else has taken it over. */
 export function closeDescriptor(fd: number): void {
-  nativeAddon()?.closeDescriptor(fd)
+  keeperAddon()?.closeDescriptor(fd)
 }
 
 /** How many descriptors are kept in this process for others. */
 export function keptDescriptors(): number {
-  return nativeAddon()?.keptCount() ?? 0
+  return keeperAddon()?.keptCount() ?? 0
 }
 
-function addonFor(what: string): NativeAddon {
+function keeperAddon(): KeeperAddon | undefined {
   const addon = nativeAddon()
+  return addon !== undefined && 'openKeeper' in addon ? (addon as KeeperAddon) : undefined
+}
+
+function addonFor(what: string): KeeperAddon {
+  const addon = keeperAddon()
   // The heap may find out that the addon is of no use here.
   if (addon !== undefined && sharedHeap().isNative) return addon
   const status = nativeStatus()
+  const reason = status.isOn ? 'Windows has no such messages' : `it is not used here (${status.reason})`
   throw new ProcessError(
     'ERR_NOT_SUPPORTED',
-    `Cannot send ${what}: this needs the native addon${status.isOn ? '' : `, which is not used here (${status.reason})`}\n` +
+    `Cannot send ${what}: this needs the native addon, and ${reason}\n` +
       'To fix: install multiproc where its addon loads ("multiproc doctor" tells why it does not), ' +
       'or open it in the process that uses it',
   )

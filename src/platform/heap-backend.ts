@@ -22,12 +22,12 @@ export interface HeapBackend {
   wake(index: number, count: number): number
   /** Maps a range behind the control part; the mapping ends when the buffer is collected. */
   map(offset: number, byteLength: number): ArrayBufferLike
-  /** Puts empty pages in the place of such a mapping, now. */
-  unmap(buffer: ArrayBufferLike): void
+  /** Puts empty pages in the place of such a mapping, now. Returns whether this system can. */
+  unmap(buffer: ArrayBufferLike): boolean
   /** Has the system provide the memory of a range: 0, or the error number. */
   reserve(offset: number, byteLength: number): number
-  /** Gives it back. */
-  discard(offset: number, byteLength: number): void
+  /** Gives it back: 0, or the error number of a system that does not take it. */
+  discard(offset: number, byteLength: number): number
   /** Copies data to a place in it: 0, or the error number. */
   put(offset: number, data: Uint8Array): number
   /** Fills `target` from a place in it: 0, or the error number. */
@@ -126,16 +126,16 @@ export class NativeBackend implements HeapBackend {
     return this.#addon.map(offset, byteLength)
   }
 
-  unmap(buffer: ArrayBufferLike): void {
-    this.#addon.unmap(new Uint8Array(buffer))
+  unmap(buffer: ArrayBufferLike): boolean {
+    return this.#addon.unmap(new Uint8Array(buffer)) === 0
   }
 
   reserve(offset: number, byteLength: number): number {
     return this.#addon.reserve(offset, byteLength)
   }
 
-  discard(offset: number, byteLength: number): void {
-    this.#addon.discard(offset, byteLength)
+  discard(offset: number, byteLength: number): number {
+    return this.#addon.discard(offset, byteLength)
   }
 
   put(offset: number, data: Uint8Array): number {

@@ -30,8 +30,9 @@ export class HeapPages {
     return this.#backend.map(PAGES_START_BYTES + firstPage * PAGE_BYTES, byteLength)
   }
 
-  unmap(buffer: ArrayBufferLike): void {
-    this.#backend.unmap(buffer)
+  /** Puts empty pages in the place of a mapping. Returns whether this system can. */
+  unmap(buffer: ArrayBufferLike): boolean {
+    return this.#backend.unmap(buffer)
   }
 
   /** Has the system provide the first pages of a segment: 0, or the error number. */
@@ -74,12 +75,14 @@ export class HeapPages {
     return PAGES_START_BYTES + this.#words[base + SEGMENT.firstPage]! * PAGE_BYTES
   }
 
-  /** Gives the memory of a segment back to the system; it reads zeros afterwards. */
+  /** Gives the memory of a segment back to the system; it reads zeros afterwards. A system may not take it. */
   discard(block: HeldBlock): void {
     const words = this.#words
     const first = words[block.base + SEGMENT.firstPage]!
     const count = words[block.base + SEGMENT.providedPages]!
-    if (count > 0) this.#backend.discard(PAGES_START_BYTES + first * PAGE_BYTES, count * PAGE_BYTES)
+    // What is not taken keeps its contents: `isUsed` goes on saying so to whoever needs zeros.
+    if (count > 0 && this.#backend.discard(PAGES_START_BYTES + first * PAGE_BYTES, count * PAGE_BYTES) !== 0)
+      return
     words[block.base + SEGMENT.providedPages] = 0
     words[block.base + SEGMENT.isUsed] = 0
   }

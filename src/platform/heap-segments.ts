@@ -30,7 +30,10 @@ export interface SegmentOptions {
   isZero?: boolean
   /** Whether the system provides the memory only as it is used; a system that has none left then ends the process. */
   isLazy?: boolean
-  /** Whether `release()` takes the mapping away, so that views which are left read zeros. */
+  /**
+   * Whether `release()` takes the mapping away, so that views which are left read zeros. On Windows, where that cannot
+   * be done, they keep the memory until they are collected.
+   */
   isUnmapped?: boolean
   /**
    * Maps exactly so many bytes, in a buffer of its own that ends with the last view of it. It may be collected while
@@ -240,10 +243,16 @@ function held(heap: SharedHeap, block: HeldBlock, options: SegmentOptions): Held
     },
     letGo,
     release: () => {
-      if (letGo() && isUnmapped) heap.pages.unmap(buffer)
+      if (!letGo.isHeld) return
+      // Where a mapping cannot be emptied, the memory is nobody else's as long as a view of it may be left.
+      if (!isUnmapped || heap.pages.unmap(buffer)) letGo()
+      else (collected ??= new FinalizationRegistry(last => last())).register(buffer, letGo)
     },
   }
 }
+
+/** Segments that were released while views of them could not be emptied; for Windows. */
+let collected: FinalizationRegistry<() => boolean> | undefined
 
 /** A function of its own, because functions that are made in one place keep each other's variables. */
 function lettingGo(heap: SharedHeap, block: HeldBlock): (() => boolean) & { isHeld: boolean } {

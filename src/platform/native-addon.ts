@@ -13,10 +13,10 @@ export const OUTCOME = { changed: 0, timedOut: 1, memberEnded: 2, cancelled: 3 }
 
 /** What the addon exports. Offsets are bytes in the heap; 0 or a positive `errno` where a number is returned. */
 export interface NativeAddon {
-  open(fd: number, sizeMax: number, layout: Uint32Array): number
+  open(fd: number, sizeMax: number, layout: Uint32Array, parentPid: number): number
   map(offset: number, length: number): ArrayBufferLike
   mapFile(fd: number, length: number): ArrayBufferLike
-  unmap(view: Uint8Array): void
+  unmap(view: Uint8Array): number
   weigh(bytes: number): void
   put(offset: number, data: Uint8Array): number
   take(offset: number, target: Uint8Array): number
@@ -41,6 +41,10 @@ export interface NativeAddon {
   watch(onEnd: (id: number, outcome: number) => void): void
   startWait(offset: number, expected: number, timeoutMs: number, endsSeen: number): number
   cancelWait(id: number): void
+}
+
+/** The addon where it can keep descriptors: everywhere but on Windows. */
+export interface KeeperAddon extends NativeAddon {
   openKeeper(limit: number, keptMs: number): number
   joinKeeper(door: number): void
   keepDescriptor(fd: number, owner: number): number

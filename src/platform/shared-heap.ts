@@ -51,7 +51,7 @@ const SLOT_BITS = 9
 const SEARCHED_MAX = 256
 
 /** What a child is given to find the heap of its parent: a descriptor, the memory, or what its process has open. */
-export type HeapInheritance = { fd: number } | { buffer: SharedArrayBuffer } | 'process'
+export type HeapInheritance = { fd: number; parentPid: number } | { buffer: SharedArrayBuffer } | 'process'
 
 let current: SharedHeap | undefined
 let inheritance: HeapInheritance | undefined
@@ -122,7 +122,7 @@ export class SharedHeap {
     const addon = nativeAddon()
     if (addon !== undefined) {
       try {
-        const fd = addon.open(-1, HEAP_BYTES_MAX, addonLayout())
+        const fd = addon.open(-1, HEAP_BYTES_MAX, addonLayout(), 0)
         return new SharedHeap(new NativeBackend(addon, fd, controlBytes(BLOCKS_NATIVE)))
       } catch (error) {
         // A sandbox may refuse memory that has no name. Everything portable goes on.
@@ -143,7 +143,8 @@ export class SharedHeap {
       )
     }
     // The process has it open already when one of its threads comes here.
-    const fd = addon.open(from === 'process' ? -1 : from.fd, HEAP_BYTES_MAX, addonLayout())
+    const { fd: known, parentPid } = from === 'process' ? { fd: -1, parentPid: 0 } : from
+    const fd = addon.open(known, HEAP_BYTES_MAX, addonLayout(), parentPid)
     return new SharedHeap(new NativeBackend(addon, fd, controlBytes(BLOCKS_NATIVE)))
   }
 

@@ -3,7 +3,7 @@
  * process.exit() drops what is still waiting; a child whose output was redirected would lose all but 64 KiB.
  * The pipe itself is shared with other processes and left as it is: its non-blocking flag would change for all.
  */
-import { fstatSync, writeSync } from 'node:fs'
+import { fstatSync, fsyncSync, writeSync } from 'node:fs'
 import { systemErrorName } from './standard-streams.ts'
 
 /** How long to sleep when a pipe is full; its reader needs longer than that to empty 64 KiB. */
@@ -51,6 +51,17 @@ function writingSynchronously(stream: NodeJS.WriteStream, fd: number): NodeJS.Wr
   // With only _write() the stream passes its chunks one by one.
   Object.assign(stream, { _writev: undefined })
   return stream
+}
+
+/**
+ * Whether a write that the event loop has begun is the system's from then on. Elsewhere the system has taken what had
+ * room, and the event loop keeps the rest.
+ */
+export const OWNS_BEGUN_WRITES = process.platform === 'win32'
+
+/** For such a system: waits until the reader has them, since the end of this process would take them back. */
+export function finishBegunWrites(fd: number): void {
+  if (OWNS_BEGUN_WRITES) fsyncSync(fd)
 }
 
 /**

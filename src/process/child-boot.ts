@@ -23,7 +23,7 @@ export interface ChildBoot {
   argv: readonly string[]
   /** Plain JSON data for the entry file. */
   roleData?: unknown
-  /** The descriptor of the shared heap in the child; set by `popen()`. */
+  /** The shared heap, as `passDescriptor()` names it to the child; set by `popen()`. */
   sharedHeapFd?: number | undefined
   /** The descriptor of the door of the keeper of descriptors in the child; set by `popen()`. */
   keeperFd?: number | undefined

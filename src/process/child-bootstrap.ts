@@ -71,7 +71,7 @@ async function openProcess(): Promise<OpenedConnection> {
   if (frame === undefined) process.exit(0)
   const boot = decodeBoot(frame)
   if (boot.sharedHeapFd !== undefined) {
-    inheritHeap({ fd: boot.sharedHeapFd })
+    inheritHeap({ fd: boot.sharedHeapFd, parentPid: boot.parentPid })
     inheritKeeper(boot.keeperFd)
     nativeAddon()?.endWithParent(boot.parentPid, ORPHAN_GRACE_MS)
   }

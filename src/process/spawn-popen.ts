@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import type { ResourceLimits } from 'node:worker_threads'
 import { endClientsOf, hasBroker } from '../broker/home.ts'
 import { ProcessError } from '../errors.ts'
-import { CHANNEL_FD, CHANNEL_STDIO } from '../platform/child-channel.ts'
+import { CHANNEL_FD, CHANNEL_STDIO, HAS_DOORBELL, passDescriptor } from '../platform/child-channel.ts'
 import { childEnvironment, childExecArgv } from '../platform/child-flags.ts'
 import { keeperDoor } from '../platform/descriptors.ts'
 import { removeNamesOfChild } from '../platform/named-memory.ts'
@@ -52,7 +52,7 @@ export class SpawnPopen extends StartedChild {
       ...(options.extraFds ?? []),
     ]
     const { fd: heapFd } = sharedHeap()
-    const sharedHeapFd = heapFd === undefined ? undefined : stdio.push(heapFd) - 1
+    const sharedHeapFd = heapFd === undefined ? undefined : passDescriptor(stdio, heapFd)
     const door = heapFd === undefined ? undefined : keeperDoor()
     const keeperFd = door === undefined ? undefined : stdio.push(door) - 1
     let child: ChildProcess | undefined
@@ -109,14 +109,15 @@ export class SpawnPopen extends StartedChild {
 
 /** Sends the boot frame, which always goes over the socket, and sets up what carries the frames behind it. */
 function connect(socket: Socket, boot: ChildBoot): SocketConnection | RingConnection {
-  if (boot.sharedHeapFd !== undefined) {
+  if (boot.sharedHeapFd !== undefined && HAS_DOORBELL) {
     const { connection, end } = RingConnection.create(socket)
     for (const piece of gatherFrames([encodeBoot({ ...boot, ring: end })])) socket.write(piece)
     return connection
   }
   const connection = new SocketConnection(socket)
+  // It leaves together with the work, in one write. A pipe of Windows takes a second one only when the event loop has
+  // seen the end of the first, and the caller may block this thread until the child has done something.
   connection.send(encodeBoot(boot))
-  connection.flush()
   return connection
 }
 

@@ -4,7 +4,7 @@
  * end of the stream.
  */
 import type { Socket } from 'node:net'
-import { writeFully } from '../platform/synchronous-output.ts'
+import { OWNS_BEGUN_WRITES, finishBegunWrites, writeFully } from '../platform/synchronous-output.ts'
 import { AttachedFrameReader, attachedPieces } from './attached-frame.ts'
 import { BufferedConnection } from './buffered-connection.ts'
 import { endedInsideMessage } from './connection-errors.ts'
@@ -80,8 +80,11 @@ export class SocketConnection extends BufferedConnection {
   flushBeforeExit(fd: number): boolean {
     this.flush()
     if (this.#socket.destroyed) return false
+    if (this.#writes.isEmpty) return true
     try {
-      return writeFully(fd, this.#writes.rest, { patienceMs: SILENT_PEER_MS_MAX })
+      const isTaken = writeFully(fd, this.#writes.rest, { patienceMs: SILENT_PEER_MS_MAX })
+      if (isTaken) finishBegunWrites(fd)
+      return isTaken
     } catch (error) {
       if (isPeerGone(error as Error)) return false
       throw error
@@ -182,11 +185,16 @@ class WatchedWrites {
     this.#socket.write(piece, done)
   }
 
+  get isEmpty(): boolean {
+    return this.#unwritten.length === 0
+  }
+
   /**
    * The bytes that the system has not got yet. Of the write in progress it has a part already, and its handle knows
-   * how much is left.
+   * how much is left; or all of it, and would get it twice.
    */
   get rest(): Uint8Array {
+    if (OWNS_BEGUN_WRITES) return Buffer.concat(this.#unwritten.slice(this.#inFlight))
     const inFlight = Buffer.concat(this.#unwritten.slice(0, this.#inFlight))
     const { _handle: handle } = this.#socket as unknown as { _handle?: { writeQueueSize?: number } | null }
     const left = handle?.writeQueueSize ?? 0

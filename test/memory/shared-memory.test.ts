@@ -112,15 +112,20 @@ describe('without a name', () => {
     assert.equal(inspect(memory), 'SharedMemory(size=10, closed)')
   })
 
-  test('views that are left after close() read zeros, and cannot be sent', { skip: !heap.isNative }, () => {
-    const memory = new SharedMemory({ size: 5000 })
-    const view = memory.buf.subarray(10)
-    view.fill(1)
-    memory.close()
-    assert.ok(view.every(byte => byte === 0))
-    view[0] = 3
-    assert.throws(() => encode(view), ClosedError)
-  })
+  test(
+    'views that are left after close() read zeros, except on Windows, and cannot be sent',
+    { skip: !heap.isNative },
+    () => {
+      const memory = new SharedMemory({ size: 5000 })
+      const view = memory.buf.subarray(10)
+      view.fill(1)
+      memory.close()
+      const left = process.platform === 'win32' ? 1 : 0
+      assert.ok(view.every(byte => byte === left))
+      view[0] = 3
+      assert.throws(() => encode(view), ClosedError)
+    },
+  )
 
   test('more than there is is an error, and no crash', { skip: !heap.isNative }, () => {
     assert.throws(() => new SharedMemory({ size: 2 ** 46 }), { code: 'ERR_LIMIT' })

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { nativeAddon, nativeStatus } from '#src/platform/native-addon.js'
 
 const root = new URL('../../../', import.meta.url)
+const keepingAddon = fileURLToPath(new URL('test/fixtures/keeping-addon.cjs', root))
 const program = `
   import { Lock, Pool, sharedArray } from 'multiproc'
   import { nativeStatus } from '${new URL('dist/platform/native-addon.js', root).href}'
@@ -24,12 +25,12 @@ const program = `
 `
 
 /** What the program prints with that value of MULTIPROC_NATIVE. */
-function run(MULTIPROC_NATIVE: string): Promise<unknown> {
+function run(MULTIPROC_NATIVE: string, code = program, env: NodeJS.ProcessEnv = {}): Promise<unknown> {
   return new Promise((resolve, reject) => {
     execFile(
       process.execPath,
-      ['--input-type=module', '-e', program],
-      { cwd: fileURLToPath(root), env: { ...process.env, MULTIPROC_NATIVE }, timeout: 60_000 },
+      ['--input-type=module', '-e', code],
+      { cwd: fileURLToPath(root), env: { ...process.env, ...env, MULTIPROC_NATIVE }, timeout: 60_000 },
       (error, stdout, stderr) => {
         if (error === null && stderr === '') resolve(JSON.parse(stdout))
         else reject(new Error(stderr, { cause: error }))
@@ -65,6 +66,60 @@ test('a system that refuses shared memory is one without the addon', async () =>
       reason: 'this system refuses shared memory (shared memory: Function not implemented)',
     },
   })
+})
+
+test('memory that the system does not take back is zeros again for the next who takes it', async t => {
+  const status = nativeStatus()
+  if (!status.isOn) return t.skip('without the addon there is none')
+  const memory = `
+    import { SharedMemory } from 'multiproc'
+    let dirty = 0
+    // More than a process keeps for the next.
+    for (let round = 0; round < 3; round++) {
+      const memory = new SharedMemory({ size: 65 * 2 ** 20 })
+      if (memory.buf.includes(7)) dirty++
+      memory.buf.fill(7)
+      memory.close()
+    }
+    console.log(JSON.stringify({ dirty }))
+  `
+  const env = { KEPT_ADDON: status.path, REFUSED: 'discard' }
+  assert.deepEqual(await run(keepingAddon, memory, env), { dirty: 0 })
+})
+
+test('where a mapping cannot be emptied, a view that is left after close() has its memory to itself until it is collected', async t => {
+  const status = nativeStatus()
+  if (!status.isOn) return t.skip('without the addon there is no mapping')
+  const memory = `
+    import { setFlagsFromString } from 'node:v8'
+    import { runInNewContext } from 'node:vm'
+    import { SharedMemory } from 'multiproc'
+    import { HEADER } from '${new URL('dist/platform/heap-layout.js', root).href}'
+    import { sharedHeap } from '${new URL('dist/platform/shared-heap.js', root).href}'
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc')
+    const fill = () => {
+      const memory = new SharedMemory({ size: 300_000 })
+      const view = memory.buf.fill(7)
+      memory.close()
+      return view
+    }
+    let view = fill()
+    new SharedMemory({ size: 300_000 }).buf.fill(9)
+    const isKept = view.every(byte => byte === 7)
+    view = undefined
+    let isUsedAgain = false
+    for (let round = 0; round < 100 && !isUsedAgain; round++) {
+      collect()
+      await new Promise(resolve => setImmediate(resolve))
+      const before = sharedHeap().words[HEADER.pageLimit]
+      new SharedMemory({ size: 300_000 })
+      isUsedAgain = sharedHeap().words[HEADER.pageLimit] === before
+    }
+    console.log(JSON.stringify({ isKept, isUsedAgain }))
+  `
+  const env = { KEPT_ADDON: status.path, REFUSED: 'unmap' }
+  assert.deepEqual(await run(keepingAddon, memory, env), { isKept: true, isUsedAgain: true })
 })
 
 test('a binary that cannot be loaded is named, and not used', async () => {

@@ -7,12 +7,14 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { MessageChannel } from 'node:worker_threads'
 import { lend } from '#src/platform/arena.js'
+import { HAS_DOORBELL } from '#src/platform/child-channel.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
 import { attachedPieces } from '#src/transport/attached-frame.js'
 import { HIGH_WATER_BYTES, type Connection } from '#src/transport/connection.js'
 import { createPortChannel, PortConnection } from '#src/transport/port-connection.js'
 import { RingConnection } from '#src/transport/ring-connection.js'
 import { SocketConnection } from '#src/transport/socket-connection.js'
+import { socketPath } from '../latch.js'
 import { checkLeaks, eventually } from '../leak-check.js'
 
 checkLeaks()
@@ -27,9 +29,9 @@ function randomFrom(start: number): () => number {
 
 async function socketPair(): Promise<[Socket, Socket]> {
   const folder = mkdtempSync(join(tmpdir(), 'multiproc-'))
-  const server = createServer().listen(join(folder, 's'))
+  const server = createServer().listen(socketPath(folder))
   await once(server, 'listening')
-  const client = connect(join(folder, 's'))
+  const client = connect(socketPath(folder))
   const [accepted] = (await once(server, 'connection')) as [Socket]
   server.close()
   rmSync(folder, { recursive: true })
@@ -41,7 +43,7 @@ const pairs: Record<string, () => Promise<[Connection, Connection]>> = {
     const [a, b] = await socketPair()
     return [new SocketConnection(a), new SocketConnection(b)]
   },
-  ...(sharedHeap().isNative
+  ...(sharedHeap().isNative && HAS_DOORBELL
     ? {
         async ring(): Promise<[Connection, Connection]> {
           const [a, b] = await socketPair()
