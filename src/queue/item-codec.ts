@@ -27,6 +27,31 @@ export function decodeItem(bytes: Uint8Array): unknown {
   return loading === undefined ? decode(bytes) : decodeAfter(loading, bytes)
 }
 
+/**
+ * Items that were taken together. One that cannot be rebuilt fails the call if it is the first; else those before it are
+ * returned. The others are not lost: `keep` gets them, for the next call.
+ */
+export async function decodeItems(
+  taken: readonly Uint8Array[],
+  keep: (left: readonly Uint8Array[]) => void,
+): Promise<unknown[]> {
+  const items: unknown[] = []
+  for (const [index, bytes] of taken.entries()) {
+    try {
+      const item = decodeItem(bytes)
+      items.push(item instanceof Promise ? await item : item)
+    } catch (error) {
+      if (items.length === 0) {
+        keep(taken.slice(index + 1))
+        throw error
+      }
+      keep(taken.slice(index))
+      break
+    }
+  }
+  return items
+}
+
 async function decodeAfter(loading: Promise<void>, bytes: Uint8Array): Promise<unknown> {
   await loading
   return decode(bytes)

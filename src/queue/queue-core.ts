@@ -10,7 +10,14 @@ import type { Receiver } from '../serialize/codec.ts'
 import { CHANNEL } from './channel-layout.ts'
 import { Channel, type ChannelHandle, type OutgoingItem } from './channel.ts'
 import { channelToSend } from './channel-handle.ts'
-import { assertNothingToLoad, decodeItem, encodeItem, letGoOf, turnNowAndThen } from './item-codec.ts'
+import {
+  assertNothingToLoad,
+  decodeItem,
+  decodeItems,
+  encodeItem,
+  letGoOf,
+  turnNowAndThen,
+} from './item-codec.ts'
 import { IN_FLIGHT_MS, SharedObjects } from './shared-objects.ts'
 import { type Attempt, WaitLine } from './wait-line.ts'
 import type { Readiness } from './waitable.ts'
@@ -263,22 +270,7 @@ export class QueueCore implements QueueForm {
   async getMany(owner: object, max: number, options: WaitOptions): Promise<unknown[]> {
     const taken = await this.takeBytes(owner, max, options)
     await turnNowAndThen()
-    const items: unknown[] = []
-    for (const [index, bytes] of taken.entries()) {
-      try {
-        const item = decodeItem(bytes)
-        items.push(item instanceof Promise ? await item : item)
-      } catch (error) {
-        // The others are not lost: those before it are returned, the rest is for the next call.
-        if (items.length === 0) {
-          this.#left.unshift(...taken.slice(index + 1))
-          throw error
-        }
-        this.#left.unshift(...taken.slice(index))
-        break
-      }
-    }
-    return items
+    return await decodeItems(taken, left => this.#left.unshift(...left))
   }
 
   getSync(timeout: number | undefined): unknown {

@@ -7,6 +7,7 @@ import { assertKnownOptions } from '../platform/known-options.ts'
 import { sharedHeap } from '../platform/shared-heap.ts'
 import { Channel, type ChannelHandle } from './channel.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
+import { iterateItems } from './iterate-items.ts'
 import { QueueCore, type QueueForm, openQueues } from './queue-core.ts'
 import { queueOperations } from './queue-operations.ts'
 import { RemoteQueueCore } from './remote-queue-core.ts'
@@ -207,19 +208,12 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /** The items as they come, until the queue is closed here, or shut down and empty. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
+  [Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     const core = coreOf(this)
-    for (;;) {
-      let item: T
-      try {
-        item = await this.get()
-      } catch (error) {
-        const hasEnded = core.isClosed || (core.isShutDown && core.isEmpty())
-        if (hasEnded && (error as { code?: string }).code === 'ERR_CLOSED') return
-        throw error
-      }
-      yield item
-    }
+    return iterateItems(
+      () => this.get(),
+      () => core.isClosed || (core.isShutDown && core.isEmpty()),
+    )
   }
 
   [Symbol.dispose](): void {

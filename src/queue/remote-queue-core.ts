@@ -5,7 +5,7 @@
 import { abortCalls, callLater, callNow, forgetRemote, withoutSignal } from '../broker/shareable.ts'
 import { invalidState } from '../errors.ts'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
-import { assertNothingToLoad, decodeItem, encodeItem } from './item-codec.ts'
+import { assertNothingToLoad, decodeItem, decodeItems, encodeItem } from './item-codec.ts'
 import { type QueueAction, type QueueForm, queueClosed } from './queue-core.ts'
 import type { Readiness } from './waitable.ts'
 
@@ -73,22 +73,7 @@ export class RemoteQueueCore implements QueueForm {
 
   async getMany(_owner: object, max: number, options: WaitOptions): Promise<unknown[]> {
     const taken = await this.#take(max, options)
-    const items: unknown[] = []
-    for (const [index, bytes] of taken.entries()) {
-      try {
-        const item = decodeItem(bytes)
-        items.push(item instanceof Promise ? await item : item)
-      } catch (error) {
-        // The others are not lost: those before it are returned, the rest is for the next call.
-        if (items.length === 0) {
-          this.#left.unshift(...taken.slice(index + 1))
-          throw error
-        }
-        this.#left.unshift(...taken.slice(index))
-        break
-      }
-    }
-    return items
+    return await decodeItems(taken, left => this.#left.unshift(...left))
   }
 
   async #take(max: number, { timeout, signal }: WaitOptions): Promise<Uint8Array[]> {

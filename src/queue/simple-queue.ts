@@ -6,6 +6,7 @@ import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { sharedHeap } from '../platform/shared-heap.ts'
 import type { Channel, ChannelHandle } from './channel.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
+import { iterateItems } from './iterate-items.ts'
 import { QueueCore, type QueueForm, openQueues } from './queue-core.ts'
 import { queueOperations } from './queue-operations.ts'
 import { RemoteQueueCore } from './remote-queue-core.ts'
@@ -99,17 +100,11 @@ export class SimpleQueue<T = unknown> implements AsyncIterable<T> {
   }
 
   /** The items as they come, until the queue is closed here. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
-    for (;;) {
-      let item: T
-      try {
-        item = await this.get()
-      } catch (error) {
-        if (this.isClosed && (error as { code?: string }).code === 'ERR_CLOSED') return
-        throw error
-      }
-      yield item
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
+    return iterateItems(
+      () => this.get(),
+      () => this.isClosed,
+    )
   }
 
   [Symbol.dispose](): void {
