@@ -125,7 +125,9 @@ static void serve(const struct request *request, int reply, int *fd) {
     case KEEP:
       answer.error = *fd < 0 ? EMFILE : put_in(*fd, request->owner, &answer.id);
       if (answer.error == 0) *fd = -1;
-      descriptors_send(reply, &answer, sizeof answer, NULL, 0);
+      /* Who asked has given up meanwhile, or was killed: nobody knows the number, so nobody would ever release it. */
+      if (descriptors_send(reply, &answer, sizeof answer, NULL, 0) != 0 && answer.error == 0)
+        close(take_out(find(answer.id)));
       return;
     case FETCH: {
       struct kept *kept = find(request->id);

@@ -330,3 +330,10 @@ int os_ring(int fd, unsigned char byte) {
   (void)byte;
   return ENOTSUP;
 }
+
+void os_stay_loaded(void) {
+  static int here;
+  HMODULE own;
+  GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, (LPCWSTR)(void *)&here,
+                     &own);
+}

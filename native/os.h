@@ -137,6 +137,12 @@ void os_condition_signal(os_condition *condition);
 /* Starts a thread that nobody joins and that gets no signals. 0 or errno. */
 int os_start_thread(void *(*run)(void *), void *data);
 
+/*
+ * Keeps the addon in memory to the end of the process. Node.js unloads it with the last thread that has loaded it, and
+ * the addon's own threads would go on in memory that is not there any more.
+ */
+void os_stay_loaded(void);
+
 /* The kernel's FUTEX_OWNER_DIED. */
 #define LIFE_ENDED 0x40000000u
 /* Every bit: a wake for everybody who sleeps on the word. */

@@ -1,6 +1,9 @@
 /* Threads of the addon's own and what they wait with, the same on all systems with POSIX threads. */
+/* For dladdr(). */
+#define _GNU_SOURCE
 #include "os.h"
 
+#include <dlfcn.h>
 #include <sched.h>
 #include <signal.h>
 #include <time.h>
@@ -51,3 +54,9 @@ int64_t os_now_ns(void) {
 }
 
 void os_yield(void) { sched_yield(); }
+
+void os_stay_loaded(void) {
+  static int here;
+  Dl_info own;
+  if (dladdr(&here, &own) != 0) dlopen(own.dli_fname, RTLD_NOW | RTLD_NODELETE);
+}

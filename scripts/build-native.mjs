@@ -76,7 +76,7 @@ export function buildNative({ isForced = false, flags = [], output = usualOutput
       '-o',
       draft,
       // Functions of Node.js are bound when it loads the addon.
-      ...(system === 'macos' ? ['-undefined', 'dynamic_lookup'] : ['-lpthread']),
+      ...(system === 'macos' ? ['-undefined', 'dynamic_lookup'] : ['-lpthread', '-ldl']),
     ],
     { encoding: 'utf8' },
   )

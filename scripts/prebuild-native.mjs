@@ -63,7 +63,7 @@ const TARGETS = [
 
 /** Who provides the functions of Node.js and of threads, as the linker is told it. */
 const FLAGS = {
-  linux: ['-fPIC', '-fvisibility=hidden', '-lpthread'],
+  linux: ['-fPIC', '-fvisibility=hidden', '-lpthread', '-ldl'],
   macos: ['-fPIC', '-fvisibility=hidden', '-undefined', 'dynamic_lookup'],
   windows: ['-DNAPI_EXTERN=__declspec(dllimport)'],
 }

@@ -16,7 +16,7 @@ const LENT_BYTES_MAX = 4 * 2 ** 30
 /** So much is kept for the next when nothing was lent for a while. */
 const IDLE_BYTES_MAX = 64 << 20
 const IDLE_MS = 2000
-/** So many of those lent longest ago are asked for before another is made: one of them may go to a slow reader. */
+/** So many of those whose readers lag are asked for before another is made: one of them may go to a slow reader. */
 const SEARCHED_MAX = 8
 
 /** One segment of the arena. */
@@ -33,6 +33,8 @@ interface Shelf {
   readonly free: Place[]
   /** Those lent longest ago first. */
   readonly lent: Place[]
+  /** Nobody here needs these either, but a reader was not done with them; the one that has been here longest first. */
+  readonly lagging: Place[]
 }
 
 /** By the number of bytes, as `roundedBytes()` gives it. */
@@ -163,22 +165,22 @@ function roundedBytes(byteLength: number): number {
 
 function shelfOf(bytes: number): Shelf {
   let shelf = shelves.get(bytes)
-  if (shelf === undefined) shelves.set(bytes, (shelf = { free: [], lent: [] }))
+  if (shelf === undefined) shelves.set(bytes, (shelf = { free: [], lent: [], lagging: [] }))
   return shelf
 }
 
 function takePlace(bytes: number): Place | undefined {
-  const { free, lent } = shelfOf(bytes)
+  const { free, lagging } = shelfOf(bytes)
   for (let place = free.pop(); place !== undefined; place = free.pop()) {
     if (renew(place)) return place
     // A reader is not done with it, though nobody here waits for that one.
-    lent.push(place)
-    if (lent.length > SEARCHED_MAX) break
+    lagging.push(place)
+    if (lagging.length > SEARCHED_MAX) break
   }
-  for (let index = 0; index < Math.min(lent.length, SEARCHED_MAX); index++) {
-    const place = lent[index]!
+  for (let index = 0; index < Math.min(lagging.length, SEARCHED_MAX); index++) {
+    const place = lagging[index]!
     if (!renew(place)) continue
-    lent.splice(index, 1)
+    lagging.splice(index, 1)
     return place
   }
   return undefined
@@ -217,14 +219,13 @@ function bytesMax(): number {
 
 function trimLater(): void {
   if (trimTimer === undefined) trimTimer = setTimeout(trim, IDLE_MS).unref()
-  else trimTimer.refresh()
 }
 
 /** Lets go of what has not been used for a while, beyond what is kept for the next. */
 function trim(): void {
   trimTimer = undefined
-  for (const { free, lent } of shelves.values()) {
-    for (const list of [lent, free]) {
+  for (const { free, lagging } of shelves.values()) {
+    for (const list of [lagging, free]) {
       for (let index = list.length - 1; index >= 0 && placesBytes > IDLE_BYTES_MAX; index--) {
         const place = list[index]!
         if (!renew(place)) continue

@@ -23,7 +23,8 @@ interface Cargo {
 
 /** `undefined` while no message is being written, `null` as long as the one that is carries nothing. */
 let cargo: Cargo | null | undefined
-const cargoOfBytes = new WeakMap<object, readonly object[]>()
+/** The objects that hold the blocks in a message, with how the handles were counted. */
+const cargoOfBytes = new WeakMap<object, ReadonlyMap<object, BlockHandle | (() => void)>>()
 const leasesOfBytes = new WeakMap<object, readonly Lease[]>()
 let collected: FinalizationRegistry<readonly Lease[]> | undefined
 
@@ -65,7 +66,7 @@ export function sealMessage(bytes: object): void {
       if (typeof handle === 'function') handle()
       else sharedHeap().noteSent(handle)
     }
-    cargoOfBytes.set(bytes, [...blocks.keys()])
+    cargoOfBytes.set(bytes, blocks)
   }
   if (leases === undefined) return
   cargo.leases = undefined
@@ -89,7 +90,20 @@ export function hasLeases(bytes: object): boolean {
   return leasesOfBytes.has(bytes)
 }
 
-/** The message will not be read any more, or was never sent: nothing is kept for it from now on. */
+/**
+ * The message was never sent: its handles are not on their way, and nothing is kept for it. (What has been counted in
+ * another process stays counted there, as for a message that got lost.)
+ */
+export function unsendMessage(bytes: object): void {
+  const blocks = cargoOfBytes.get(bytes)
+  if (blocks !== undefined) {
+    cargoOfBytes.delete(bytes)
+    for (const handle of blocks.values()) if (typeof handle !== 'function') sharedHeap().noteArrived(handle)
+  }
+  dropMessage(bytes)
+}
+
+/** The message has been read, and will not be read again: what was kept for it is let go of. */
 export function dropMessage(bytes: object): void {
   const leases = leasesOfBytes.get(bytes)
   if (leases === undefined) return
@@ -102,26 +116,30 @@ function releaseAll(leases: readonly Lease[]): void {
   for (const lease of leases) lease.release()
 }
 
-let arrivals: (() => void)[] | undefined
+/** `undefined` while no message is being rebuilt, `null` as long as the one that is has brought nothing. */
+type Arrivals = (() => void)[] | null | undefined
+let arrivals: Arrivals
 
 /** Begins to rebuild a message, perhaps within another. Its result belongs to `endArrival()`. */
-export function beginArrival(): (() => void)[] | undefined {
+export function beginArrival(): Arrivals {
   const outer = arrivals
-  arrivals = undefined
+  arrivals = null
   return outer
 }
 
 /** What arrived with the message that is being rebuilt would stay open: `close` is called if the message fails. */
 export function noteArrival(close: () => void): void {
+  if (arrivals === undefined) return
   arrivals ??= []
   arrivals.push(close)
 }
 
-export function endArrival(outer: (() => void)[] | undefined, { isWhole }: { isWhole: boolean }): void {
+export function endArrival(outer: Arrivals, { isWhole }: { isWhole: boolean }): void {
   const arrived = arrivals
   arrivals = outer
-  if (arrived === undefined) return
+  if (arrived === null || arrived === undefined) return
   // Within another message, that one decides.
-  if (isWhole) outer?.push(...arrived)
-  else for (const close of arrived) close()
+  if (isWhole) {
+    if (outer !== undefined) arrivals = [...(outer ?? []), ...arrived]
+  } else for (const close of arrived) close()
 }

@@ -4,6 +4,7 @@
  * of its own, so that a body that cannot be decoded spoils nothing but itself.
  */
 import { decode, encode, type EncodeOptions } from '../serialize/codec.ts'
+import { unsendMessage } from '../platform/in-flight.ts'
 import { AttachmentList, bytesBeside, releaseAttachments } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
 import type { StopReason } from './current-task.ts'
@@ -103,8 +104,13 @@ export function encodeBody(
   const list = new AttachmentList()
   const { beside } = list
   const bytes = encode(value, { ...options, beside, ...(canAttach ? { attach: list.attach } : {}) })
-  const attachments = list.finish({ canAttach, isReadOften: options.isReadOften ?? false })
-  return attachments === undefined ? { bytes } : { bytes, attachments }
+  try {
+    const attachments = list.finish(bytes, { canAttach, isReadOften: options.isReadOften ?? false })
+    return attachments === undefined ? { bytes } : { bytes, attachments }
+  } catch (error) {
+    unsendMessage(bytes)
+    throw error
+  }
 }
 
 /** How much of a user's data is in a body. */

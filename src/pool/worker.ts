@@ -6,7 +6,7 @@
 import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import { invalidArgument, MaybeEncodingError, SerializeError } from '../errors.ts'
-import { dropMessage } from '../platform/in-flight.ts'
+import { unsendMessage } from '../platform/in-flight.ts'
 import { RunningTask, setTaskSource } from './current-task.ts'
 import { JournalWriter } from '../platform/journal.ts'
 import type { Connection } from '../transport/connection.ts'
@@ -450,7 +450,10 @@ export class Worker {
       // One of them cannot be sent. It fails alone, below.
     }
     if (!body || dependsOnReceiver(body.bytes)) {
-      if (body) dropMessage(body.bytes)
+      if (body) {
+        unsendMessage(body.bytes)
+        releaseBodies([body])
+      }
       const first = this.#first
       for (const [offset, value] of values.entries()) {
         const single = this.#encode(first + offset, value)

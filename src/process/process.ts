@@ -9,11 +9,12 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { isMainThread, threadId } from 'node:worker_threads'
 import { ClosedError, ProcessError, invalidArgument, invalidState } from '../errors.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
+import { unsendMessage } from '../platform/in-flight.ts'
 import { signalName } from '../platform/signals.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { type Readiness, readiness } from '../queue/waitable.ts'
 import { encode } from '../serialize/codec.ts'
-import { AttachmentList } from '../transport/attachments.ts'
+import { AttachmentList, releaseAttachments } from '../transport/attachments.ts'
 import type { StartMethod } from './child-boot.ts'
 import { assertNotImporting } from './import-guard.ts'
 import type { ChildStdio } from './popen.ts'
@@ -167,7 +168,14 @@ export class Process<Args extends readonly unknown[] = [], Result = unknown> {
     const payload = encodeWork(this, record, startMethod)
     const { env, stdio, resourceLimits } = settings
     const boot = newChildBoot({ name, identity, isDaemon, startMethod, ...(authKey ? { authKey } : {}) })
-    life.start(boot, payload, { env, stdio, resourceLimits }, () => children.delete(this))
+    try {
+      life.start(boot, payload, { env, stdio, resourceLimits }, () => children.delete(this))
+    } catch (error) {
+      // What was to be sent with it is not kept any longer: a socket would stay open.
+      unsendMessage(payload.bytes)
+      releaseAttachments(payload.attachments)
+      throw error
+    }
     children.add(this)
     if (isDaemon) terminateDaemonsAtExit()
     // The child has its copy; whatever the target holds on to here can go.
@@ -416,7 +424,12 @@ function encodeWork(
   const bytes = isOverridden
     ? encode({ instance: process }, { ...options, rootName: `process "${name}"` })
     : encode({ target, args }, { ...options, rootName: `process "${name}"` })
-  return { bytes, attachments: list.finish({ canAttach, isReadOften: false }) ?? [] }
+  try {
+    return { bytes, attachments: list.finish(bytes, { canAttach, isReadOften: false }) ?? [] }
+  } catch (error) {
+    unsendMessage(bytes)
+    throw error
+  }
 }
 
 /** Makes `process` stand for the process it is in: what `currentProcess()` gives there. */

@@ -93,15 +93,16 @@ function sendResult(connection: Connection, result: unknown): void {
   const list = new AttachmentList()
   const { attach, beside } = list
   let bytes: Uint8Array
+  let attachments: unknown[] | undefined
   try {
     bytes = encode(result, { rootName: 'result', beside, ...(canAttach ? { attach } : {}) })
+    attachments = list.finish(bytes, { canAttach, isReadOften: false })
   } catch (error) {
     // Whether anybody wants the result is not known here: a target may return a server that it started. So this is
     // a matter of result() alone, and no failure of the process.
     sendThrown(connection, unsendableResult(result, error))
     return
   }
-  const attachments = list.finish({ canAttach, isReadOften: false })
   sendOutcome(connection, OUTCOME_TAGS.returned, bytes, attachments)
   releaseAttachments(attachments)
 }

@@ -1,6 +1,6 @@
 /** Items to bytes and back, for queues and pipes alike. */
 import { ProcessError } from '../errors.ts'
-import { dropMessage } from '../platform/in-flight.ts'
+import { unsendMessage } from '../platform/in-flight.ts'
 import { decode, encode, prepare } from '../serialize/codec.ts'
 import type { OutgoingItem } from './channel.ts'
 
@@ -18,7 +18,7 @@ const ITEM = Object.freeze({ rootName: 'item' })
 /** For an item that was not put after all: nothing is kept for it any more. */
 export function letGoOf(item: OutgoingItem): void {
   if ('segment' in item) item.segment.release()
-  else dropMessage(item)
+  else unsendMessage(item)
 }
 
 /** An item from its bytes, once the modules that it needs are loaded. */

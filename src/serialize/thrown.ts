@@ -3,9 +3,9 @@
  */
 import { RemoteError } from '../errors.ts'
 import { types } from 'node:util'
-import { beginMessage, dropMessage, endMessage, sealMessage } from '../platform/in-flight.ts'
+import { beginMessage, endMessage, sealMessage, unsendMessage } from '../platform/in-flight.ts'
+import { decode } from './decode.ts'
 import { encode } from './encode.ts'
-import { ValueReader } from './value-reader.ts'
 import { ValueWriter } from './value-writer.ts'
 import { describe } from './short-description.ts'
 
@@ -67,7 +67,7 @@ function sendableCopy(thrown: object): object {
     const value: unknown = Object.getOwnPropertyDescriptor(thrown, key)?.value
     let sendable = value
     try {
-      dropMessage(encode(value))
+      unsendMessage(encode(value))
     } catch {
       sendable = describe(value)
     }
@@ -83,7 +83,7 @@ function sendableCopy(thrown: object): object {
 
 /** What was thrown in another process. An error remembers both stacks, and where it was, in its chain of causes. */
 export function decodeThrown(bytes: Uint8Array, origin: ThrownOrigin): unknown {
-  const thrown = new ValueReader(bytes).readMessage()
+  const thrown = decode(bytes)
   if (!(thrown instanceof Error)) return thrown
   const remoteStack = storyOf(thrown)
   addRemoteError(thrown, remoteStack, origin)

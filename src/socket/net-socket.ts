@@ -90,5 +90,23 @@ function assertSendable(socket: Socket): object {
       `a Socket with ${socket.writableLength} bytes that are not written yet`,
       'wait for the callback of write() first',
     )
+  stopReading(socket, handle as ReadingHandle)
   return handle
+}
+
+/**
+ * A connection that was accepted, and one that was paused, is still read from once: what comes before it is destroyed
+ * here would be lost. Whoever reads from it here after all starts it again.
+ */
+function stopReading(socket: Socket, handle: ReadingHandle): void {
+  if (handle.reading !== true) return
+  handle.reading = false
+  handle.readStop?.()
+  ;(socket as { _readableState?: { reading: boolean } })._readableState!.reading = false
+}
+
+/** What Node.js keeps of its sockets: whether one is being read from, and how that ends. */
+interface ReadingHandle {
+  reading?: boolean
+  readStop?(): number
 }

@@ -7,11 +7,8 @@ import { LentBytes, takeLent } from '../platform/arena.ts'
 import { type BlockHandle, sharedHeap } from '../platform/shared-heap.ts'
 import { assertFrameLength } from './connection.ts'
 import { attachmentsRefused } from './connection-errors.ts'
-import { HEADER_BYTES, writeHeader } from './frame-format.ts'
+import { COUNT_BYTES, ENTRY_BYTES, HEADER_BYTES, tableBytes, writeHeader } from './frame-format.ts'
 
-/** What the table says of each piece: how it travels, index and generation of its segment, and its length. */
-const ENTRY_BYTES = 20
-const COUNT_BYTES = 4
 /** Otherwise 0: in a frame of its own behind this one. */
 const IN_SEGMENT = 1
 
@@ -23,9 +20,9 @@ export function attachedPieces(
   reader: BlockHandle | undefined,
 ): Uint8Array[] {
   if (!attachments.every(isLarge)) throw attachmentsRefused()
-  const tableBytes = COUNT_BYTES + attachments.length * ENTRY_BYTES
-  const head = Buffer.alloc(HEADER_BYTES + tableBytes)
-  writeHeader(head, 0, tableBytes + message.length, { isAttached: true })
+  const table = tableBytes(attachments.length)
+  const head = Buffer.alloc(HEADER_BYTES + table)
+  writeHeader(head, 0, table + message.length, { isAttached: true })
   head.writeUInt32LE(attachments.length, HEADER_BYTES)
   const pieces: Uint8Array[] = [head, message]
   let at = HEADER_BYTES + COUNT_BYTES

@@ -5,6 +5,8 @@
 import { MessagePort } from 'node:worker_threads'
 import { LentBytes, lend } from '../platform/arena.ts'
 import type { Beside } from '../serialize/codec.ts'
+import { assertFrameLength } from './connection.ts'
+import { tableBytes } from './frame-format.ts'
 
 /** From here on binary data travels beside the message. Below, copying it with the rest is cheaper. */
 export const BESIDE_BYTES_MIN = 64 * 1024
@@ -47,16 +49,30 @@ export class AttachmentList {
 
   /**
    * The attachments of the message that was written, with copies in the place of large data: what it was copied from
-   * may change from now on.
+   * may change from now on. That the message can be sent is found out here, and not when half of it was.
    *
+   * @param bytes - the message
    * @param isReadOften - whether several may read the message, or one more than once; else a thread can be given the copy itself
    * @returns `undefined` when there are none
+   * @throws RangeError when a frame would be longer than any may be
    */
-  finish({ canAttach, isReadOften }: { canAttach: boolean; isReadOften: boolean }): unknown[] | undefined {
+  finish(
+    bytes: Uint8Array,
+    { canAttach, isReadOften }: { canAttach: boolean; isReadOften: boolean },
+  ): unknown[] | undefined {
     const { items } = this
+    assertFrameLength(bytes.length + tableBytes(items.length))
     if (items.length === 0) return undefined
     if (!this.#isLarge) return items
-    return items.map(item => (item instanceof Uint8Array ? snapshot(item, { canAttach, isReadOften }) : item))
+    const finished: unknown[] = []
+    try {
+      for (const item of items)
+        finished.push(item instanceof Uint8Array ? snapshot(item, { canAttach, isReadOften }) : item)
+    } catch (error) {
+      releaseAttachments(finished)
+      throw error
+    }
+    return finished
   }
 }
 
@@ -67,7 +83,12 @@ function snapshot(
   // Moved to the thread as it is.
   if (canAttach && !isReadOften) return Uint8Array.from(bytes).buffer
   const lent = lend(bytes, { isReadOften })
-  if (lent !== undefined || !canAttach) return lent ?? Uint8Array.from(bytes).buffer
+  if (lent !== undefined) return lent
+  if (!canAttach) {
+    // It travels in a frame of its own.
+    assertFrameLength(bytes.length)
+    return Uint8Array.from(bytes).buffer
+  }
   // A thread copies it, and it is still here for the next.
   const shared = new SharedArrayBuffer(bytes.length)
   new Uint8Array(shared).set(bytes)

@@ -6,6 +6,15 @@ import { ProcessError } from '../errors.ts'
 import { MAX_FRAME_BYTES } from './connection.ts'
 
 export const HEADER_BYTES = 8
+/** Before a message with data beside it comes a table: a count, and for each piece how it travels and its length. */
+export const COUNT_BYTES = 4
+/** How a piece travels, index and generation of its segment, and its length. */
+export const ENTRY_BYTES = 20
+
+export function tableBytes(count: number): number {
+  return COUNT_BYTES + count * ENTRY_BYTES
+}
+
 /** Says "this is a length of ours": the second word of a header is the first, exclusive-or this ("MPFR"). */
 const HEADER_MARK = 0x5246504d
 /** The same of a frame that has a table of large data before its message ("MPFA"). */

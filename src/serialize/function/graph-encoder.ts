@@ -55,17 +55,25 @@ export function encodeGraph(root: unknown, options: EncodeOptions = {}): GraphPa
   if (cached) return cached
   recheckCommonJs()
   recheckNodeModules()
-  let encoder = new GraphEncoder(options)
-  const encode = () => {
-    const payload = encoder.encode(root)
-    if (encoder.isPackedApart()) return payload
-    encoder = new GraphEncoder({ ...options, pack: undefined })
-    return encoder.encode(root)
-  }
+  const encode = (): Encoded => encodePackedOrNot(root, options)
   const session = inspector()
-  const payload = session ? session.use(encode) : encode()
+  const { payload, encoder } = session ? session.use(encode) : encode()
   if (isPlainCall && encoder.isTimeless()) cachePayload(root, payload)
   return payload
+}
+
+interface Encoded {
+  payload: GraphPayload
+  encoder: GraphEncoder
+}
+
+/** With long arrays packed, or without, where what is in them is also reached in another way (packed-arrays.ts). */
+function encodePackedOrNot(root: unknown, options: EncodeOptions): Encoded {
+  const encoder = new GraphEncoder(options)
+  const payload = encoder.encode(root)
+  if (encoder.isPackedApart()) return { payload, encoder }
+  const plain = new GraphEncoder({ ...options, pack: undefined })
+  return { payload: plain.encode(root), encoder: plain }
 }
 
 interface Work {
@@ -96,7 +104,7 @@ class GraphEncoder implements Encoding {
 
   constructor(options: EncodeOptions) {
     this.options = options
-    this.packed = new PackedArrays(options.pack)
+    this.packed = new PackedArrays(options.pack, value => isImported(value))
   }
 
   /** Whether nothing in the packed arrays is referred to from outside of them; the keys of weak collections may be. */
@@ -263,7 +271,7 @@ class GraphEncoder implements Encoding {
 
   /** What the reducer returns has identities of its own: it is rebuilt whole before the object is. */
   private reducedNode(value: object, reducer: Reducer, trail: Trail): GraphNode {
-    const { modules, body } = new GraphEncoder(this.options).encode(this.reduce(value, reducer, trail))
+    const { modules, body } = encodePackedOrNot(this.reduce(value, reducer, trail), this.options).payload
     for (const module of [...modules, ...modulesOfReducer(reducer)]) this.moduleIndex(module)
     this.needsReducer = true
     return { t: 'reduced', name: reducer.name, body }
@@ -348,6 +356,11 @@ class GraphEncoder implements Encoding {
     if (node.isClass && (this.hookedClasses.has(fn) || canBeHooked(record))) addHook(this, record)
     node.source = applyEdits(text, edits)
   }
+}
+
+/** Whether an object travels by reference, as what a module exports. */
+function isImported(value: object): boolean {
+  return commonJsMember(value) !== undefined || rememberedImport(value) !== undefined
 }
 
 function symbolNode(symbol: symbol): GraphNode {

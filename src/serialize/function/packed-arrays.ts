@@ -16,12 +16,14 @@ const PACKED_MAX = 16
 
 export class PackedArrays {
   readonly #pack: EncodeOptions['pack']
+  readonly #isImported: (value: object) => boolean
   readonly #packed: { root: object; objects: { has(object: object): boolean } }[] = []
   #refused = 0
   #isShared = false
 
-  constructor(pack: EncodeOptions['pack']) {
+  constructor(pack: EncodeOptions['pack'], isImported: (value: object) => boolean) {
     this.#pack = pack
+    this.#isImported = isImported
   }
 
   /** The node for a long array of plain data; `undefined` for anything else. */
@@ -33,8 +35,10 @@ export class PackedArrays {
       this.#refused++
       return undefined
     }
-    for (const object of this.#packed.length > 0 ? packed.objects.keys() : []) {
-      if (this.#packed.some(({ objects }) => objects.has(object))) this.#isShared = true
+    for (const object of packed.objects.keys()) {
+      // What a module exports is that module's over there, too.
+      if (this.#isImported(object) || this.#packed.some(({ objects }) => objects.has(object)))
+        this.#isShared = true
     }
     this.#packed.push({ root: value, objects: packed.objects })
     return { t: 'packed', bytes: packed.bytes }
