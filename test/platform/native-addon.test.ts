@@ -127,3 +127,25 @@ test('a binary that cannot be loaded is named, and not used', async () => {
   assert.equal(status.isOn, false)
   assert.match(status.reason, /^\/nowhere\/multiproc\.node cannot be loaded: /)
 })
+
+test(
+  'a program goes on when the only thread that used the addon has ended',
+  { skip: nativeAddon() === undefined },
+  async () => {
+    const code = `
+      import { once } from 'node:events'
+      import { Worker } from 'node:worker_threads'
+      const worker = new Worker(
+        "import('multiproc').then(async ({ DupFd, Queue }) => {" +
+          'const queue = new Queue(); await queue.put(new DupFd(0)); (await queue.get()).close()' +
+        '})',
+        { eval: true },
+      )
+      await once(worker, 'exit')
+      // Sleep: the addon's own threads look around every second, in code that must still be there.
+      await new Promise(resolve => setTimeout(resolve, 1500))
+      console.log('true')
+    `
+    assert.equal(await run('', code), true)
+  },
+)

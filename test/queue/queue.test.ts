@@ -12,6 +12,9 @@ import {
   registerReducer,
   sharedArray,
 } from 'multiproc'
+import { BLOCK, blockAt } from '#src/platform/heap-layout.js'
+import { handleOf } from '#src/platform/heap-objects.js'
+import { sharedHeap } from '#src/platform/shared-heap.js'
 import { checkLeaks } from '../leak-check.js'
 import { forEachSharingMethod, isNative } from './sharing-methods.js'
 
@@ -62,6 +65,18 @@ describe('within one process', () => {
     await assertWaits(gets[0]!)
     await queue.putMany(range(5))
     assert.deepEqual(await Promise.all(gets), range(5))
+  })
+
+  test('what a full queue refuses is not on its way', async () => {
+    using queue = new Queue({ maxSize: 1 })
+    await queue.put('first')
+    const lock = new Lock()
+    const { words } = sharedHeap()
+    const counted = (): number => Atomics.load(words, blockAt(handleOf(lock).index) + BLOCK.inFlight)
+    const before = counted()
+    for (let index = 0; index < 3; index++)
+      await assert.rejects(queue.putNoWait(lock), { code: 'ERR_QUEUE_FULL' })
+    assert.equal(counted(), before)
   })
 
   test('put() waits while the queue is full, and several calls are carried out in their order', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { encode } from '#src/serialize/codec.js'
+import { encode, registerReducer } from '#src/serialize/codec.js'
 import { roundTrip, withHoles } from './round-trip.js'
 
 interface Row {
@@ -156,4 +156,26 @@ test('more long arrays than are packed arrive, too', () => {
     lists.map(list => list.length),
   )
   assert.deepStrictEqual(result.args[38], lists[38])
+})
+
+test('what a reducer gives keeps its identities inside, however long its arrays are', () => {
+  class Table {
+    readonly rows: Row[]
+    readonly first: Row | undefined
+    constructor(rows: Row[], first = rows[3]) {
+      this.rows = rows
+      this.first = first
+    }
+  }
+  registerReducer<Table>({
+    type: Table,
+    name: 'test.Table',
+    encode: ({ rows, first }) => ({ rows, first, target: () => 1 }),
+    decode: data => {
+      const { rows, first } = data as Table
+      return new Table(rows, first)
+    },
+  })
+  const { table } = roundTrip({ target: () => 1, table: new Table(rows()) })
+  assert.equal(table.first, table.rows[3])
 })

@@ -404,3 +404,21 @@ test(
     await once(server, 'close')
   },
 )
+
+test('what comes before the sender has closed its own is for the receiver', onlyNative, async () => {
+  using queue = new Queue<Socket>()
+  // Not paused: Node.js reads from it as soon as it was accepted.
+  const server = await listening()
+  const accepting = once(server, 'connection') as Promise<[Socket]>
+  const client = connect(portOf(server))
+  const [accepted] = await accepting
+  await queue.put(accepted)
+  client.write('hello')
+  const received = await queue.get()
+  const arrived = once(received, 'data')
+  assert.equal(String((await arrived)[0]), 'hello')
+  assert.equal(accepted.bytesRead, 0)
+  for (const socket of [accepted, received, client]) socket.destroy()
+  server.close()
+  await once(server, 'close')
+})
