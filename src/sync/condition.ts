@@ -333,6 +333,7 @@ addShareable<Condition>({
     const { handle, lock } = data as Parts
     return objectFor(handle, BLOCK_KINDS.condition, () => new Condition(lock))
   },
+  partsOf: condition => [condition.lock],
   makeRemote: data => Object.create(REMOTE, { lock: { value: (data as Parts).lock } }) as Condition,
   operations: OPERATIONS_AT_HOME,
 })

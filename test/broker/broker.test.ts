@@ -4,7 +4,6 @@
  * which run without the addon, too.
  */
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { type Socket, connect } from 'node:net'
 import { describe, test } from 'node:test'
 import { inspect } from 'node:util'
@@ -30,13 +29,13 @@ import {
   wait,
 } from 'multiproc'
 import { brokerServes, homeAddress } from '#src/broker/home.js'
-import { CLIENTS_MAX, type FromHome, encodeHello } from '#src/broker/protocol.js'
+import { CLIENTS_MAX, encodeHello } from '#src/broker/protocol.js'
 import { isRemote } from '#src/broker/shareable.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
-import { decode, encode } from '#src/serialize/codec.js'
+import { encode } from '#src/serialize/codec.js'
 import { gatherFrames } from '#src/transport/frame-format.js'
-import { SocketConnection } from '#src/transport/socket-connection.js'
 import { checkLeaks } from '../leak-check.js'
+import { client, endOf } from './client.js'
 import { closedAfterKill, homeOf, takeHalf, useAll } from './tasks.js'
 
 checkLeaks()
@@ -322,26 +321,3 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
     }
   })
 })
-
-async function endOf(socket: Socket): Promise<void> {
-  if (!socket.closed) await new Promise(resolve => socket.once('close', resolve))
-}
-
-/** A connection that has said hello as a client does, and the first frame that comes through it. */
-async function client(): Promise<{
-  socket: Socket
-  connection: SocketConnection
-  answer: Promise<FromHome | undefined>
-}> {
-  await brokerServes()
-  const address = homeAddress()
-  const socket = connect(address.path)
-  await once(socket, 'connect')
-  const connection = new SocketConnection(socket)
-  const answer = new Promise<FromHome | undefined>(resolve => {
-    connection.onMessage = frame => resolve(decode(frame) as FromHome)
-    connection.onClose = () => resolve(undefined)
-  })
-  connection.send(encodeHello(address, 2 ** 31))
-  return { socket, connection, answer }
-}
