@@ -50,6 +50,18 @@ interface Home {
 const ANSWER_MS_MAX = 5000
 
 let home: Home | undefined
+/** In the broker's own thread: where it listens. */
+let served: HomeAddress | undefined
+
+/** For the broker's thread, which must not become a client of itself: it would block for an answer of its own. */
+export function serveAt(address: HomeAddress): void {
+  served = address
+}
+
+/** Whether this thread is the broker that listens there. */
+export function isServedHere({ path }: HomeAddress): boolean {
+  return served?.path === path
+}
 
 /**
  * Where other processes reach what this one has made. The first call starts the broker.

@@ -3,11 +3,12 @@
  * what that may ask of the real one. Each class registers itself, so that this layer knows none of them.
  */
 import { ClosedError, ProcessError } from '../errors.ts'
+import { notKept } from '../platform/block-handle.ts'
 import { assertHandle, handleOf, letGoNow } from '../platform/heap-objects.ts'
 import { carry } from '../platform/in-flight.ts'
 import { type BlockHandle, existingHeap, sharedHeap } from '../platform/shared-heap.ts'
 import { type Receiver, addReducer } from '../serialize/reducers.ts'
-import { homeAddress } from './home.ts'
+import { homeAddress, isServedHere } from './home.ts'
 import { type HomeLink, isWrittenFor, linkTo } from './home-link.ts'
 import { forgetIfUnused } from './published-memory.ts'
 
@@ -94,7 +95,11 @@ export function addShareable<T extends object>(given: Shareable<T>): void {
       if (handle === undefined) return given.decode(data)
       assertHandle(handle)
       if (isHere(handle) && given.isWhole?.(data) !== false) return given.decode(data)
-      if (handle.home !== undefined) return arrive(shareable, data, handle) as T
+      if (handle.home !== undefined) {
+        // Here is its home, which has forgotten the memory: its handle was on its way for too long.
+        if (isServedHere(handle.home)) throw notKept(isHere(handle))
+        return arrive(shareable, data, handle) as T
+      }
       if (isHere(handle)) throw notWhole(given.type.name)
       return given.decode(data)
     },

@@ -31,6 +31,7 @@ import {
 import { brokerServes, homeAddress } from '#src/broker/home.js'
 import { CLIENTS_MAX, encodeHello } from '#src/broker/protocol.js'
 import { isRemote } from '#src/broker/shareable.js'
+import { handleOf } from '#src/platform/heap-objects.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
 import { encode } from '#src/serialize/codec.js'
 import { gatherFrames } from '#src/transport/frame-format.js'
@@ -298,6 +299,22 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
     child.start()
     assert.equal(await child.result(), true)
     await child.join()
+  })
+
+  test('an object whose memory its home has forgotten is closed, and others are served', async () => {
+    const its = await client()
+    const array = new SharedArray('int8', 1)
+    // It has a block from now on.
+    encode(array)
+    // As if the block had been given to another: nothing is kept for a handle that means nothing any more.
+    handleOf(array).generation++
+    its.say({ kind: 'open', object: 1, bytes: encode(array) })
+    const answer = await its.call(1, 1, 'get', 0)
+    assert.equal(answer.kind === 'failure' && (answer.error as { code: string }).code, 'ERR_CLOSED')
+    its.say({ kind: 'open', object: 2, bytes: encode(new Lock()) })
+    assert.equal((await its.call(2, 2, 'locked')).kind, 'answer')
+    its.socket.destroy()
+    await endOf(its.socket)
   })
 
   test('more clients than a home serves are refused with ERR_LIMIT', async () => {
