@@ -139,7 +139,8 @@ export class Condition {
         try {
           await this.#lock.acquire({ recover })
         } finally {
-          this.#lock[LEVELS] = levels
+          // It may also have ended while it waited for the lock, and has not got it then.
+          if (!this.#heap.hasEnded) this.#lock[LEVELS] = levels
         }
       }
     }
