@@ -245,12 +245,12 @@ export function remoteForm<T extends object>(
 }
 
 /** Takes what cannot travel out of the options of a waiting call. */
-export function withoutSignal(options: { signal?: AbortSignal | undefined } = {}): {
+export function withoutSignal(options: object = {}): {
   rest: object
   signal: AbortSignal | undefined
 } {
   if (typeof options !== 'object' || options === null) return { rest: options, signal: undefined }
-  const { signal, ...rest } = options
+  const { signal, ...rest } = options as { signal?: AbortSignal | undefined }
   return { rest, signal }
 }
 

@@ -293,7 +293,7 @@ const REMOTE_CONDITION: object & ThisType<Condition> = {
     return callLater(this, 'wait', [rest], signal) as Promise<boolean>
   },
   waitSync(options: ConditionWaitSyncOptions = {}): boolean {
-    return callNow(this, 'wait', [options]) as boolean
+    return callNow(this, 'wait', [withoutSignal(options).rest]) as boolean
   },
   notify(count = 1): void {
     callNow(this, 'notify', [count])
