@@ -28,7 +28,7 @@ import {
   sharedArray,
   wait,
 } from 'multiproc'
-import { brokerServes, homeAddress } from '#src/broker/home.js'
+import { brokerServes, endClientsOf, homeAddress } from '#src/broker/home.js'
 import { CLIENTS_MAX, encodeHello } from '#src/broker/protocol.js'
 import { isRemote } from '#src/broker/shareable.js'
 import { handleOf } from '#src/platform/heap-objects.js'
@@ -217,6 +217,16 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
       Array.from({ length: count }, (_, number) => number),
     )
     await child.join()
+  })
+
+  test('many children may end at once', async () => {
+    await brokerServes()
+    const warnings: Error[] = []
+    const warned = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', warned)
+    await Promise.all(Array.from({ length: 20 }, (_, index) => endClientsOf(2 ** 31 + index)))
+    process.off('warning', warned)
+    assert.deepEqual(warnings, [])
   })
 
   test('what was put right before process.exit() is in the queue', async () => {
