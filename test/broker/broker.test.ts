@@ -219,6 +219,22 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
     await child.join()
   })
 
+  test('a party that gives up while it comes in breaks the barrier', async () => {
+    const child = new Process({
+      target: async (barrier: Barrier) => {
+        const stop = new AbortController()
+        const waiting = barrier.wait({ signal: stop.signal }).catch((error: Error) => error.message)
+        stop.abort(new Error('no longer'))
+        return [await waiting, barrier.isBroken]
+      },
+      args: [new Barrier(2)],
+      context: 'spawn',
+    })
+    child.start()
+    assert.deepEqual(await child.result(), ['no longer', true])
+    await child.join()
+  })
+
   test('many children may end at once', async () => {
     await brokerServes()
     const warnings: Error[] = []
