@@ -224,11 +224,17 @@ export function remoteToString(object: object): string {
   }
 }
 
-/** For one that is closed here: its handle means a new object from now on. */
+/** For one that is closed here while calls of it wait: its handle means a new object from now on. */
+export function replaceRemote(object: object): void {
+  const remote = remotes.get(object)
+  if (remote !== undefined && known.get(remote.key)?.deref() === object) known.delete(remote.key)
+}
+
+/** For one that is closed here, and no call of it waits. */
 export function forgetRemote(object: object): void {
   const remote = remotes.get(object)
   if (remote === undefined) return
-  if (known.get(remote.key)?.deref() === object) known.delete(remote.key)
+  replaceRemote(object)
   collected?.unregister(object)
   remote.link.close(remote.id)
   remotes.delete(object)

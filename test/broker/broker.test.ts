@@ -235,6 +235,29 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
     await child.join()
   })
 
+  test('a queue that was closed while it puts can be received again, and what it puts arrives', async () => {
+    using queue = new Queue<string>(1)
+    using queues = new Queue<Queue<string>>()
+    await queue.put('first')
+    await queues.putMany([queue])
+    await queues.putMany([queue])
+    const child = new Process({
+      target: async () => {
+        const closing = await queues.get()
+        const putting = closing.put('second')
+        closing.close()
+        const again = await queues.get()
+        const seen = [again === closing, again.isClosed, await again.get()]
+        await putting
+        return [...seen, await again.get()]
+      },
+      context: 'spawn',
+    })
+    child.start()
+    assert.deepEqual(await child.result(), [false, false, 'first', 'second'])
+    await child.join()
+  })
+
   test('many children may end at once', async () => {
     await brokerServes()
     const warnings: Error[] = []
