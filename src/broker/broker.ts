@@ -9,7 +9,7 @@ import { inheritHeap, sharedHeap } from '../platform/shared-heap.ts'
 import { encode } from '../serialize/codec.ts'
 import { readFirstFrame } from '../transport/first-frame.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
-import type { BrokerStart, FromBroker, ToBroker } from './home.ts'
+import { type BrokerStart, type FromBroker, type ToBroker, serveAt } from './home.ts'
 import { CLIENTS_MAX, type FromHome, HELLO_BYTES, HELLO_MS_MAX, readHello } from './protocol.ts'
 import { forgetUnusedMemory, keepMemory } from './published-memory.ts'
 import { ServedClient } from './served-client.ts'
@@ -18,6 +18,7 @@ import { ServedClient } from './served-client.ts'
 export function runBroker(): void {
   const { address, heap: inheritance, port } = workerData as BrokerStart
   inheritHeap(inheritance)
+  serveAt(address)
   const heap = sharedHeap()
   // A member: only one can deal with the ends of others.
   void heap.token

@@ -40,6 +40,8 @@ interface Home {
   worker: Worker
   isServing: boolean
   published: Set<string>
+  /** By process id: how often it was told that a child has ended, and has not answered yet. */
+  endsUnanswered: Map<number, number>
   failure: Error | undefined
   /** How many wait for it, and how they are told that something has changed. */
   waits: number
@@ -50,6 +52,18 @@ interface Home {
 const ANSWER_MS_MAX = 5000
 
 let home: Home | undefined
+/** In the broker's own thread: where it listens. */
+let served: HomeAddress | undefined
+
+/** For the broker's thread, which must not become a client of itself: it would block for an answer of its own. */
+export function serveAt(address: HomeAddress): void {
+  served = address
+}
+
+/** Whether this thread is the broker that listens there. */
+export function isServedHere({ path }: HomeAddress): boolean {
+  return served?.path === path
+}
 
 /**
  * Where other processes reach what this one has made. The first call starts the broker.
@@ -76,13 +90,14 @@ export async function endClientsOf(pid: number): Promise<void> {
   if (home === undefined || home.failure !== undefined) return
   const message: ToBroker = { kind: 'ended', pid }
   home.port.postMessage(message)
-  let isDone = false
-  const told = (answer: FromBroker): void => {
-    isDone ||= answer.kind === 'ended' && answer.pid === pid
-  }
-  home.port.on('message', told)
-  await until(home, () => isDone, ANSWER_MS_MAX)
-  home.port.off('message', told)
+  countEnd(home, pid, 1)
+  await until(home, ({ endsUnanswered }) => !endsUnanswered.has(pid), ANSWER_MS_MAX)
+}
+
+function countEnd({ endsUnanswered }: Home, pid: number, change: 1 | -1): void {
+  const count = (endsUnanswered.get(pid) ?? 0) + change
+  if (count > 0) endsUnanswered.set(pid, count)
+  else endsUnanswered.delete(pid)
 }
 
 /** Whether a broker runs that this thread has started. */
@@ -135,6 +150,7 @@ function startBroker(): Home {
     port: port1,
     worker,
     published: new Set(),
+    endsUnanswered: new Map(),
     failure: undefined,
     isServing: false,
     waits: 0,
@@ -144,7 +160,8 @@ function startBroker(): Home {
     for (const resolve of started.changed.splice(0)) resolve()
   }
   port1.on('message', (message: FromBroker) => {
-    started.isServing ||= message.kind === 'serves'
+    if (message.kind === 'serves') started.isServing = true
+    else countEnd(started, message.pid, -1)
     look()
   })
   port1.unref()

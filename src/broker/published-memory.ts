@@ -15,10 +15,17 @@ function keyOf({ heap, index, generation }: BlockHandle): string {
 
 /** Keeps the memory for as long as somebody uses the block, or its handle is on its way. */
 export function keepMemory(handle: BlockHandle, memory: SharedArrayBuffer): void {
+  // Its thread may have let go of the block before this one has come to read of it.
+  if (existingHeap()?.isInUse(handle) !== true) return
   memories.set(keyOf(handle), { handle, memory })
   if (memories.size <= sweptAt) return
   forgetUnusedMemory()
   sweptAt = Math.max(64, 2 * memories.size)
+}
+
+/** Lets go of the memory of one block, if nobody has that any more. */
+export function forgetIfUnused(handle: BlockHandle): void {
+  if (existingHeap()?.isInUse(handle) !== true) memories.delete(keyOf(handle))
 }
 
 /** Lets go of the memory whose block nobody has any more. */

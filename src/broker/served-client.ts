@@ -7,6 +7,7 @@ import { ProcessError, invalidState } from '../errors.ts'
 import { type SharedHeap, actAs } from '../platform/shared-heap.ts'
 import { decode, encode, prepare } from '../serialize/codec.ts'
 import type { Connection } from '../transport/connection.ts'
+import { OpenObjects } from './open-objects.ts'
 import { type FromHome, OBJECTS_MAX, type ToHome, decodeToHome } from './protocol.ts'
 import { operationsOf } from './shareable.ts'
 
@@ -26,7 +27,7 @@ export class ServedClient {
   readonly #connection: Connection
   readonly #heap: SharedHeap
   readonly #readPublications: () => void
-  readonly #objects = new Map<number, object>()
+  readonly #objects: OpenObjects
   readonly #calls = new Map<number, AbortController>()
   /** Messages behind one that waits for its modules: they are dealt with in order. */
   readonly #waiting: ToHome[] = []
@@ -39,6 +40,7 @@ export class ServedClient {
   ) {
     this.#connection = connection
     this.#heap = heap
+    this.#objects = new OpenObjects(heap)
     this.#readPublications = readPublications
     connection.onMessage = frame => this.#receive(frame)
   }
@@ -68,7 +70,7 @@ export class ServedClient {
         this.#open(message.object, message.bytes)
         return
       case 'close':
-        this.#objects.delete(message.object)
+        this.#objects.close(message.object)
         return
       case 'abort':
         this.#calls.get(message.call)?.abort(ABORTED)
@@ -124,8 +126,9 @@ export class ServedClient {
   async #call({ call, object, operation, args }: ToHome & { kind: 'call' }): Promise<void> {
     const controller = new AbortController()
     this.#calls.set(call, controller)
+    const it = this.#objects.get(object)
+    if (it !== undefined) this.#objects.use(it)
     try {
-      const it = this.#objects.get(object)
       if (it instanceof FailedOpen) throw it.error
       const operations = it && operationsOf(it)
       if (it === undefined || operations === undefined || !Object.hasOwn(operations, operation)) {
@@ -139,6 +142,7 @@ export class ServedClient {
       this.#send(error === ABORTED ? { kind: 'aborted', call } : { kind: 'failure', call, error })
     } finally {
       this.#calls.delete(call)
+      if (it !== undefined) this.#objects.drop(it)
     }
   }
 

@@ -3,12 +3,14 @@
  * what that may ask of the real one. Each class registers itself, so that this layer knows none of them.
  */
 import { ClosedError, ProcessError } from '../errors.ts'
-import { assertHandle, handleOf } from '../platform/heap-objects.ts'
+import { notKept } from '../platform/block-handle.ts'
+import { assertHandle, handleOf, letGoNow } from '../platform/heap-objects.ts'
 import { carry } from '../platform/in-flight.ts'
 import { type BlockHandle, existingHeap, sharedHeap } from '../platform/shared-heap.ts'
 import { type Receiver, addReducer } from '../serialize/reducers.ts'
-import { homeAddress } from './home.ts'
+import { homeAddress, isServedHere } from './home.ts'
 import { type HomeLink, isWrittenFor, linkTo } from './home-link.ts'
+import { forgetIfUnused } from './published-memory.ts'
 
 /** What the home does for a client: called up to its first `await` as the member that the client is. */
 export type Operation<T extends object> = (
@@ -42,6 +44,10 @@ export interface Shareable<T extends object> {
   dataForHome?(data: unknown): unknown
   /** Called in the home when a client sends the object on. Default: its handle is counted as on its way. */
   noteSent?(object: T): void
+  /** Other shared objects that this one uses for as long as it is used itself. Default: none. */
+  partsOf?(object: T): readonly object[]
+  /** Called in the home when a client does not use the object any more. Default: its blocks are released. */
+  letGo?(object: T): void
   operations: Operations<T>
 }
 
@@ -59,7 +65,7 @@ interface Remote {
 const remotes = new WeakMap<object, Remote>()
 /** Remote objects that are here, by what they stand for. An entry goes when its object has been collected. */
 const known = new Map<string, WeakRef<object>>()
-const operationsByType = new Map<unknown, Operations<object>>()
+const shareables = new Map<unknown, Shareable<object>>()
 /** What every class has. */
 const GENERAL: Operations<object> = { toString: (object: { toString(): string }) => object.toString() }
 let collected: FinalizationRegistry<{ key: string; link: HomeLink; id: number }> | undefined
@@ -67,14 +73,15 @@ let collected: FinalizationRegistry<{ key: string; link: HomeLink; id: number }>
 /** Registers a class. */
 export function addShareable<T extends object>(given: Shareable<T>): void {
   const shareable = given as unknown as Shareable<object>
-  operationsByType.set(given.type, {
+  const operations: Operations<object> = {
     ...GENERAL,
     noteSent: (object: object, [handle]: readonly unknown[]) => {
       if (shareable.noteSent === undefined) sharedHeap().noteSent(handle as BlockHandle)
       else shareable.noteSent(object)
     },
     ...shareable.operations,
-  })
+  }
+  shareables.set(given.type, { ...shareable, operations })
   addReducer<T>({
     type: given.type,
     name: given.name,
@@ -88,7 +95,11 @@ export function addShareable<T extends object>(given: Shareable<T>): void {
       if (handle === undefined) return given.decode(data)
       assertHandle(handle)
       if (isHere(handle) && given.isWhole?.(data) !== false) return given.decode(data)
-      if (handle.home !== undefined) return arrive(shareable, data, handle) as T
+      if (handle.home !== undefined) {
+        // Here is its home, which has forgotten the memory: its handle was on its way for too long.
+        if (isServedHere(handle.home)) throw notKept(isHere(handle))
+        return arrive(shareable, data, handle) as T
+      }
       if (isHere(handle)) throw notWhole(given.type.name)
       return given.decode(data)
     },
@@ -101,7 +112,12 @@ function isHere(handle: BlockHandle): boolean {
 
 /** What a client may ask of an object; `undefined` for what is not shared. */
 export function operationsOf(object: object): Operations<object> | undefined {
-  return operationsByType.get(object.constructor)
+  return shareables.get(object.constructor)?.operations
+}
+
+/** Other shared objects that one uses. */
+export function partsOf(object: object): readonly object[] {
+  return shareables.get(object.constructor)?.partsOf?.(object) ?? []
 }
 
 // ---- In the home ----
@@ -116,6 +132,13 @@ export function handleToSend(object: object, receiver: Receiver): BlockHandle {
 export function withHome(handle: BlockHandle, { isSameProcess }: Receiver): BlockHandle {
   if (isSameProcess || sharedHeap().isNative) return handle
   return { ...handle, home: homeAddress() }
+}
+
+/** For an object that the client of this member does not use any more; it cannot be used again. */
+export function letGo(object: object): void {
+  const shareable = shareables.get(object.constructor)
+  if (shareable?.letGo !== undefined) shareable.letGo(object)
+  else for (const handle of letGoNow(object)) forgetIfUnused(handle)
 }
 
 // ---- In a client ----
@@ -201,11 +224,17 @@ export function remoteToString(object: object): string {
   }
 }
 
-/** For one that is closed here: its handle means a new object from now on. */
+/** For one that is closed here while calls of it wait: its handle means a new object from now on. */
+export function replaceRemote(object: object): void {
+  const remote = remotes.get(object)
+  if (remote !== undefined && known.get(remote.key)?.deref() === object) known.delete(remote.key)
+}
+
+/** For one that is closed here, and no call of it waits. */
 export function forgetRemote(object: object): void {
   const remote = remotes.get(object)
   if (remote === undefined) return
-  if (known.get(remote.key)?.deref() === object) known.delete(remote.key)
+  replaceRemote(object)
   collected?.unregister(object)
   remote.link.close(remote.id)
   remotes.delete(object)
@@ -222,12 +251,12 @@ export function remoteForm<T extends object>(
 }
 
 /** Takes what cannot travel out of the options of a waiting call. */
-export function withoutSignal(options: { signal?: AbortSignal | undefined } = {}): {
+export function withoutSignal(options: object = {}): {
   rest: object
   signal: AbortSignal | undefined
 } {
   if (typeof options !== 'object' || options === null) return { rest: options, signal: undefined }
-  const { signal, ...rest } = options
+  const { signal, ...rest } = options as { signal?: AbortSignal | undefined }
   return { rest, signal }
 }
 

@@ -30,13 +30,13 @@ interface KnownObject {
   readonly object: WeakRef<object>
 }
 
-/** What is left of an object that has been collected. */
+/** What is left of an object that has been collected, or is not used any more. */
 interface Remains {
   readonly heap: SharedHeap
   readonly blocks: HeldBlocks
 }
 
-const blocksOf = new WeakMap<object, HeldBlocks>()
+const remainsOf = new WeakMap<object, Remains>()
 /** Of each member in this thread, by the index of the block. An entry goes when its object has been collected. */
 const knownTo = new WeakMap<SharedHeap, Map<number, KnownObject>>()
 /** The block for the object that is being made by `objectFor()`. */
@@ -51,8 +51,9 @@ export function openBlock(object: object, kind: BlockKind): OpenedBlock {
   arriving = undefined
   const blocks: HeldBlocks = [main]
   collected ??= new FinalizationRegistry(letGo)
-  collected.register(object, { heap, blocks })
-  blocksOf.set(object, blocks)
+  const remains: Remains = { heap, blocks }
+  collected.register(object, remains, object)
+  remainsOf.set(object, remains)
   knownIn(heap).set(main.handle.index, {
     kind,
     generation: main.handle.generation,
@@ -75,13 +76,31 @@ function letGo({ heap, blocks }: Remains): void {
 }
 
 /**
+ * Lets go of an object's blocks without waiting until it is collected, for who knows that nobody uses it any more. The
+ * handle means another object from now on.
+ *
+ * @returns the handles of the blocks
+ */
+export function letGoNow(object: object): BlockHandle[] {
+  const remains = remainsOf.get(object)
+  if (remains === undefined) return []
+  const { heap, blocks } = remains
+  remainsOf.delete(object)
+  collected?.unregister(object)
+  const { index } = blocks[0].handle
+  if (knownIn(heap).get(index)?.object.deref() === object) knownIn(heap).delete(index)
+  for (const block of blocks) block.release()
+  return blocks.map(({ handle }) => handle)
+}
+
+/**
  * The handle of an object's block, to be sent in its place. The message that is being written keeps the block until it
  * has arrived.
  *
  * @throws ClosedError for what the constructor of its class has not made.
  */
 export function handleOf(object: object): BlockHandle {
-  const blocks = blocksOf.get(object)
+  const blocks = remainsOf.get(object)?.blocks
   if (blocks === undefined) {
     throw new ClosedError(
       `Cannot send a ${object.constructor.name}: it was not made by its constructor\n` +
@@ -94,7 +113,7 @@ export function handleOf(object: object): BlockHandle {
 
 /** Whether an object stands for a block already. */
 export function hasBlock(object: object): boolean {
-  return blocksOf.has(object)
+  return remainsOf.has(object)
 }
 
 /** Whether the object for a handle is here. */

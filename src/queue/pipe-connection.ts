@@ -297,5 +297,6 @@ addShareable<PipeConnection>({
     return new PipeConnection()
   },
   noteSent: connection => (coreOf(connection) as PipeCore).noteSent(),
+  letGo: connection => coreOf(connection).close(),
   operations: pipeOperations(connection => coreOf(connection) as PipeCore),
 })

@@ -308,6 +308,7 @@ function share(type: typeof Queue, name: string): void {
       arriving = { maxSize: (data as QueueHandle).maxSize }
       return new type()
     },
+    letGo: queue => coreOf(queue).close(queue),
     operations: queueOperations(queue => coreOf(queue) as QueueCore),
   })
 }

@@ -2,7 +2,14 @@
  * A queue whose memory is in another process. Items are encoded and decoded here and travel as bytes; the home has a
  * real queue of this thread's member, which takes and puts them, and waits. See `broker/README.md`.
  */
-import { abortCalls, callLater, callNow, forgetRemote, withoutSignal } from '../broker/shareable.ts'
+import {
+  abortCalls,
+  callLater,
+  callNow,
+  forgetRemote,
+  replaceRemote,
+  withoutSignal,
+} from '../broker/shareable.ts'
 import { invalidState } from '../errors.ts'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import { assertNothingToLoad, decodeItem, decodeItems, encodeItem } from './item-codec.ts'
@@ -177,6 +184,7 @@ export class RemoteQueueCore implements QueueForm {
       this.#wasEmpty = true
     }
     this.#isClosed = true
+    replaceRemote(queue)
     if (this.#gaveUpWriters) this.cancelJoinThread()
     if (this.#puts.size === 0) forgetRemote(queue)
     else this.#drained = this.#drain()

@@ -143,5 +143,6 @@ addShareable<SimpleQueue>({
     arriving = 'remote'
     return new SimpleQueue()
   },
+  letGo: queue => coreOf(queue).close(queue),
   operations: queueOperations(queue => coreOf(queue) as QueueCore),
 })

@@ -45,8 +45,21 @@ export async function wait<T extends Waitable>(
   await Promise.resolve()
   await Promise.resolve()
   signal?.throwIfAborted()
-  const now = ready()
-  if (now.length > 0 || (timeout !== undefined && timeout <= 0) || given.length === 0) return now
+  const until = performance.now() + (timeout ?? Infinity)
+  for (;;) {
+    const now = ready()
+    const leftMs = until - performance.now()
+    if (now.length > 0 || leftMs <= 0 || given.length === 0) return now
+    // Somebody else may take what was there before it is looked at here: then it is waited for again.
+    await untilChanged(given, { timeout: leftMs, signal })
+  }
+}
+
+/** Until one of the objects may be ready, or the time has passed. */
+async function untilChanged(
+  given: readonly { object: object; state: Readiness }[],
+  { timeout, signal }: WaitOptions,
+): Promise<void> {
   const stop = new AbortController()
   try {
     await new Promise<void>((resolve, reject) => {
@@ -63,7 +76,6 @@ export async function wait<T extends Waitable>(
       })
       startTimer(timeout, settle, stop.signal)
     })
-    return ready()
   } finally {
     stop.abort()
   }

@@ -278,8 +278,11 @@ const REMOTE_BARRIER: object & ThisType<Barrier> = {
   enterSync(timeout: number, hasAction: boolean): number {
     return callNow(this, 'enter', [timeout, hasAction]) as number
   },
-  leave({ timeout, signal }: WaitOptions): Promise<boolean> {
-    return callLater(this, 'leave', [timeout], signal) as Promise<boolean>
+  async leave({ timeout, signal }: WaitOptions): Promise<boolean> {
+    if (signal?.aborted !== true) return (await callLater(this, 'leave', [timeout], signal)) as boolean
+    // Aborted on the way in: at home this party has come, and the others would wait for it if it did not give up there.
+    if (await callLater(this, 'leave', [0])) return true
+    throw signal.reason
   },
   leaveSync(timeout: number): boolean {
     return callNow(this, 'leave', [timeout]) as boolean

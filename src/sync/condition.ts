@@ -139,7 +139,8 @@ export class Condition {
         try {
           await this.#lock.acquire({ recover })
         } finally {
-          this.#lock[LEVELS] = levels
+          // It may also have ended while it waited for the lock, and has not got it then.
+          if (!this.#heap.hasEnded) this.#lock[LEVELS] = levels
         }
       }
     }
@@ -292,7 +293,7 @@ const REMOTE_CONDITION: object & ThisType<Condition> = {
     return callLater(this, 'wait', [rest], signal) as Promise<boolean>
   },
   waitSync(options: ConditionWaitSyncOptions = {}): boolean {
-    return callNow(this, 'wait', [options]) as boolean
+    return callNow(this, 'wait', [withoutSignal(options).rest]) as boolean
   },
   notify(count = 1): void {
     callNow(this, 'notify', [count])
@@ -333,6 +334,7 @@ addShareable<Condition>({
     const { handle, lock } = data as Parts
     return objectFor(handle, BLOCK_KINDS.condition, () => new Condition(lock))
   },
+  partsOf: condition => [condition.lock],
   makeRemote: data => Object.create(REMOTE, { lock: { value: (data as Parts).lock } }) as Condition,
   operations: OPERATIONS_AT_HOME,
 })

@@ -123,7 +123,7 @@ const REMOTE_EVENT: object & ThisType<Event> = {
     return callLater(this, 'wait', [rest], signal) as Promise<boolean>
   },
   waitSync(options: BlockingOptions = {}): boolean {
-    return callNow(this, 'wait', [options]) as boolean
+    return callNow(this, 'wait', [withoutSignal(options).rest]) as boolean
   },
   toString(): string {
     return remoteToString(this)

@@ -2,6 +2,7 @@
  * The tasks of this thread that wait for the same thing, in the order in which they came. However many they are, one
  * wait of the heap serves them: each of those costs a thread.
  */
+import { memberEnded } from '../platform/block-handle.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import type { PendingWait } from '../platform/heap-backend.ts'
 import { type Attempt, newSleep, type SyncHeap } from './waiting.ts'
@@ -115,6 +116,10 @@ export class LocalWaiters<T extends {}> {
   /** The first tries until it succeeds, then the next. */
   #tryAll(): void {
     this.#isScheduled = false
+    if (this.#heap.hasEnded) {
+      this.#failAll()
+      return
+    }
     for (const waiter of this.#queue) {
       const { ends } = this.#heap
       let result: T | undefined
@@ -131,6 +136,14 @@ export class LocalWaiters<T extends {}> {
       }
       this.#remove(waiter)
       waiter.resolve(result)
+    }
+  }
+
+  /** The member for which they wait has ended: what one of them took now would be held by the dead. */
+  #failAll(): void {
+    for (const waiter of this.#queue) {
+      this.#remove(waiter)
+      waiter.reject(memberEnded())
     }
   }
 

@@ -37,7 +37,7 @@ export const REMOTE_ACQUIRABLE: object & ThisType<Acquirable> = {
     return callLater(this, 'acquire', [rest], signal) as Promise<boolean>
   },
   acquireSync(options: AcquireSyncOptions = {}): boolean {
-    return callNow(this, 'acquireSync', [options]) as boolean
+    return callNow(this, 'acquireSync', [withoutSignal(options).rest]) as boolean
   },
   async guard(options?: AcquireOptions): Promise<Held> {
     const { rest, signal } = withoutSignal(options)
@@ -45,7 +45,9 @@ export const REMOTE_ACQUIRABLE: object & ThisType<Acquirable> = {
     return new Held(ownerDied, () => this.release())
   },
   guardSync(options: AcquireSyncOptions = {}): Held {
-    return new Held(callNow(this, 'guardSync', [options]) as boolean, () => this.release())
+    return new Held(callNow(this, 'guardSync', [withoutSignal(options).rest]) as boolean, () =>
+      this.release(),
+    )
   },
   release(): void {
     callNow(this, 'release')

@@ -292,5 +292,6 @@ addShareable<SharedArray>({
     arriving = data as RemoteParts
     return new SharedArray(arriving.type, 0)
   },
+  partsOf: array => [array.getLock()],
   operations: elementOperations(array => array.getObj() as unknown as AnyArray<unknown>),
 })

@@ -4,7 +4,6 @@
  * which run without the addon, too.
  */
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { type Socket, connect } from 'node:net'
 import { describe, test } from 'node:test'
 import { inspect } from 'node:util'
@@ -29,14 +28,15 @@ import {
   sharedArray,
   wait,
 } from 'multiproc'
-import { brokerServes, homeAddress } from '#src/broker/home.js'
-import { CLIENTS_MAX, type FromHome, encodeHello } from '#src/broker/protocol.js'
+import { brokerServes, endClientsOf, homeAddress } from '#src/broker/home.js'
+import { CLIENTS_MAX, encodeHello } from '#src/broker/protocol.js'
 import { isRemote } from '#src/broker/shareable.js'
+import { handleOf } from '#src/platform/heap-objects.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
-import { decode, encode } from '#src/serialize/codec.js'
+import { encode } from '#src/serialize/codec.js'
 import { gatherFrames } from '#src/transport/frame-format.js'
-import { SocketConnection } from '#src/transport/socket-connection.js'
 import { checkLeaks } from '../leak-check.js'
+import { client, endOf } from './client.js'
 import { closedAfterKill, homeOf, takeHalf, useAll } from './tasks.js'
 
 checkLeaks()
@@ -219,6 +219,55 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
     await child.join()
   })
 
+  test('a party that gives up while it comes in breaks the barrier', async () => {
+    const child = new Process({
+      target: async (barrier: Barrier) => {
+        const stop = new AbortController()
+        const waiting = barrier.wait({ signal: stop.signal }).catch((error: Error) => error.message)
+        stop.abort(new Error('no longer'))
+        return [await waiting, barrier.isBroken]
+      },
+      args: [new Barrier(2)],
+      context: 'spawn',
+    })
+    child.start()
+    assert.deepEqual(await child.result(), ['no longer', true])
+    await child.join()
+  })
+
+  test('a queue that was closed while it puts can be received again, and what it puts arrives', async () => {
+    using queue = new Queue<string>(1)
+    using queues = new Queue<Queue<string>>()
+    await queue.put('first')
+    await queues.putMany([queue])
+    await queues.putMany([queue])
+    const child = new Process({
+      target: async () => {
+        const closing = await queues.get()
+        const putting = closing.put('second')
+        closing.close()
+        const again = await queues.get()
+        const seen = [again === closing, again.isClosed, await again.get()]
+        await putting
+        return [...seen, await again.get()]
+      },
+      context: 'spawn',
+    })
+    child.start()
+    assert.deepEqual(await child.result(), [false, false, 'first', 'second'])
+    await child.join()
+  })
+
+  test('many children may end at once', async () => {
+    await brokerServes()
+    const warnings: Error[] = []
+    const warned = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', warned)
+    await Promise.all(Array.from({ length: 20 }, (_, index) => endClientsOf(2 ** 31 + index)))
+    process.off('warning', warned)
+    assert.deepEqual(warnings, [])
+  })
+
   test('what was put right before process.exit() is in the queue', async () => {
     using queue = new Queue<string>()
     const child = new Process({
@@ -301,6 +350,22 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
     await child.join()
   })
 
+  test('an object whose memory its home has forgotten is closed, and others are served', async () => {
+    const its = await client()
+    const array = new SharedArray('int8', 1)
+    // It has a block from now on.
+    encode(array)
+    // As if the block had been given to another: nothing is kept for a handle that means nothing any more.
+    handleOf(array).generation++
+    its.say({ kind: 'open', object: 1, bytes: encode(array) })
+    const answer = await its.call(1, 1, 'get', 0)
+    assert.equal(answer.kind === 'failure' && (answer.error as { code: string }).code, 'ERR_CLOSED')
+    its.say({ kind: 'open', object: 2, bytes: encode(new Lock()) })
+    assert.equal((await its.call(2, 2, 'locked')).kind, 'answer')
+    its.socket.destroy()
+    await endOf(its.socket)
+  })
+
   test('more clients than a home serves are refused with ERR_LIMIT', async () => {
     const sockets: Socket[] = []
     using closing = { [Symbol.dispose]: () => sockets.forEach(socket => socket.destroy()) }
@@ -322,26 +387,3 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
     }
   })
 })
-
-async function endOf(socket: Socket): Promise<void> {
-  if (!socket.closed) await new Promise(resolve => socket.once('close', resolve))
-}
-
-/** A connection that has said hello as a client does, and the first frame that comes through it. */
-async function client(): Promise<{
-  socket: Socket
-  connection: SocketConnection
-  answer: Promise<FromHome | undefined>
-}> {
-  await brokerServes()
-  const address = homeAddress()
-  const socket = connect(address.path)
-  await once(socket, 'connect')
-  const connection = new SocketConnection(socket)
-  const answer = new Promise<FromHome | undefined>(resolve => {
-    connection.onMessage = frame => resolve(decode(frame) as FromHome)
-    connection.onClose = () => resolve(undefined)
-  })
-  connection.send(encodeHello(address, 2 ** 31))
-  return { socket, connection, answer }
-}

@@ -67,6 +67,11 @@ async function useLock(lock: Lock | RLock | Semaphore): Promise<void> {
   const held = await lock.guard({ signal: AbortSignal.timeout(60_000) })
   held.release()
   held.release()
+  // The blocking forms ignore a signal, as those at home do.
+  const ignored = { timeout: 1000, signal: new AbortController().signal }
+  assert.equal(lock.acquireSync(ignored), true)
+  lock.release()
+  lock.guardSync(ignored).release()
   const heldSync = lock.guardSync()
   assert.equal(heldSync.ownerDied, false)
   heldSync.release()
@@ -121,6 +126,8 @@ const USES: Record<string, (objects: Objects) => unknown> = {
       assert.ok(held)
       assert.equal(await condition.wait({ timeout: 5 }), false)
       assert.equal(condition.waitSync({ timeout: 5 }), false)
+      const ignored = { timeout: 5, signal: new AbortController().signal }
+      assert.equal(condition.waitSync(ignored), false)
       assert.equal(await condition.waitFor(() => 'yes'), 'yes')
       assert.equal(await condition.waitFor(() => 0, { timeout: 5 }), 0)
       assert.equal(
@@ -142,6 +149,8 @@ const USES: Record<string, (objects: Objects) => unknown> = {
     assert.ok(event instanceof multiproc.Event)
     assert.equal(await event.wait({ timeout: 5 }), false)
     assert.equal(event.waitSync({ timeout: 5 }), false)
+    const ignored = { timeout: 5, signal: new AbortController().signal }
+    assert.equal(event.waitSync(ignored), false)
     event.set()
     assert.equal(event.isSet(), true)
     assert.equal(await event.wait(), true)
