@@ -426,9 +426,10 @@ export class PoolCore implements JobOwner {
     why: 'recalled' | 'undecodable' | 'unloadable',
     body: Body | undefined,
   ): void {
-    const parts = chunk.slice(0, chunk.count, { isSolo: why === 'undecodable' })
+    const all = chunk.slice(0, chunk.count, { isSolo: why === 'undecodable' })
     if (why === 'unloadable') {
       const settle = (reason: unknown): void => {
+        const parts = this.#outcomes.withoutGivenUp(chunk, all)
         if (this.#sendByValue(chunk, reason)) {
           chunk.release(parts)
           this.#scheduler.giveBack(parts)
@@ -443,6 +444,8 @@ export class PoolCore implements JobOwner {
       rebuild(body!, settle, settle, bytes => this.#outcomes.thrown(runner, bytes, chunk.parts[0]?.job))
       return
     }
+    // An item can be timed out while its argument is decoded: its job has been told.
+    const parts = this.#outcomes.withoutGivenUp(chunk, all)
     chunk.release(parts)
     this.#scheduler.giveBack(parts)
     this.#afterOutcome(runner)

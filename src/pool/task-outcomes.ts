@@ -151,10 +151,32 @@ export class TaskOutcomes {
         else this.#died(runner, { chunk, part, end })
       }
       chunk.release(recovery.back)
-      back.push(...this.#withoutGivenUp(chunk, recovery.back))
+      back.push(...this.withoutGivenUp(chunk, recovery.back))
     }
     this.#options.giveBack(back)
     return { isUseful }
+  }
+
+  /**
+   * Leaves out of `parts` what was timed out before: its run has ended, with its worker or because the chunk is given
+   * back, and it is not simply run again.
+   */
+  withoutGivenUp(chunk: Chunk, parts: Part[]): Part[] {
+    let kept = parts
+    // Those that are ended here are taken out of the map meanwhile, which its iterator allows.
+    for (const at of chunk.givenUp?.keys() ?? []) {
+      const { job, first } = chunk.at(at)
+      kept = kept.flatMap(part => {
+        const offset = first - part.first
+        if (part.job !== job || offset < 0 || offset >= part.count) return [part]
+        return [
+          ...(offset > 0 ? [slicePart(part, 0, offset, false)] : []),
+          ...(offset + 1 < part.count ? [slicePart(part, offset + 1, part.count, false)] : []),
+        ]
+      })
+      this.#endGivenUp(chunk, at)
+    }
+    return kept
   }
 
   /** The pool ends: nothing waits for its next run any more. */
@@ -211,25 +233,6 @@ export class TaskOutcomes {
     chunk.givenUp!.delete(at)
     if (verdict.isRetried) this.#again(chunk.at(at))
     return true
-  }
-
-  /** An item that was timed out, and whose outcome was lost with its worker, is not simply run again. */
-  #withoutGivenUp(chunk: Chunk, parts: Part[]): Part[] {
-    let kept = parts
-    // Those that are ended here are taken out of the map meanwhile, which its iterator allows.
-    for (const at of chunk.givenUp?.keys() ?? []) {
-      const { job, first } = chunk.at(at)
-      kept = kept.flatMap(part => {
-        const offset = first - part.first
-        if (part.job !== job || offset < 0 || offset >= part.count) return [part]
-        return [
-          ...(offset > 0 ? [slicePart(part, 0, offset, false)] : []),
-          ...(offset + 1 < part.count ? [slicePart(part, offset + 1, part.count, false)] : []),
-        ]
-      })
-      this.#endGivenUp(chunk, at)
-    }
-    return kept
   }
 }
 

@@ -4,6 +4,7 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { Pool, TimeoutError, currentTask } from 'multiproc'
 import { forEachStartMethod } from '../conformance.js'
 import { Latches, passLatch } from '../latch.js'
@@ -99,6 +100,39 @@ forEachStartMethod(context => {
       }
       assert.equal(await pool.apply(task, [], { timeout: 150, retries: 5 }), 3)
       assert.ok((await failureOf(pool.apply(obey, [], { timeout: 50, retries: 1 }))) instanceof TimeoutError)
+    })
+
+    test('while the argument is decoded, which then fails, settles the item once', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
+      const flag = join(folder, 'flag')
+      const module = join(folder, 'argument.mjs')
+      writeFileSync(
+        module,
+        `import { existsSync } from 'node:fs'
+         import { isMainThread } from 'node:worker_threads'
+         if (process.pid !== ${process.pid} || !isMainThread) {
+           // Sleep: it is looked for the file again and again.
+           while (!existsSync(${JSON.stringify(flag)})) await new Promise(resolve => setTimeout(resolve, 5))
+           throw new Error('not here')
+         }
+         export const argument = () => 1`,
+      )
+      const { argument } = (await import(pathToFileURL(module).href)) as { argument: () => number }
+      await using pool = new Pool({ processes: 1, context, gracePeriod: 60_000 })
+      const settled = await pool.mapSettled((x: unknown) => typeof x, [argument, 2], {
+        chunkSize: 1,
+        timeout: 200,
+        retries: {
+          limit: 1,
+          // Called when the time is up, and then the module goes on.
+          when: () => {
+            writeFileSync(flag, '')
+            return false
+          },
+        },
+      })
+      assert.deepEqual(outcomes(settled), ['TimeoutError', 'number'])
+      rmSync(folder, { recursive: true })
     })
 
     test('of a whole call stops what runs and never starts the rest', async () => {
