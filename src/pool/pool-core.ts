@@ -186,7 +186,8 @@ export class PoolCore implements JobOwner {
   /** Resolves when the last worker has ended. */
   async join(): Promise<void> {
     this.#afterChange()
-    if (this.#runners.size > 0) {
+    // During a pause before a restart there is no worker, and work may be left.
+    if (this.#runners.size > 0 || this.#restartTimer) {
       const ended = new Promise<void>(resolve => {
         this.#joiners.push(resolve)
       })
@@ -205,7 +206,8 @@ export class PoolCore implements JobOwner {
   }
 
   #updateKeepAlive(): void {
-    if (this.#jobs.size > 0 || (this.#joiners.length > 0 && this.#runners.size > 0)) this.#keepAlive.ref()
+    const isEnding = this.#runners.size > 0 || this.#restartTimer !== undefined
+    if (this.#jobs.size > 0 || (this.#joiners.length > 0 && isEnding)) this.#keepAlive.ref()
     else this.#keepAlive.unref()
   }
 
