@@ -47,8 +47,6 @@ export interface PoolCoreOptions {
 
 /** Workers that die one after the other before any of them is ready: the next ones would too. */
 const startDeathsMax = 3
-/** A terminated worker that does not end within this time is killed. */
-const terminateGraceMs = 1000
 /** Above this many bytes that a worker has not taken yet, it gets nothing more. */
 const bufferedBytesMax = 4 << 20
 /** A function that so many workers died of loading is not sent again. */
@@ -246,8 +244,6 @@ export class PoolCore implements JobOwner {
 
   #killWorkers(): void {
     for (const runner of Array.from(this.#runners)) runner.kill('SIGTERM')
-    const timer = setTimeout(() => this.killNow(), terminateGraceMs)
-    timer.unref()
     this.#afterChange()
   }
 
