@@ -102,6 +102,34 @@ forEachStartMethod(context => {
       assert.ok((await failureOf(pool.apply(obey, [], { timeout: 50, retries: 1 }))) instanceof TimeoutError)
     })
 
+    test('leaves the next item its own grace period', async () => {
+      await using pool = new Pool({ processes: 1, context })
+      const task = async (cleansUpMs: number): Promise<number> => {
+        if (cleansUpMs < 0) return 0
+        const { signal } = currentTask()
+        await new Promise(resolve => {
+          if (signal.aborted) resolve(undefined)
+          else signal.addEventListener('abort', resolve, { once: true })
+        })
+        // Sleep: longer than what is left of the grace period of the one before.
+        await new Promise(resolve => setTimeout(resolve, cleansUpMs))
+        return 0
+      }
+      for (let round = 0; round < 20; round++) await pool.apply(task, [-1])
+      const before = pool.stats().workers.map(each => each.name)
+      // They travel together, and behind them many quick ones, so that the chunk has room for both.
+      const first = pool.apply(task, [0], { timeout: 100, gracePeriod: 500 })
+      const second = pool.apply(task, [1000], { timeout: 100, gracePeriod: 60_000 })
+      const others = range(30).map(() => pool.apply(task, [-1]))
+      assert.equal((await failureOf(first)).name, 'TimeoutError')
+      assert.equal((await failureOf(second)).name, 'TimeoutError')
+      await Promise.all(others)
+      assert.deepEqual(
+        pool.stats().workers.map(each => each.name),
+        before,
+      )
+    })
+
     test('while the argument is decoded, which then fails, settles the item once', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
       const flag = join(folder, 'flag')
