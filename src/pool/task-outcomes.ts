@@ -132,7 +132,9 @@ export class TaskOutcomes {
     let isUseful = false
     for (const [position, chunk] of death.chunks.entries()) {
       const recovery = recoverChunk(chunk, death.journal, { isFirst: position === 0 })
-      if (recovery.isFunctionFatal) chunk.task.fatalLoads++
+      // A worker that was killed because somebody called its work off says nothing against the function.
+      const isBlamable = death.sentence === undefined || death.sentence.why === 'timeout'
+      if (recovery.isFunctionFatal && isBlamable) chunk.task.fatalLoads++
       for (const { index, result } of recovery.finished) {
         isUseful = true
         if (this.#endGivenUp(chunk, index)) continue

@@ -1,6 +1,6 @@
 /** Time-outs and calling off: who is stopped, who is not, and what is left of the pool. */
 import assert from 'node:assert/strict'
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url'
 import { Pool, TimeoutError, currentTask } from 'multiproc'
 import { forEachStartMethod } from '../conformance.js'
 import { Latches, passLatch } from '../latch.js'
-import { checkLeaks } from '../leak-check.js'
+import { checkLeaks, eventually } from '../leak-check.js'
 import { square } from './tasks.js'
 
 checkLeaks()
@@ -200,6 +200,42 @@ forEachStartMethod(context => {
       assert.equal((await failureOf(endless)).name, 'AbortError')
       assert.deepEqual(await Promise.all(behind), range(20).map(square))
     })
+
+    const skip = context === 'thread' && 'a thread that imports a module is terminated only 15 s later'
+    test(
+      'while the function is loaded says nothing against the function, however often',
+      { skip },
+      async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
+        const isLoading = join(folder, 'isLoading')
+        const isWell = join(folder, 'isWell')
+        const module = join(folder, 'slow.mjs')
+        writeFileSync(
+          module,
+          `import { existsSync, writeFileSync } from 'node:fs'
+         import { isMainThread } from 'node:worker_threads'
+         if ((process.pid !== ${process.pid} || !isMainThread) && !existsSync(${JSON.stringify(isWell)})) {
+           writeFileSync(${JSON.stringify(isLoading)}, '')
+           await new Promise(() => setInterval(() => {}, 1000))
+         }
+         export const well = () => 'well'`,
+        )
+        const { well } = (await import(pathToFileURL(module).href)) as { well: () => string }
+        await using pool = new Pool({ processes: 1, context, gracePeriod: 0 })
+        for (let round = 0; round < 3; round++) {
+          const result = pool.apply(well)
+          await eventually(() => existsSync(isLoading))
+          const [before] = pool.stats().workers
+          result.cancel()
+          await failureOf(result)
+          await eventually(() => !pool.stats().workers.some(each => each.name === before?.name))
+          rmSync(isLoading)
+        }
+        writeFileSync(isWell, '')
+        assert.equal(await pool.apply(well), 'well')
+        rmSync(folder, { recursive: true })
+      },
+    )
 
     test('of a map: what is queued never starts', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
