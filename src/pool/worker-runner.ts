@@ -184,7 +184,7 @@ export class WorkerRunner {
         mode: part.job.mode,
         count: chunk.count,
         isPacked: chunk.isPacked,
-        ...(part.job.isSingle ? {} : { first: part.first }),
+        ...placesOf(chunk),
         ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
         ...(chunk.isExact ? { isExact: true } : {}),
       },
@@ -436,6 +436,18 @@ export function encodeParts(
     }
   }
   return { parts: sendable, bodies, isPacked: false }
+}
+
+/** Which items of their map are in the chunk: one after the other, unless some between them could not be sent. */
+function placesOf({ parts }: Chunk): { first?: number; indexes?: number[] } {
+  const { job, first } = parts[0]!
+  if (job.isSingle) return {}
+  let next = first
+  for (const part of parts) {
+    if (part.first !== next) return { indexes: parts.map(each => each.first) }
+    next += part.count
+  }
+  return { first }
 }
 
 function isClosed(error: unknown): boolean {

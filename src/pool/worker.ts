@@ -237,8 +237,8 @@ export class Worker {
   }
 
   #taskNow(): RunningTask {
-    const { first, attempt = 1 } = this.#running!.head
-    const index = first === undefined ? undefined : first + this.#runningIndex
+    const { first, indexes, attempt = 1 } = this.#running!.head
+    const index = first === undefined ? indexes?.[this.#runningIndex] : first + this.#runningIndex
     return (this.#task ??= new RunningTask({ index, attempt }))
   }
 

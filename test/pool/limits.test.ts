@@ -322,6 +322,14 @@ forEachStartMethod(context => {
     })
   })
 
+  test('currentTask() knows the item behind one that cannot be sent', async () => {
+    await using pool = new Pool({ processes: 1, context })
+    const settled = await pool.mapSettled(() => currentTask().index, [1, new WeakMap(), 3, 4], {
+      chunkSize: 4,
+    })
+    assert.deepEqual(outcomes(settled), [0, 'SerializeError', 2, 3])
+  })
+
   test('currentTask() knows the item and the attempt, and exists only in tasks', async () => {
     assert.throws(() => currentTask(), { code: 'ERR_INVALID_STATE' })
     await using pool = new Pool({ processes: 1, context })
