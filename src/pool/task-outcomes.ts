@@ -147,7 +147,8 @@ export class TaskOutcomes {
       }
       for (const index of recovery.failed) {
         isUseful = true
-        if (this.#endGivenUp(chunk, index)) continue
+        // It was killed for its time-out, or died on the way to its own end: both have cost a worker.
+        if (this.#endGivenUp(chunk, index, { runner, end })) continue
         const part = chunk.at(index)
         if (death.sentence?.why === 'timeout') this.fail(part, this.#timedOut(chunk, part, true))
         else this.#died(runner, { chunk, part, end })
@@ -188,13 +189,17 @@ export class TaskOutcomes {
   }
 
   #died(runner: WorkerRunner, { chunk, part, end }: { chunk: Chunk; part: Part; end: End }): void {
-    const about = { task: chunk.task, part, end }
-    const error = workerDied(runner, about)
+    const error = workerDied(runner, { task: chunk.task, part, end })
     const isAgain = this.#isRetried(part, error)
-    if (isAgain === true && part.kills + 1 >= this.#options.deathsMax) {
-      part.job.fail(part.first, poisoned(runner, about))
-    } else if (isAgain === true) this.#again({ ...part, kills: part.kills + 1 })
+    if (isAgain === true) this.#againAfterDeath(runner, { chunk, part, end })
     else part.job.fail(part.first, isAgain === false ? error : isAgain.reason)
+  }
+
+  /** It is to run again, unless it has cost too many workers. */
+  #againAfterDeath(runner: WorkerRunner, { chunk, part, end }: { chunk: Chunk; part: Part; end: End }): void {
+    const kills = part.kills + 1
+    if (kills < this.#options.deathsMax) this.#again({ ...part, kills })
+    else part.job.fail(part.first, poisoned(runner, { task: chunk.task, part, end }))
   }
 
   #timedOut(chunk: Chunk, part: Part, isLoading: boolean): unknown {
@@ -228,12 +233,18 @@ export class TaskOutcomes {
     this.#delays.add(timer)
   }
 
-  /** Whether the item was timed out before; its run has ended now, and the next may begin. */
-  #endGivenUp(chunk: Chunk, at: number): boolean {
+  /**
+   * Whether the item was timed out before; its run has ended now, by itself or by the death of its worker, and the next
+   * may begin.
+   */
+  #endGivenUp(chunk: Chunk, at: number, death?: { runner: WorkerRunner; end: End }): boolean {
     const verdict = chunk.givenUp?.get(at)
     if (!verdict) return false
     chunk.givenUp!.delete(at)
-    if (verdict.isRetried) this.#again(chunk.at(at))
+    if (!verdict.isRetried) return true
+    const part = chunk.at(at)
+    if (death && !part.job.isDone) this.#againAfterDeath(death.runner, { chunk, part, end: death.end })
+    else this.#again(part)
     return true
   }
 }

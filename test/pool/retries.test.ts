@@ -138,6 +138,19 @@ forEachStartMethod(context => {
     })
   })
 
+  test('an item whose workers are killed for its time-out is poison, too', async () => {
+    await using pool = new Pool({ processes: 1, context, gracePeriod: 0, maxDeathsPerItem: 2 })
+    const spin = (): never => {
+      for (;;);
+    }
+    const failure = await pool
+      .apply(spin, [], { timeout: 100, retries: 5 })
+      .catch((error: unknown) => error as Error)
+    assert.ok(failure instanceof PoisonedItemError, String(failure))
+    assert.equal(failure.deaths, 2)
+    assert.equal(await pool.apply(square, [3]), 9)
+  })
+
   test('join() during the pause before a restart waits for the work that is left', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
     const isWell = join(folder, 'isWell')
