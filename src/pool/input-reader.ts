@@ -19,6 +19,10 @@ export class InputReader<T> {
   #wanted = 0
   #isReading = false
   #isEnded = false
+  /** Whether the synchronous input is running: it may call off the job that reads it. */
+  #isInNext = false
+  /** Closed while it was running. */
+  #isClosed = false
   #failure: { reason: unknown } | undefined
 
   constructor(input: Input<T>, onMore: () => void) {
@@ -51,7 +55,14 @@ export class InputReader<T> {
     if (this.#isEnded) return taken
     try {
       while (taken.length < countMax) {
+        this.#isInNext = true
         const next = iterator.next()
+        this.#isInNext = false
+        // The input itself has ended the job. A generator that runs cannot be closed, so this is done now.
+        if (this.#isClosed) {
+          this.#cleanUp()
+          return []
+        }
         if (next.done) {
           this.#isEnded = true
           break
@@ -59,6 +70,7 @@ export class InputReader<T> {
         taken.push(next.value)
       }
     } catch (reason) {
+      this.#isInNext = false
       this.#isEnded = true
       this.#failure = { reason }
     }
@@ -84,14 +96,28 @@ export class InputReader<T> {
     this.#isReading = false
   }
 
-  /** Stops reading, and lets the input clean up. Errors of that clean-up go to nobody's result: they are thrown. */
+  /**
+   * Stops reading, and lets the input clean up. Errors of that clean-up are nobody's result, and the pool that ends the
+   * job has more to do: they become warnings.
+   */
   close(): void {
     this.#buffer = []
     if (this.#isEnded) return
     this.#isEnded = true
-    this.#sync?.return?.()
-    this.#async?.return?.().catch((reason: unknown) => {
+    if (this.#isInNext) this.#isClosed = true
+    else this.#cleanUp()
+  }
+
+  #cleanUp(): void {
+    const warn = (reason: unknown): void => {
       process.emitWarning(`The input of a pool's map threw while it was closed: ${String(reason)}`)
-    })
+    }
+    try {
+      this.#sync?.return?.()
+      // Whoever writes such an input by hand may return no promise.
+      void Promise.resolve(this.#async?.return?.()).catch(warn)
+    } catch (reason) {
+      warn(reason)
+    }
   }
 }

@@ -47,8 +47,6 @@ export interface PoolCoreOptions {
 
 /** Workers that die one after the other before any of them is ready: the next ones would too. */
 const startDeathsMax = 3
-/** A terminated worker that does not end within this time is killed. */
-const terminateGraceMs = 1000
 /** Above this many bytes that a worker has not taken yet, it gets nothing more. */
 const bufferedBytesMax = 4 << 20
 /** A function that so many workers died of loading is not sent again. */
@@ -186,7 +184,8 @@ export class PoolCore implements JobOwner {
   /** Resolves when the last worker has ended. */
   async join(): Promise<void> {
     this.#afterChange()
-    if (this.#runners.size > 0) {
+    // During a pause before a restart there is no worker, and work may be left.
+    if (this.#runners.size > 0 || this.#restartTimer) {
       const ended = new Promise<void>(resolve => {
         this.#joiners.push(resolve)
       })
@@ -205,7 +204,8 @@ export class PoolCore implements JobOwner {
   }
 
   #updateKeepAlive(): void {
-    if (this.#jobs.size > 0 || (this.#joiners.length > 0 && this.#runners.size > 0)) this.#keepAlive.ref()
+    const isEnding = this.#runners.size > 0 || this.#restartTimer !== undefined
+    if (this.#jobs.size > 0 || (this.#joiners.length > 0 && isEnding)) this.#keepAlive.ref()
     else this.#keepAlive.unref()
   }
 
@@ -244,8 +244,6 @@ export class PoolCore implements JobOwner {
 
   #killWorkers(): void {
     for (const runner of Array.from(this.#runners)) runner.kill('SIGTERM')
-    const timer = setTimeout(() => this.killNow(), terminateGraceMs)
-    timer.unref()
     this.#afterChange()
   }
 
@@ -426,9 +424,10 @@ export class PoolCore implements JobOwner {
     why: 'recalled' | 'undecodable' | 'unloadable',
     body: Body | undefined,
   ): void {
-    const parts = chunk.slice(0, chunk.count, { isSolo: why === 'undecodable' })
+    const all = chunk.slice(0, chunk.count, { isSolo: why === 'undecodable' })
     if (why === 'unloadable') {
       const settle = (reason: unknown): void => {
+        const parts = this.#outcomes.withoutGivenUp(chunk, all)
         if (this.#sendByValue(chunk, reason)) {
           chunk.release(parts)
           this.#scheduler.giveBack(parts)
@@ -443,6 +442,8 @@ export class PoolCore implements JobOwner {
       rebuild(body!, settle, settle, bytes => this.#outcomes.thrown(runner, bytes, chunk.parts[0]?.job))
       return
     }
+    // An item can be timed out while its argument is decoded: its job has been told.
+    const parts = this.#outcomes.withoutGivenUp(chunk, all)
     chunk.release(parts)
     this.#scheduler.giveBack(parts)
     this.#afterOutcome(runner)

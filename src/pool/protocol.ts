@@ -33,6 +33,8 @@ export type ToWorker =
       isPacked: boolean
       /** Index of the first item within its map; absent for calls of `apply`. */
       first?: number
+      /** In place of `first`, when the items do not follow each other: the index of each. */
+      indexes?: number[]
       /** Absent: 1. */
       attempt?: number
       /** Each item is to be marked by `begin()`. Absent: only the first. */

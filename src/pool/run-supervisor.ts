@@ -47,7 +47,12 @@ export class RunSupervisor {
         const indexes = indexesOf(chunk, job)
         if (indexes?.length === 0) continue
         runner.cancel(chunk, { indexes, why: 'cancelled' })
-        if (isHard) this.#startGrace(runner, chunk, { graceMs: job.limits.graceMs, why: 'cancelled' })
+        if (!isHard) continue
+        this.#startGrace(runner, chunk, {
+          graceMs: job.limits.graceMs,
+          why: 'cancelled',
+          isMeant: index => chunk.at(index).job === job,
+        })
       }
     }
   }
@@ -106,7 +111,11 @@ export class RunSupervisor {
       this.#options.giveUp(chunk, run.startedIndex)
       runner.cancel(chunk, { indexes: [run.startedIndex], why: 'timeout' })
       const { graceMs } = chunk.at(run.startedIndex).job.limits
-      this.#startGrace(runner, chunk, { graceMs, why: 'timeout' })
+      this.#startGrace(runner, chunk, {
+        graceMs,
+        why: 'timeout',
+        isMeant: index => index === run.startedIndex,
+      })
     }
     this.#lookIn(runner, timeoutMs)
   }
@@ -117,10 +126,11 @@ export class RunSupervisor {
     return chunk.at(startedIndex).job.limits.timeoutMs ?? Infinity
   }
 
+  /** Only who is meant is killed at the end: what runs by then may have a grace period of its own. */
   #startGrace(
     runner: WorkerRunner,
     chunk: Chunk,
-    { graceMs, why }: { graceMs: number; why: StopReason },
+    { graceMs, why, isMeant }: { graceMs: number; why: StopReason; isMeant: (index: number) => boolean },
   ): void {
     if (graceMs === Infinity) return
     const timers = this.#graces.get(runner) ?? new Set()
@@ -128,7 +138,11 @@ export class RunSupervisor {
     const timer = setTimeout(
       () => {
         timers.delete(timer)
-        if (!chunk.isDone) runner.condemn(why, run => isAbandoned(chunk, run))
+        if (chunk.isDone) return
+        runner.condemn(why, run => {
+          const isItem = run !== undefined && run.chunkId === chunk.id && run.startedIndex < chunk.count
+          return isAbandoned(chunk, run) && (!isItem || isMeant(run.startedIndex))
+        })
       },
       Math.min(graceMs, timerMsMax),
     )

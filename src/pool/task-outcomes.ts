@@ -132,7 +132,9 @@ export class TaskOutcomes {
     let isUseful = false
     for (const [position, chunk] of death.chunks.entries()) {
       const recovery = recoverChunk(chunk, death.journal, { isFirst: position === 0 })
-      if (recovery.isFunctionFatal) chunk.task.fatalLoads++
+      // A worker that was killed because somebody called its work off says nothing against the function.
+      const isBlamable = death.sentence === undefined || death.sentence.why === 'timeout'
+      if (recovery.isFunctionFatal && isBlamable) chunk.task.fatalLoads++
       for (const { index, result } of recovery.finished) {
         isUseful = true
         if (this.#endGivenUp(chunk, index)) continue
@@ -145,16 +147,39 @@ export class TaskOutcomes {
       }
       for (const index of recovery.failed) {
         isUseful = true
-        if (this.#endGivenUp(chunk, index)) continue
+        // It was killed for its time-out, or died on the way to its own end: both have cost a worker.
+        if (this.#endGivenUp(chunk, index, { runner, end })) continue
         const part = chunk.at(index)
         if (death.sentence?.why === 'timeout') this.fail(part, this.#timedOut(chunk, part, true))
         else this.#died(runner, { chunk, part, end })
       }
       chunk.release(recovery.back)
-      back.push(...this.#withoutGivenUp(chunk, recovery.back))
+      back.push(...this.withoutGivenUp(chunk, recovery.back))
     }
     this.#options.giveBack(back)
     return { isUseful }
+  }
+
+  /**
+   * Leaves out of `parts` what was timed out before: its run has ended, with its worker or because the chunk is given
+   * back, and it is not simply run again.
+   */
+  withoutGivenUp(chunk: Chunk, parts: Part[]): Part[] {
+    let kept = parts
+    // Those that are ended here are taken out of the map meanwhile, which its iterator allows.
+    for (const at of chunk.givenUp?.keys() ?? []) {
+      const { job, first } = chunk.at(at)
+      kept = kept.flatMap(part => {
+        const offset = first - part.first
+        if (part.job !== job || offset < 0 || offset >= part.count) return [part]
+        return [
+          ...(offset > 0 ? [slicePart(part, 0, offset, false)] : []),
+          ...(offset + 1 < part.count ? [slicePart(part, offset + 1, part.count, false)] : []),
+        ]
+      })
+      this.#endGivenUp(chunk, at)
+    }
+    return kept
   }
 
   /** The pool ends: nothing waits for its next run any more. */
@@ -164,13 +189,17 @@ export class TaskOutcomes {
   }
 
   #died(runner: WorkerRunner, { chunk, part, end }: { chunk: Chunk; part: Part; end: End }): void {
-    const about = { task: chunk.task, part, end }
-    const error = workerDied(runner, about)
+    const error = workerDied(runner, { task: chunk.task, part, end })
     const isAgain = this.#isRetried(part, error)
-    if (isAgain === true && part.kills + 1 >= this.#options.deathsMax) {
-      part.job.fail(part.first, poisoned(runner, about))
-    } else if (isAgain === true) this.#again({ ...part, kills: part.kills + 1 })
+    if (isAgain === true) this.#againAfterDeath(runner, { chunk, part, end })
     else part.job.fail(part.first, isAgain === false ? error : isAgain.reason)
+  }
+
+  /** It is to run again, unless it has cost too many workers. */
+  #againAfterDeath(runner: WorkerRunner, { chunk, part, end }: { chunk: Chunk; part: Part; end: End }): void {
+    const kills = part.kills + 1
+    if (kills < this.#options.deathsMax) this.#again({ ...part, kills })
+    else part.job.fail(part.first, poisoned(runner, { task: chunk.task, part, end }))
   }
 
   #timedOut(chunk: Chunk, part: Part, isLoading: boolean): unknown {
@@ -204,32 +233,19 @@ export class TaskOutcomes {
     this.#delays.add(timer)
   }
 
-  /** Whether the item was timed out before; its run has ended now, and the next may begin. */
-  #endGivenUp(chunk: Chunk, at: number): boolean {
+  /**
+   * Whether the item was timed out before; its run has ended now, by itself or by the death of its worker, and the next
+   * may begin.
+   */
+  #endGivenUp(chunk: Chunk, at: number, death?: { runner: WorkerRunner; end: End }): boolean {
     const verdict = chunk.givenUp?.get(at)
     if (!verdict) return false
     chunk.givenUp!.delete(at)
-    if (verdict.isRetried) this.#again(chunk.at(at))
+    if (!verdict.isRetried) return true
+    const part = chunk.at(at)
+    if (death && !part.job.isDone) this.#againAfterDeath(death.runner, { chunk, part, end: death.end })
+    else this.#again(part)
     return true
-  }
-
-  /** An item that was timed out, and whose outcome was lost with its worker, is not simply run again. */
-  #withoutGivenUp(chunk: Chunk, parts: Part[]): Part[] {
-    let kept = parts
-    // Those that are ended here are taken out of the map meanwhile, which its iterator allows.
-    for (const at of chunk.givenUp?.keys() ?? []) {
-      const { job, first } = chunk.at(at)
-      kept = kept.flatMap(part => {
-        const offset = first - part.first
-        if (part.job !== job || offset < 0 || offset >= part.count) return [part]
-        return [
-          ...(offset > 0 ? [slicePart(part, 0, offset, false)] : []),
-          ...(offset + 1 < part.count ? [slicePart(part, offset + 1, part.count, false)] : []),
-        ]
-      })
-      this.#endGivenUp(chunk, at)
-    }
-    return kept
   }
 }
 

@@ -19,6 +19,9 @@ export type RunnerState = 'starting' | 'ready' | 'stopping' | 'dead'
 /** So many functions stay loaded in a worker; the one that was used longest ago is forgotten first. */
 const functionsMax = 1000
 
+/** A worker that does not end within this time after it was asked to is killed. */
+const terminateGraceMs = 1000
+
 /** What a dead worker leaves to its pool. */
 export interface Death {
   status: ExitStatus
@@ -74,6 +77,8 @@ export class WorkerRunner {
   #state: RunnerState = 'starting'
   #lastWords: Body | undefined
   #sentence: Sentence | undefined
+  /** Cleared when it has ended. */
+  #killTimer: NodeJS.Timeout | undefined
   #notices = 0
   #sampledBytes: number | undefined
   readonly #stderr = new StderrTail()
@@ -179,7 +184,7 @@ export class WorkerRunner {
         mode: part.job.mode,
         count: chunk.count,
         isPacked: chunk.isPacked,
-        ...(part.job.isSingle ? {} : { first: part.first }),
+        ...placesOf(chunk),
         ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
         ...(chunk.isExact ? { isExact: true } : {}),
       },
@@ -256,9 +261,12 @@ export class WorkerRunner {
     this.#send({ type: 'stop', bodies: 0 }, [])
   }
 
-  /** Ends it now. */
+  /** Ends it now. By another signal than SIGKILL it is asked to, and killed when it does not. */
   kill(signal: NodeJS.Signals): void {
     if (this.#state === 'dead') return
+    if (signal !== 'SIGKILL') {
+      this.#killTimer ??= setTimeout(() => this.kill('SIGKILL'), terminateGraceMs).unref()
+    }
     if (this.#state === 'starting' && this.#popen.method === 'thread' && signal !== 'SIGKILL') {
       // A thread that is terminated while it loads its modules leaves the files open that it was reading: Node.js
       // does not close them. It is asked to end as soon as it has started, and terminated if it does not.
@@ -358,6 +366,7 @@ export class WorkerRunner {
     const wasStarting = this.#state === 'starting'
     const wasAsked = this.#state === 'stopping'
     this.#state = 'dead'
+    clearTimeout(this.#killTimer)
     let journal = this.#journal?.read()
     const memoryBytes = this.#sampledBytes ?? this.#journal?.memoryBytes()
     this.#journal?.close()
@@ -427,6 +436,18 @@ export function encodeParts(
     }
   }
   return { parts: sendable, bodies, isPacked: false }
+}
+
+/** Which items of their map are in the chunk: one after the other, unless some between them could not be sent. */
+function placesOf({ parts }: Chunk): { first?: number; indexes?: number[] } {
+  const { job, first } = parts[0]!
+  if (job.isSingle) return {}
+  let next = first
+  for (const part of parts) {
+    if (part.first !== next) return { indexes: parts.map(each => each.first) }
+    next += part.count
+  }
+  return { first }
 }
 
 function isClosed(error: unknown): boolean {

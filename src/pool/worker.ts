@@ -237,8 +237,8 @@ export class Worker {
   }
 
   #taskNow(): RunningTask {
-    const { first, attempt = 1 } = this.#running!.head
-    const index = first === undefined ? undefined : first + this.#runningIndex
+    const { first, indexes, attempt = 1 } = this.#running!.head
+    const index = first === undefined ? indexes?.[this.#runningIndex] : first + this.#runningIndex
     return (this.#task ??= new RunningTask({ index, attempt }))
   }
 
@@ -327,6 +327,8 @@ export class Worker {
         }
         let value = mode === 'item' ? task(item) : task(...argumentsIn(item))
         if (isThenable(value)) {
+          // What waits is not quick: its end is recorded before anything else begins.
+          timedUntil = index + 1
           // What is finished must not wait for it: the loop turns while it is awaited.
           this.#scheduleFlush()
           value = await value

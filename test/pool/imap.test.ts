@@ -85,6 +85,61 @@ forEachStartMethod(context => {
       assert.equal((await results.next()).done, true)
     })
 
+    test('an input that throws when it is closed keeps nobody from ending: that is a warning', async () => {
+      const warned = new Promise<Error>(resolve => {
+        process.once('warning', resolve)
+      })
+      await using pool = new Pool({ processes: 2, context })
+      const unclosable = function* (): Generator<number> {
+        try {
+          for (let x = 0; ; x++) yield x
+        } finally {
+          // oxlint-disable-next-line no-unsafe-finally
+          throw new Error('not closed')
+        }
+      }
+      for (const end of ['leave', 'cancel', 'terminate'] as const) {
+        const controller = new AbortController()
+        const results = pool.imap(square, unclosable(), { bufferSize: 2, signal: controller.signal })
+        assert.equal((await results.next()).value, 0)
+        if (end === 'leave') {
+          await results.return()
+          continue
+        }
+        if (end === 'cancel') controller.abort()
+        else await pool.terminate()
+        // What was there already comes first.
+        const consumed = async (): Promise<void> => {
+          for await (const result of results) void result
+        }
+        await assert.rejects(consumed(), { name: end === 'cancel' ? 'AbortError' : 'ClosedError' })
+      }
+      assert.match((await warned).message, /not closed/)
+      assert.deepEqual(pool.stats().workers, [])
+    })
+
+    test('an input that calls itself off is closed, and nothing more of it runs', async () => {
+      await using pool = new Pool({ processes: 1, context })
+      const controller = new AbortController()
+      let isClosed = false
+      const input = function* (): Generator<number> {
+        try {
+          for (let x = 0; ; x++) {
+            if (x === 20) controller.abort()
+            yield x
+          }
+        } finally {
+          isClosed = true
+        }
+      }
+      const consumed = async (): Promise<void> => {
+        for await (const result of pool.imap(square, input(), { signal: controller.signal })) void result
+      }
+      await assert.rejects(consumed(), { name: 'AbortError' })
+      assert.equal(isClosed, true)
+      assert.equal(await pool.apply(square, [3]), 9)
+    })
+
     test('an error of the input is raised at its position', async () => {
       await using pool = new Pool({ processes: 2, context })
       for (const name of ['imap', 'imapUnordered'] as const) {

@@ -1,13 +1,14 @@
 /** Time-outs and calling off: who is stopped, who is not, and what is left of the pool. */
 import assert from 'node:assert/strict'
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { Pool, TimeoutError, currentTask } from 'multiproc'
 import { forEachStartMethod } from '../conformance.js'
 import { Latches, passLatch } from '../latch.js'
-import { checkLeaks } from '../leak-check.js'
+import { checkLeaks, eventually } from '../leak-check.js'
 import { square } from './tasks.js'
 
 checkLeaks()
@@ -101,6 +102,67 @@ forEachStartMethod(context => {
       assert.ok((await failureOf(pool.apply(obey, [], { timeout: 50, retries: 1 }))) instanceof TimeoutError)
     })
 
+    test('leaves the next item its own grace period', async () => {
+      await using pool = new Pool({ processes: 1, context })
+      const task = async (cleansUpMs: number): Promise<number> => {
+        if (cleansUpMs < 0) return 0
+        const { signal } = currentTask()
+        await new Promise(resolve => {
+          if (signal.aborted) resolve(undefined)
+          else signal.addEventListener('abort', resolve, { once: true })
+        })
+        // Sleep: longer than what is left of the grace period of the one before.
+        await new Promise(resolve => setTimeout(resolve, cleansUpMs))
+        return 0
+      }
+      for (let round = 0; round < 20; round++) await pool.apply(task, [-1])
+      const before = pool.stats().workers.map(each => each.name)
+      // They travel together, and behind them many quick ones, so that the chunk has room for both.
+      const first = pool.apply(task, [0], { timeout: 100, gracePeriod: 500 })
+      const second = pool.apply(task, [1000], { timeout: 100, gracePeriod: 60_000 })
+      const others = range(30).map(() => pool.apply(task, [-1]))
+      assert.equal((await failureOf(first)).name, 'TimeoutError')
+      assert.equal((await failureOf(second)).name, 'TimeoutError')
+      await Promise.all(others)
+      assert.deepEqual(
+        pool.stats().workers.map(each => each.name),
+        before,
+      )
+    })
+
+    test('while the argument is decoded, which then fails, settles the item once', async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
+      const flag = join(folder, 'flag')
+      const module = join(folder, 'argument.mjs')
+      writeFileSync(
+        module,
+        `import { existsSync } from 'node:fs'
+         import { isMainThread } from 'node:worker_threads'
+         if (process.pid !== ${process.pid} || !isMainThread) {
+           // Sleep: it is looked for the file again and again.
+           while (!existsSync(${JSON.stringify(flag)})) await new Promise(resolve => setTimeout(resolve, 5))
+           throw new Error('not here')
+         }
+         export const argument = () => 1`,
+      )
+      const { argument } = (await import(pathToFileURL(module).href)) as { argument: () => number }
+      await using pool = new Pool({ processes: 1, context, gracePeriod: 60_000 })
+      const settled = await pool.mapSettled((x: unknown) => typeof x, [argument, 2], {
+        chunkSize: 1,
+        timeout: 200,
+        retries: {
+          limit: 1,
+          // Called when the time is up, and then the module goes on.
+          when: () => {
+            writeFileSync(flag, '')
+            return false
+          },
+        },
+      })
+      assert.deepEqual(outcomes(settled), ['TimeoutError', 'number'])
+      rmSync(folder, { recursive: true })
+    })
+
     test('of a whole call stops what runs and never starts the rest', async () => {
       await using pool = new Pool({ processes: 1, context })
       const failure = await failureOf(pool.map(obey, range(100), { totalTimeout: 100 }))
@@ -138,6 +200,42 @@ forEachStartMethod(context => {
       assert.equal((await failureOf(endless)).name, 'AbortError')
       assert.deepEqual(await Promise.all(behind), range(20).map(square))
     })
+
+    const skip = context === 'thread' && 'a thread that imports a module is terminated only 15 s later'
+    test(
+      'while the function is loaded says nothing against the function, however often',
+      { skip },
+      async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
+        const isLoading = join(folder, 'isLoading')
+        const isWell = join(folder, 'isWell')
+        const module = join(folder, 'slow.mjs')
+        writeFileSync(
+          module,
+          `import { existsSync, writeFileSync } from 'node:fs'
+         import { isMainThread } from 'node:worker_threads'
+         if ((process.pid !== ${process.pid} || !isMainThread) && !existsSync(${JSON.stringify(isWell)})) {
+           writeFileSync(${JSON.stringify(isLoading)}, '')
+           await new Promise(() => setInterval(() => {}, 1000))
+         }
+         export const well = () => 'well'`,
+        )
+        const { well } = (await import(pathToFileURL(module).href)) as { well: () => string }
+        await using pool = new Pool({ processes: 1, context, gracePeriod: 0 })
+        for (let round = 0; round < 3; round++) {
+          const result = pool.apply(well)
+          await eventually(() => existsSync(isLoading))
+          const [before] = pool.stats().workers
+          result.cancel()
+          await failureOf(result)
+          await eventually(() => !pool.stats().workers.some(each => each.name === before?.name))
+          rmSync(isLoading)
+        }
+        writeFileSync(isWell, '')
+        assert.equal(await pool.apply(well), 'well')
+        rmSync(folder, { recursive: true })
+      },
+    )
 
     test('of a map: what is queued never starts', async () => {
       const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
@@ -222,6 +320,14 @@ forEachStartMethod(context => {
       assert.deepEqual(seen, [0, 1, 4])
       assert.equal(await pool.apply(square, [3]), 9)
     })
+  })
+
+  test('currentTask() knows the item behind one that cannot be sent', async () => {
+    await using pool = new Pool({ processes: 1, context })
+    const settled = await pool.mapSettled(() => currentTask().index, [1, new WeakMap(), 3, 4], {
+      chunkSize: 4,
+    })
+    assert.deepEqual(outcomes(settled), [0, 'SerializeError', 2, 3])
   })
 
   test('currentTask() knows the item and the attempt, and exists only in tasks', async () => {

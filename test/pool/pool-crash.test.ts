@@ -137,6 +137,32 @@ forEachStartMethod(context => {
     rmSync(folder, { recursive: true })
   })
 
+  test('an item that waited among quick ones is not run again when the next one ends the worker', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
+    const log = join(folder, 'log')
+    const task = (x: number): unknown => {
+      if (x === -2) process.exit(4)
+      if (x !== -1) return x
+      return Promise.resolve().then(() => appendFileSync(log, 'x'))
+    }
+    await using pool = new Pool({ processes: 1, context })
+    // Quick items are timed together only after many of them, and of two neighbours one is not the last of its group.
+    for (const at of [300, 301]) {
+      await pool.map(task, range(30_000), { chunkSize: 30_000 })
+      writeFileSync(log, '')
+      const items = range(400)
+        .with(at, -1)
+        .with(at + 1, -2)
+      const settled = await pool.mapSettled(task, items, { chunkSize: 400 })
+      assert.deepEqual(
+        settled.flatMap((each, index) => (each.status === 'rejected' ? [index] : [])),
+        [at + 1],
+      )
+      assert.equal(readFileSync(log, 'utf8'), 'x')
+    }
+    rmSync(folder, { recursive: true })
+  })
+
   test('a task that runs out of memory fails alone', async () => {
     await using pool = new Pool({ processes: 1, context, resourceLimits: { maxOldGenerationSizeMb: 40 } })
     const settled = await pool.mapSettled(

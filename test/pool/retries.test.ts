@@ -1,5 +1,8 @@
 /** What runs again after a failure, what does not, and when a pool gives up on an item or on itself. */
 import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import {
   BrokenPoolError,
@@ -133,6 +136,40 @@ forEachStartMethod(context => {
         ['fulfilled', 'rejected', 'fulfilled'],
       )
     })
+  })
+
+  test('an item whose workers are killed for its time-out is poison, too', async () => {
+    await using pool = new Pool({ processes: 1, context, gracePeriod: 0, maxDeathsPerItem: 2 })
+    const spin = (): never => {
+      for (;;);
+    }
+    const failure = await pool
+      .apply(spin, [], { timeout: 100, retries: 5 })
+      .catch((error: unknown) => error as Error)
+    assert.ok(failure instanceof PoisonedItemError, String(failure))
+    assert.equal(failure.deaths, 2)
+    assert.equal(await pool.apply(square, [3]), 9)
+  })
+
+  test('join() during the pause before a restart waits for the work that is left', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
+    const isWell = join(folder, 'isWell')
+    const pool = new Pool({
+      processes: 1,
+      context,
+      // Each worker is ready, and ends before anybody gives it something to do.
+      initializer: () => {
+        if (!existsSync(isWell)) setTimeout(() => process.exit(6), 20)
+      },
+    })
+    await eventually(() => pool.stats().workers.length === 0)
+    writeFileSync(isWell, '')
+    const result = pool.apply(square, [3])
+    pool.close()
+    await pool.join()
+    assert.equal(result.ready(), true)
+    assert.equal(await result, 9)
+    rmSync(folder, { recursive: true })
   })
 
   test('a pool whose workers die idle again and again breaks, and says why', async () => {
