@@ -152,6 +152,7 @@ function arrive(shareable: Shareable<object>, data: unknown, handle: BlockHandle
   // One of a link that has ended stays so: what arrives now may be had again.
   if (remote?.link === link) {
     // Opened once more: at home it is the same object, and one handle less is on its way.
+    countPartsOf(here!, link)
     link.open(here!, remote.id)
     return here!
   }
@@ -159,6 +160,7 @@ function arrive(shareable: Shareable<object>, data: unknown, handle: BlockHandle
   const id = link.newObject()
   remotes.set(object, { link, id, data, handle, key, shareable })
   known.set(key, new WeakRef(object))
+  countPartsOf(object, link)
   link.open(object, id)
   collected ??= new FinalizationRegistry(({ key: gone, link: its, id: number }) => {
     if (known.get(gone)?.deref() === undefined) known.delete(gone)
@@ -166,6 +168,18 @@ function arrive(shareable: Shareable<object>, data: unknown, handle: BlockHandle
   })
   collected.register(object, { key, link, id }, object)
   return object
+}
+
+/**
+ * The parts of an object (the lock of a Condition) have been opened before it, and their handles counted as arrived. They
+ * will be counted again when home opens the whole: so they are on their way once more until then.
+ */
+function countPartsOf(whole: object, link: HomeLink): void {
+  for (const part of partsOf(whole)) {
+    const remote = remotes.get(part)
+    // When this fails, the link has ended or the part could not be opened: calls of the part will be told.
+    if (remote?.link === link) callLater(part, 'noteSent', [remote.handle]).catch(() => {})
+  }
 }
 
 /** What is sent in the place of a remote object: what it arrived as. */

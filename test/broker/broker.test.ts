@@ -32,6 +32,7 @@ import { brokerServes, endClientsOf, homeAddress } from '#src/broker/home.js'
 import { CLIENTS_MAX, encodeHello } from '#src/broker/protocol.js'
 import { isRemote } from '#src/broker/shareable.js'
 import { handleOf } from '#src/platform/heap-objects.js'
+import { BLOCK, blockAt } from '#src/platform/heap-layout.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
 import { encode } from '#src/serialize/codec.js'
 import { gatherFrames } from '#src/transport/frame-format.js'
@@ -256,6 +257,33 @@ describe('without shared memory', { skip: sharedHeap().isNative }, () => {
     child.start()
     assert.deepEqual(await child.result(), [false, false, 'first', 'second'])
     await child.join()
+  })
+
+  test('a lock that arrives with what it belongs to is counted once', async () => {
+    const { words } = sharedHeap()
+    for (const whole of [new Condition(), new SharedArray('int8', 1)]) {
+      using queue = new Queue<Condition | SharedArray<'int8'>>()
+      const lock = whole instanceof Condition ? whole.lock : whole.getLock()
+      await queue.put(whole)
+      await queue.put(whole)
+      const child = new Process({
+        target: async () => {
+          const arrived = await queue.get()
+          // An answer: it has been opened.
+          await arrived.acquire()
+          arrived.release()
+          return String(arrived)
+        },
+        context: 'spawn',
+      })
+      child.start()
+      await child.result()
+      await child.join()
+      for (const object of [whole, lock]) {
+        assert.equal(Atomics.load(words, blockAt(handleOf(object).index) + BLOCK.inFlight), 1)
+      }
+      assert.equal(await queue.get(), whole)
+    }
   })
 
   test('many children may end at once', async () => {
