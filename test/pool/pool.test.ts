@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,7 +18,7 @@ import {
 } from 'multiproc'
 import { forEachStartMethod } from '../conformance.js'
 import { Latches, passLatch } from '../latch.js'
-import { checkLeaks, eventually } from '../leak-check.js'
+import { checkLeaks } from '../leak-check.js'
 import { Unwelcome, refuse, square, squareLater } from './tasks.js'
 
 checkLeaks()
@@ -326,25 +326,6 @@ forEachStartMethod(context => {
   })
 
   describe('initializer', () => {
-    test('that never returns does not keep a closed pool from ending', async () => {
-      const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
-      const hasBegun = join(folder, 'hasBegun')
-      const pool = new Pool({
-        processes: 1,
-        context,
-        initializer: () => {
-          process.on('SIGTERM', () => {})
-          writeFileSync(hasBegun, '')
-          for (;;);
-        },
-      })
-      await eventually(() => existsSync(hasBegun))
-      pool.close()
-      await pool.join()
-      assert.deepEqual(pool.stats().workers, [])
-      rmSync(folder, { recursive: true })
-    })
-
     test('runs once in each worker, before its tasks, with its arguments', async () => {
       await using pool = new Pool({
         processes: 2,

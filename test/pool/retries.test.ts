@@ -172,6 +172,25 @@ forEachStartMethod(context => {
     rmSync(folder, { recursive: true })
   })
 
+  test('an initializer that never returns does not keep a closed pool from ending', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
+    const hasBegun = join(folder, 'hasBegun')
+    const pool = new Pool({
+      processes: 1,
+      context,
+      initializer: () => {
+        process.on('SIGTERM', () => {})
+        writeFileSync(hasBegun, '')
+        for (;;);
+      },
+    })
+    await eventually(() => existsSync(hasBegun))
+    pool.close()
+    await pool.join()
+    assert.deepEqual(pool.stats().workers, [])
+    rmSync(folder, { recursive: true })
+  })
+
   test('a pool whose workers die idle again and again breaks, and says why', async () => {
     const pool = new Pool({
       processes: 1,
