@@ -15,10 +15,13 @@ import { heapCensus } from './heap-census.js'
 /** A queue or pipe that was sent is kept for so long by the one that sent it; a little more. */
 const KEPT_MS_MAX = 35_000
 const LOOK_MS = 20
-/** Libraries that are loaded late, stacks of threads that libuv and the addon keep, buffers of the heap that are cached. */
-const MAPPINGS_MAX = 400
+/**
+ * Libraries that are loaded late, stacks of threads that libuv and the addon keep, buffers of the heap that are cached,
+ * and what malloc keeps for threads that have ended: some hundreds with Node.js 24.
+ */
+const MAPPINGS_MAX = 2000
 /** Of the process itself, without shared memory. V8 collects when it likes. */
-const MEMORY_GROWTH_BYTES_MAX = 400 * 2 ** 20
+const MEMORY_GROWTH_BYTES_MAX = 800 * 2 ** 20
 /** What one member keeps warm, twice. */
 const IDLE_BYTES_MAX = 128 * 2 ** 20
 
