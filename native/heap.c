@@ -22,7 +22,7 @@ napi_value throw_system_error(napi_env env, const char *call, int error) {
   return NULL;
 }
 
-static uint64_t to_uint64(napi_env env, napi_value value) {
+uint64_t to_uint64(napi_env env, napi_value value) {
   int64_t number = 0;
   napi_get_value_int64(env, value, &number);
   return number < 0 ? 0 : (uint64_t)number;

@@ -44,6 +44,9 @@ void heap_define(napi_env env, napi_value exports);
 void wait_define(napi_env env, napi_value exports);
 void keeper_define(napi_env env, napi_value exports);
 
+/* A number of JavaScript; 0 for a negative one. */
+uint64_t to_uint64(napi_env env, napi_value value);
+
 /* Throws an Error of JavaScript with the name of the call and `errno` as a field. Returns NULL. */
 napi_value throw_system_error(napi_env env, const char *call, int error);
 

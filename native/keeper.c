@@ -343,12 +343,6 @@ static napi_value number(napi_env env, double value) {
   return result;
 }
 
-static uint64_t id_of(napi_env env, napi_value value) {
-  int64_t id = 0;
-  napi_get_value_int64(env, value, &id);
-  return id < 0 ? 0 : (uint64_t)id;
-}
-
 /* openKeeper(limit, keptMs): the descriptor of the door for children, or a negative error number. Made once. */
 static napi_value open_keeper(napi_env env, napi_callback_info info) {
   ARGUMENTS(2);
@@ -382,12 +376,12 @@ static napi_value keep_descriptor(napi_env env, napi_callback_info info) {
 /* fetchDescriptor(id): a descriptor that belongs to the caller, or a negative error number. */
 static napi_value fetch_descriptor(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
-  return number(env, keeper_fetch(id_of(env, argv[0])));
+  return number(env, keeper_fetch(to_uint64(env, argv[0])));
 }
 
 static napi_value release_descriptor(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
-  keeper_release(id_of(env, argv[0]));
+  keeper_release(to_uint64(env, argv[0]));
   return NULL;
 }
 
