@@ -2,13 +2,11 @@
  * This thread's way to homes in other processes: one bridge thread for all of them, and one link for each. Everything
  * goes through the bridge in one order, what is awaited and what blocks.
  */
-import { MessageChannel, type MessagePort, type Worker, receiveMessageOnPort } from 'node:worker_threads'
+import { type MessagePort, type Worker, receiveMessageOnPort } from 'node:worker_threads'
 import { ClosedError } from '../errors.ts'
-import { assertEntryExists, childEntry } from '../platform/child-entry.ts'
-import { childEnvironment } from '../platform/child-flags.ts'
 import type { HomeAddress } from '../platform/shared-heap.ts'
-import { startWorker } from '../platform/start-worker.ts'
 import { type BridgeStart, type FromBridge, HEARTBEAT_MS, SIGNAL, type ToBridge } from './bridge-thread.ts'
+import { startServiceThread } from './service-thread.ts'
 
 /** What a link is told. */
 export interface LinkEvents {
@@ -31,21 +29,14 @@ export class Bridge {
 
   /** @throws ProcessError `ERR_START_FAILED`. */
   constructor() {
-    const { port1, port2 } = new MessageChannel()
-    const start: BridgeStart = { port: port2, signal: this.#signal }
-    const entry = childEntry('bridge-main', import.meta.url)
-    assertEntryExists(entry)
-    const worker = startWorker(entry, {
-      name: 'multiproc bridge',
-      workerData: start,
-      transferList: [port2],
-      env: childEnvironment(),
-    })
-    if (worker instanceof Error) throw worker
-    this.#port = port1
+    const { worker, port } = startServiceThread('bridge', (end): BridgeStart => ({
+      port: end,
+      signal: this.#signal,
+    }))
+    this.#port = port
     this.#worker = worker
-    port1.on('message', (message: FromBridge) => this.#receive(message))
-    port1.unref()
+    port.on('message', (message: FromBridge) => this.#receive(message))
+    port.unref()
     worker.unref()
     worker.on('error', error => this.#break(error.message))
     worker.on('exit', () => this.#break('its thread has ended'))

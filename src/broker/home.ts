@@ -3,10 +3,8 @@
  * started when something is first sent to one, and never keeps the program alive. See README.md.
  */
 import { randomBytes } from 'node:crypto'
-import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads'
+import type { MessagePort, Worker } from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
-import { assertEntryExists, childEntry } from '../platform/child-entry.ts'
-import { childEnvironment } from '../platform/child-flags.ts'
 import { newSocketPath } from '../platform/local-socket.ts'
 import {
   type BlockHandle,
@@ -14,8 +12,8 @@ import {
   type HomeAddress,
   sharedHeap,
 } from '../platform/shared-heap.ts'
-import { startWorker } from '../platform/start-worker.ts'
 import { memoryOf } from './published-memory.ts'
+import { startServiceThread } from './service-thread.ts'
 
 /** What the broker's thread finds in `workerData`. */
 export interface BrokerStart {
@@ -128,26 +126,20 @@ export async function stopBroker(): Promise<void> {
 
 function startBroker(): Home {
   const heap = sharedHeap()
-  const { port1, port2 } = new MessageChannel()
   const address: HomeAddress = {
     path: newSocketPath(),
     secret: randomBytes(32).toString('hex'),
     pid: process.pid,
   }
-  const start: BrokerStart = { address, heap: { buffer: heap.portableBuffer! }, port: port2 }
-  const entry = childEntry('broker-main', import.meta.url)
-  assertEntryExists(entry)
-  const worker = startWorker(entry, {
-    name: 'multiproc broker',
-    workerData: start,
-    transferList: [port2],
-    env: childEnvironment(),
-  })
-  if (worker instanceof Error) throw worker
+  const { worker, port } = startServiceThread('broker', (end): BrokerStart => ({
+    address,
+    heap: { buffer: heap.portableBuffer! },
+    port: end,
+  }))
   const { threadId } = worker
   const started: Home = {
     address,
-    port: port1,
+    port,
     worker,
     published: new Set(),
     endsUnanswered: new Map(),
@@ -159,12 +151,12 @@ function startBroker(): Home {
   const look = (): void => {
     for (const resolve of started.changed.splice(0)) resolve()
   }
-  port1.on('message', (message: FromBroker) => {
+  port.on('message', (message: FromBroker) => {
     if (message.kind === 'serves') started.isServing = true
     else countEnd(started, message.pid, -1)
     look()
   })
-  port1.unref()
+  port.unref()
   worker.unref()
   worker.on('error', error => {
     started.failure = error

@@ -56,6 +56,12 @@ export interface QueueForm {
 /** What somebody does with a queue. */
 export type QueueAction = 'put' | 'get' | 'send' | 'use' | 'wait'
 
+/** For `joinThread()`. */
+export function assertClosedBeforeJoin(isClosed: boolean): void {
+  if (isClosed) return
+  throw invalidState('joinThread() waits for the end of close()\nTo fix: call close() before it')
+}
+
 /** For a queue that was closed here. */
 export function queueClosed(typeName: string, action: QueueAction): ClosedError {
   const verb = { put: 'put into', get: 'get from', send: 'send', use: 'use', wait: 'wait for' }[action]
@@ -442,9 +448,7 @@ To fix: wait longer, or call taskDone() after each item`,
 
   /** Resolves when everything that this process put has been taken in. */
   async joinThread(): Promise<void> {
-    if (!this.#isClosed) {
-      throw invalidState('joinThread() waits for the end of close()\nTo fix: call close() before it')
-    }
+    assertClosedBeforeJoin(this.#isClosed)
     await this.#drained
   }
 

@@ -10,10 +10,9 @@ import {
   replaceRemote,
   withoutSignal,
 } from '../broker/shareable.ts'
-import { invalidState } from '../errors.ts'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import { assertNothingToLoad, decodeItem, decodeItems, encodeItem } from './item-codec.ts'
-import { type QueueAction, type QueueForm, queueClosed } from './queue-core.ts'
+import { type QueueAction, type QueueForm, assertClosedBeforeJoin, queueClosed } from './queue-core.ts'
 import type { Readiness } from './waitable.ts'
 
 /** What `take` gives to a thread that is blocked and may not be able to decode the item: it has not been taken yet. */
@@ -196,9 +195,7 @@ export class RemoteQueueCore implements QueueForm {
   }
 
   async joinThread(): Promise<void> {
-    if (!this.#isClosed) {
-      throw invalidState('joinThread() waits for the end of close()\nTo fix: call close() before it')
-    }
+    assertClosedBeforeJoin(this.#isClosed)
     await this.#drained
   }
 
