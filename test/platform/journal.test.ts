@@ -163,12 +163,14 @@ test('a held worker starts nothing until it is let go', async () => {
       },
     },
   )
+  // Listened for from the start: the last message and the end of the thread may be told in the same turn.
+  const exit = once(thread, 'exit')
   await once(thread, 'message')
   // It marks first and asks then, so the mark can be seen although it does not go on.
   await eventually(() => journal.running()?.startedIndex === 4)
   const began = once(thread, 'message')
   journal.hold(false)
   assert.deepEqual(await began, ['began'])
-  await once(thread, 'exit')
+  await exit
   journal.close()
 })
