@@ -3,7 +3,7 @@
  * port of its own. Its end is told in the words of processes, and its output is complete before the end is.
  */
 import { PassThrough, type Readable, type Writable } from 'node:stream'
-import type { Worker } from 'node:worker_threads'
+import type { ResourceLimits, Worker } from 'node:worker_threads'
 import { invalidArgument } from '../errors.ts'
 import { childEnvironment } from '../platform/child-flags.ts'
 import { removeNamesOfThread } from '../platform/named-memory.ts'
@@ -21,6 +21,19 @@ import { ThreadLife } from './thread-life.ts'
  * of its user may compute without end.
  */
 const LOADING_MS_MAX = { starting: 60_000, importing: 15_000 }
+
+/**
+ * At its limit a heap is given 16 MiB more, in which the thread is to end. What one collection promotes from a young
+ * generation of the usual 48 MiB can be more than that, and V8 then ends the whole program.
+ * https://github.com/nodejs/node/issues/47224
+ */
+const YOUNG_GENERATION_MIB_MAX = 16
+
+/** The limits, such that a thread which reaches them ends alone, as far as that can be had. */
+function withLeeway(limits: ResourceLimits): ResourceLimits {
+  if (limits.maxOldGenerationSizeMb === undefined) return limits
+  return { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB_MAX, ...limits }
+}
 
 /** What a thread finds in `workerData`. */
 export interface ThreadStart {
@@ -64,7 +77,7 @@ export class ThreadPopen extends StartedChild {
       workerData: data,
       transferList: [there.port],
       stdin: stdin === 'pipe',
-      ...(options.resourceLimits ? { resourceLimits: options.resourceLimits } : {}),
+      ...(options.resourceLimits ? { resourceLimits: withLeeway(options.resourceLimits) } : {}),
       ...(options.execArgv ? { execArgv: [...options.execArgv] } : {}),
     })
     if (worker instanceof Error) {
