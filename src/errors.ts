@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'ERR_WORKER_DIED'
   | 'ERR_POISONED_ITEM'
   | 'ERR_TIMEOUT'
+  | 'ERR_INTERRUPTED'
   | 'ERR_CLOSED'
   | 'ERR_TERMINATED'
   | 'ERR_INITIALIZER_FAILED'
@@ -52,6 +53,20 @@ export class TimeoutError extends ProcessError {
 
   constructor(message: string, options?: ErrorOptions) {
     super('ERR_TIMEOUT', message, options)
+  }
+}
+
+/** The program was asked to end, as Python's `KeyboardInterrupt`: the reason of `interruptSignal()`. */
+export class InterruptedError extends ProcessError {
+  override name = 'InterruptedError'
+  readonly signal: NodeJS.Signals
+  /** What the program should exit with, as shells have it: 128 and the number of the signal. */
+  readonly exitCode: number
+
+  constructor(signal: NodeJS.Signals, exitCode: number) {
+    super('ERR_INTERRUPTED', `The program was interrupted by ${signal}`)
+    this.signal = signal
+    this.exitCode = exitCode
   }
 }
 

@@ -4,6 +4,7 @@ export {
   BrokenPoolError,
   ClosedError,
   type ErrorCode,
+  InterruptedError,
   MaybeEncodingError,
   ModuleLoadError,
   OwnerDiedError,
@@ -38,6 +39,7 @@ export { BaseContext } from './process/base-context.ts'
 export { Context, getContext } from './pool/context.ts'
 export { SpawnProcess, ThreadProcess } from './process/bound-processes.ts'
 export { setExecutable } from './process/executable.ts'
+export { interruptSignal } from './process/interrupt-signal.ts'
 export {
   activeChildren,
   currentProcess,

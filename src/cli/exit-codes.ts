@@ -5,5 +5,3 @@ export const EXIT_OK = 0
 export const EXIT_FAILED = 1
 /** The command line is wrong, or names something that cannot be loaded. */
 export const EXIT_USAGE = 2
-/** As shells do: 128 and the number of the signal. */
-export const EXIT_BY_SIGNAL = { SIGINT: 130, SIGTERM: 143 } as const

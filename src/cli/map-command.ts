@@ -1,7 +1,7 @@
 /** `multiproc map`: calls a function for every input, in a pool. Its options and exit codes are those of MAP_HELP. */
-import { ProcessError, WorkerDiedError } from '../errors.ts'
+import { InterruptedError, ProcessError, WorkerDiedError } from '../errors.ts'
 import { Pool } from '../pool/pool.ts'
-import { EXIT_BY_SIGNAL, EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
+import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
 import { FailureReport } from './failure-report.ts'
 import { loadTask, locateTask } from './load-task.ts'
 import { MapInputs } from './map-inputs.ts'
@@ -43,7 +43,6 @@ class MapRun {
 
   async run(): Promise<number> {
     const { processes, context } = this.#settings
-    this.#stop.listen()
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
       // The reader (such as "head") has what it wanted.
       if (error.code === 'EPIPE') this.#stop.stop('output closed')
@@ -70,7 +69,6 @@ class MapRun {
       this.#progress?.stop()
       await pool.terminate()
       await this.#writer.end()
-      this.#stop.release()
     }
     return this.#conclude(fatal)
   }
@@ -111,7 +109,8 @@ class MapRun {
     const { reason } = this.#stop
     if (reason === 'output closed') return EXIT_OK
     const lines: string[] = []
-    if (reason === 'SIGINT' || reason === 'SIGTERM') {
+    const isInterrupted = reason instanceof InterruptedError
+    if (isInterrupted) {
       lines.push(`Interrupted: ${this.#done} ${this.#done === 1 ? 'item was' : 'items were'} done\n`)
     } else if (reason === 'too many failures') {
       lines.push(
@@ -122,7 +121,7 @@ class MapRun {
     }
     lines.push(this.#failures.text(this.#done))
     process.stderr.write(lines.join(''))
-    if (reason === 'SIGINT' || reason === 'SIGTERM') return EXIT_BY_SIGNAL[reason]
+    if (isInterrupted) return reason.exitCode
     return fatal === undefined && this.#failures.count === 0 ? EXIT_OK : EXIT_FAILED
   }
 

@@ -5,9 +5,9 @@
  */
 import { once } from 'node:events'
 import { closeSync, readSync } from 'node:fs'
-import { Worker } from 'node:worker_threads'
-import { openNameless } from '../platform/nameless-file.ts'
 import { childEntry } from '../platform/child-entry.ts'
+import { openNameless } from '../platform/nameless-file.ts'
+import { startWatchThread } from '../platform/watch-thread.ts'
 
 /** What the thread of the worker is given. */
 export interface HeartbeatPlace {
@@ -79,18 +79,14 @@ export class Heartbeat {
  * any is taken for one that starts. The thread never keeps the worker alive, and ends with it.
  */
 export async function startHeartbeat(place: HeartbeatPlace): Promise<void> {
-  const thread = new Worker(childEntry('heartbeat-main', import.meta.url), {
-    workerData: place,
-    // Without the program's loader hooks and preloaded modules.
-    execArgv: [],
-    env: {},
-    resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 2 },
-  })
+  const thread = startWatchThread(childEntry('heartbeat-main', import.meta.url), place)
   const beaten = once(thread, 'message')
   // Without it the worker would be taken for frozen; this way its pool is told what happened.
   thread.on('error', error => {
     throw error
   })
+  // Its first beat is waited for.
+  thread.ref()
   await beaten
   thread.unref()
 }

@@ -88,6 +88,18 @@ export class MapJob extends Job {
     this.done()
   }
 
+  /** The outcomes of `mapSettled` tell what was done before, unless it is not known how many there are to be. */
+  override cancel(reason: unknown): void {
+    if (!this.#isSettled || !this.#items || this.isDone) {
+      super.cancel(reason)
+      return
+    }
+    this.isCancelled = true
+    const outcomes = Array.from(this.#results, outcome => outcome ?? { status: 'rejected', reason })
+    resolveResult(this.#result, outcomes)
+    this.done()
+  }
+
   #finish(): void {
     if (this.isDone || this.#settledCount < this.#taken) return
     if (this.#items ? this.#taken < this.#items.length : !this.#reader!.isEnded) return

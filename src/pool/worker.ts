@@ -105,8 +105,8 @@ export class Worker {
     // item meanwhile, which would then be taken for the one that called it.
     process.on('exit', () => this.#journal?.freeze())
     setTaskSource(() => this.#currentTask())
-    // Ctrl-C goes to every process of the terminal; what happens then is the parent's decision.
-    if (isMainThread) process.on('SIGINT', () => {})
+    // Ctrl-C and the end of a terminal go to all of its processes; what happens then is the parent's decision.
+    if (isMainThread) for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
   }
 
   #receive(head: ToWorker, bodies: Body[]): void {

@@ -8,6 +8,7 @@ import { ClosedError, ProcessError } from '../errors.ts'
 import { boundedWait } from '../platform/bounded-wait.ts'
 import { CHANNEL_FD, hasChannel } from '../platform/child-channel.ts'
 import { nativeAddon } from '../platform/native-addon.ts'
+import { watchForOrphan } from '../platform/orphan-watch.ts'
 import { inheritKeeper } from '../platform/descriptors.ts'
 import { inheritHeap } from '../platform/shared-heap.ts'
 import { writePipedOutputSynchronously } from '../platform/synchronous-output.ts'
@@ -73,8 +74,10 @@ async function openProcess(): Promise<OpenedConnection> {
   if (boot.sharedHeapFd !== undefined) {
     inheritHeap({ fd: boot.sharedHeapFd, parentPid: boot.parentPid })
     inheritKeeper(boot.keeperFd)
-    nativeAddon()?.endWithParent(boot.parentPid, ORPHAN_GRACE_MS)
   }
+  const addon = nativeAddon()
+  if (addon) addon.endWithParent(boot.parentPid, ORPHAN_GRACE_MS)
+  else watchForOrphan(boot.parentPid, ORPHAN_GRACE_MS)
   const connection =
     boot.ring === undefined ? new SocketConnection(socket) : await attachRing(socket, boot.ring)
   socket.resume()

@@ -29,6 +29,7 @@ export const sharedErrorClasses: readonly ErrorClass[] = [
   errors.QueueEmptyError,
   errors.QueueFullError,
   errors.PoisonedItemError,
+  errors.InterruptedError,
 ]
 
 /** The nearest shared class in the prototype chain of an error, and whether it is exactly that. */

@@ -7,7 +7,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { nativeStatus } from '#src/platform/native-addon.js'
 import { forEachStartMethod } from '../conformance.js'
 import { checkLeaks, eventually, isRunning } from '../leak-check.js'
 
@@ -34,18 +33,14 @@ function pidsIn(text: string): number[] {
   return [...text.matchAll(/child (\d+)\n/g)].map(([, pid]) => Number(pid))
 }
 
-test(
-  'a child that computes without end is killed when its parent was',
-  { skip: !nativeStatus().isOn && 'only the native addon can tell it' },
-  async () => {
-    const { main, output, ended } = run(['computing', 'spawn'])
-    await eventually(() => pidsIn(output.stdout).length === 1)
-    main.kill('SIGKILL')
-    const [pid] = pidsIn(output.stdout)
-    await eventually(() => !isRunning(pid!))
-    await ended
-  },
-)
+test('a child that computes without end is killed when its parent was', async () => {
+  const { main, output, ended } = run(['computing', 'spawn'])
+  await eventually(() => pidsIn(output.stdout).length === 1)
+  main.kill('SIGKILL')
+  const [pid] = pidsIn(output.stdout)
+  await eventually(() => !isRunning(pid!))
+  await ended
+})
 
 forEachStartMethod(method => {
   test('children end with a parent that is killed with SIGKILL, idle or at work', async () => {
