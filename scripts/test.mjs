@@ -1,6 +1,7 @@
-// Runs the compiled tests: all of build/test/**/*.test.js, or those whose path contains one of the arguments.
+// Runs the compiled tests: all of build/test/**/*.test.js, or those whose path contains one of the arguments, without
+// those whose path contains what follows --except.
 //
-//   node scripts/test.mjs [part of a path...]
+//   node scripts/test.mjs [part of a path...] [--except part of a path]...
 //   SEED=123 node scripts/test.mjs pool        replays the random orders of a failed run
 //
 // This process picks the files and starts scripts/run-test-files.mjs in a process group of its own. When that ends,
@@ -9,6 +10,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { listProcesses } from './process-list.mjs'
 import { removeStaleOutput } from './remove-stale-output.mjs'
 
@@ -17,7 +19,7 @@ const SECONDS_FOR_ENDING_PROCESSES = 3
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const testRoot = join(root, 'build', 'test')
 
-function chooseFiles(wanted) {
+function chooseFiles(wanted, unwanted) {
   if (!existsSync(testRoot)) {
     console.error('There is no build/test: the tests are not compiled\nTo fix: npm run build')
     process.exit(1)
@@ -28,15 +30,17 @@ function chooseFiles(wanted) {
     .toSorted((a, b) => (a < b ? -1 : 1))
   const matches = part =>
     names.filter(name => name.includes(part.replace(/^test\//, '').replace(/\.ts$/, '.js')))
-  const unmatched = wanted.filter(part => matches(part).length === 0)
+  const unmatched = [...wanted, ...unwanted].filter(part => matches(part).length === 0)
   if (unmatched.length > 0 || names.length === 0) {
     console.error(
       `No test file matches ${unmatched.join(', ') || '*.test.js'}\nTo fix: name a part of a path below test/`,
     )
     process.exit(1)
   }
-  const chosen =
-    wanted.length === 0 ? names : names.filter(name => wanted.some(part => matches(part).includes(name)))
+  const isOneOf = (parts, name) => parts.some(part => matches(part).includes(name))
+  const chosen = names.filter(
+    name => (wanted.length === 0 || isOneOf(wanted, name)) && !isOneOf(unwanted, name),
+  )
   return chosen.map(name => join(testRoot, name))
 }
 
@@ -73,7 +77,11 @@ async function sweep(group) {
 }
 
 for (const file of removeStaleOutput()) console.log(`Removed ${file}: its source is gone`)
-const files = chooseFiles(process.argv.slice(2))
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { except: { type: 'string', multiple: true, default: [] } },
+})
+const files = chooseFiles(positionals, values.except)
 const seed = chooseSeed()
 console.log(`Node ${process.version}, ${files.length} test files, SEED=${seed}`)
 
