@@ -4,11 +4,15 @@ import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readEnvironment } from './environment.mjs'
 import { parseOptions, UsageError } from './options.mjs'
+import { toPage } from './page.mjs'
 import { makeReport, toMarkdown } from './report.mjs'
 import { runBenchmark } from './runner.mjs'
 
 // The targets are for two workers, the number of cores of the smallest machine that they are judged on.
 const workers = 2
+
+/** A page of the documentation, of the results that are in the repository. */
+const pageFile = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url))
 
 // Exiting runs the runner's "exit" listener, which kills the job in flight.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1))
@@ -37,6 +41,7 @@ async function main(argv) {
   mkdirSync(directory, { recursive: true })
   writeFileSync(resolve(directory, `${name}.md`), markdown)
   writeFileSync(resolve(directory, `${name}.json`), `${JSON.stringify(report, undefined, 2)}\n`)
+  if (name === 'latest' && options.out === undefined) writeFileSync(pageFile, toPage(report))
   console.log(markdown)
   console.error(`Written to ${resolve(directory, name)}.md and .json`)
 }
