@@ -7,7 +7,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { brokerServes } from '#src/broker/home.js'
 import { keeperDoor } from '#src/platform/descriptors.js'
+import { nativeAddon } from '#src/platform/native-addon.js'
 import { existingHeap, sharedHeap } from '#src/platform/shared-heap.js'
 import { childProcesses, openDescriptors } from '../leak-check.js'
 import { heapCensus } from './heap-census.js'
@@ -43,10 +45,15 @@ export class Resources {
   readonly #memoryBefore: number
   readonly #mappingsBefore: number
 
-  constructor() {
-    // From here on this process is a member, and keeps descriptors on their way.
+  /** From here on this process is a member, keeps descriptors on their way, and serves others without the addon. */
+  static async begin(): Promise<Resources> {
     assert.ok(sharedHeap().token > 0)
     keeperDoor()
+    if (nativeAddon() === undefined) await brokerServes()
+    return new Resources()
+  }
+
+  private constructor() {
     collectGarbage()
     this.#before = counts()
     this.#memoryBefore = memoryBytes()

@@ -59,7 +59,7 @@ export async function runSoak({ minutes, kills, seed, only }: SoakOptions): Prom
   const totals = new Map<string, Total>()
   const random = randomNumbers(seed)
   const until = performance.now() + minutes * 60_000
-  const resources = new Resources()
+  const resources = await Resources.begin()
   const sum = (field: keyof Total): number => [...totals.values()].reduce((sum, each) => sum + each[field], 0)
   const isOver = (): boolean =>
     performance.now() > until || (kills > 0 && sum('kills') >= kills) || sum('violations') >= VIOLATIONS_MAX
@@ -111,7 +111,9 @@ async function play(scenario: Scenario, method: StartMethod, seed: number): Prom
     await round.abandon()
     found.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
   }
-  return { found, kills: round.kills, operations: round.operations + round.operationsOfActors }
+  const operations = round.operations + round.operationsOfActors
+  round.close()
+  return { found, kills: round.kills, operations }
 }
 
 function report(title: string, seed: number, found: string[]): void {
