@@ -239,7 +239,7 @@ export class Round {
 /** A scenario: what is made, who works on it, and what must hold in the end. */
 export interface Scenario {
   readonly name: string
-  /** Start methods that share the heap only, or also processes without it. */
-  readonly methods: 'sharing' | 'all'
+  /** Whether it needs the addon: typed arrays over shared memory cannot be put into queues without it. */
+  readonly isNativeOnly: boolean
   run(round: Round): Promise<void>
 }

@@ -29,6 +29,7 @@ export const SCENARIOS: readonly Scenario[] = [
   memory,
   churn,
 ]
+const METHODS: readonly StartMethod[] = ['spawn', 'thread']
 const VIOLATIONS_MAX = 10
 const KILLS_PER_ROUND_MAX = 16
 
@@ -50,11 +51,12 @@ interface Total {
 
 /** Gives the number of violations. */
 export async function runSoak({ minutes, kills, seed, only }: SoakOptions): Promise<number> {
-  const chosen = SCENARIOS.filter(({ name }) => only.length === 0 || only.includes(name))
   const isNative = nativeAddon() !== undefined
+  const chosen = SCENARIOS.filter(({ name, isNativeOnly }) => {
+    return (only.length === 0 || only.includes(name)) && (isNative || !isNativeOnly)
+  })
   const plan = chosen.flatMap(scenario => {
-    const methods: StartMethod[] = scenario.methods === 'all' || isNative ? ['spawn', 'thread'] : ['thread']
-    return methods.map(method => ({ scenario, method, title: `${scenario.name} ${method}` }))
+    return METHODS.map(method => ({ scenario, method, title: `${scenario.name} ${method}` }))
   })
   const totals = new Map<string, Total>()
   const random = randomNumbers(seed)

@@ -39,7 +39,7 @@ export async function passBarriers(desk: Desk, { barrier, ...handles }: Shared):
 
 export const barriers: Scenario = {
   name: 'barriers',
-  methods: 'all',
+  isNativeOnly: false,
   async run(round: Round) {
     const shared: Shared = { barrier: new Barrier(PARTIES), passed: round.words(PARTIES + 1) }
     const { barrier } = shared

@@ -45,7 +45,7 @@ export async function useAtOnce(desk: Desk, shared: Shared): Promise<void> {
 
 export const churn: Scenario = {
   name: 'churn',
-  methods: 'all',
+  isNativeOnly: false,
   async run(round: Round) {
     const shared: Shared = {
       lock: new Lock(),

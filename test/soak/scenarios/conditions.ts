@@ -77,7 +77,7 @@ export async function useTickets(desk: Desk, { condition, ...handles }: Shared):
 
 export const conditions: Scenario = {
   name: 'conditions',
-  methods: 'all',
+  isNativeOnly: false,
   async run(round: Round) {
     const condition = new Condition(round.random(2) === 0 ? new Lock() : new RLock())
     const shared: Shared = { condition, counts: round.words(5) }

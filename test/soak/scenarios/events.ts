@@ -42,7 +42,7 @@ export async function followTurns(desk: Desk, { events, ...handles }: Shared): P
 
 export const events: Scenario = {
   name: 'events',
-  methods: 'all',
+  isNativeOnly: false,
   async run(round: Round) {
     const shared: Shared = { events: [new Event(), new Event()], turn: round.words(1) }
     const turn = openWords(shared.turn)

@@ -80,7 +80,7 @@ export async function useLocks(desk: Desk, { locks, value, ...handles }: Shared)
 
 export const locks: Scenario = {
   name: 'locks',
-  methods: 'all',
+  isNativeOnly: false,
   async run(round: Round) {
     const value = new SharedValue('int32')
     const all = [new Lock(), new RLock(), value.getLock()]

@@ -67,7 +67,7 @@ export async function receiveMessages(desk: Desk, { connection, ...handles }: Sh
 
 export const pipes: Scenario = {
   name: 'pipes',
-  methods: 'all',
+  isNativeOnly: false,
   async run(round: Round) {
     const done = round.words(ACTORS_MAX)
     const begin = (): [Actor, Actor] => {

@@ -169,7 +169,7 @@ async function joined(queue: JoinableQueue<Item>, round: Round): Promise<number>
 
 export const queues: Scenario = {
   name: 'queues',
-  methods: 'all',
+  isNativeOnly: false,
   async run(round: Round) {
     const kinds: (() => AnyQueue)[] = [
       () => new Queue<Item>(),

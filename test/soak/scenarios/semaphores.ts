@@ -58,7 +58,7 @@ export async function usePermits(desk: Desk, shared: Shared): Promise<void> {
 
 export const semaphores: Scenario = {
   name: 'semaphores',
-  methods: 'all',
+  isNativeOnly: false,
   async run(round: Round) {
     const shared: Shared = [
       { semaphore: new Semaphore(1), permits: 1 },
