@@ -27,7 +27,16 @@ export const HEADER = {
   hasNames: 10,
   /** Places of members from here on were never taken. */
   memberLimit: 11,
+  /** 1 once the main thread has started the broker of its process. */
+  isBrokerStarted: 12,
+  /** The broker as a member, once it serves; and how long its address is. */
+  brokerToken: 13,
+  brokerAddressBytes: 14,
 } as const
+
+/** In the header: where the broker of a process listens, as JSON. */
+export const BROKER_ADDRESS_START_BYTES = 1024
+export const BROKER_ADDRESS_BYTES_MAX = 2048
 
 /** "MPH" and the version of this layout. */
 export const MAGIC = 0x4d504802

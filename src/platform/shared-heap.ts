@@ -68,6 +68,11 @@ export function existingHeap(): SharedHeap | undefined {
   return current
 }
 
+/** Whether the heap of this thread or process is that of the one that started it. */
+export function hasInheritedHeap(): boolean {
+  return inheritance !== undefined
+}
+
 /** Whether this process was started by multiproc, and is not the program's own. */
 export function isChildProcess(): boolean {
   return typeof inheritance === 'object' && 'fd' in inheritance
