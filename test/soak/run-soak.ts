@@ -73,7 +73,7 @@ export async function runSoak({ minutes, kills, seed, only }: SoakOptions): Prom
     const { scenario, method, title } = plan[turn % plan.length]!
     const begin = performance.now()
     const { found, ...done } = await play(scenario, method, roundSeed)
-    found.push(...(await resources.leaks({ isLast: false })))
+    found.push(...(await resources.leaks()))
     report(title, roundSeed, found)
     const total = totals.get(title) ?? { rounds: 0, kills: 0, operations: 0, violations: 0 }
     total.rounds++
@@ -86,7 +86,7 @@ export async function runSoak({ minutes, kills, seed, only }: SoakOptions): Prom
       `${title.padEnd(18)} ${describe(total)}, seed ${roundSeed}, ${seconds} s; ${resources.summary}`,
     )
   }
-  const found = await resources.leaks({ isLast: true })
+  const found = await resources.leaks()
   report('the end', last, found)
   for (const [title, total] of totals) console.log(`${title.padEnd(18)} ${describe(total)}`)
   const violations = sum('violations') + found.length

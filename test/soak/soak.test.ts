@@ -60,7 +60,7 @@ test('what an actor finds wrong fails its round, and what a round leaves is foun
   await assert.rejects(round.finish(), /wrong on purpose/)
   await round.abandon()
   round.close()
-  const found = await resources.leaks({ isLast: true, waitMs: 0 })
+  const found = await resources.leaks({ waitMs: 0 })
   assert.ok(
     found.some(text => /^\d+ blocks more than before/.test(text)),
     found.join('\n'),
