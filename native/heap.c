@@ -59,7 +59,7 @@ bool heap_has_ended_member(uint32_t ends_seen) {
   return false;
 }
 
-/* A token is the generation of the record and its place, which has as many bits as there are records. */
+/* A token is the generation of the record and its place, which has as many bits as there are records; 29 in all. */
 bool heap_is_alive(uint32_t token) {
   const struct layout *layout = &heap.layout;
   if (heap.control == NULL) return false;
@@ -67,7 +67,7 @@ bool heap_is_alive(uint32_t token) {
   uint32_t state = __atomic_load_n((uint32_t *)(record + layout->state_offset), __ATOMIC_SEQ_CST);
   uint32_t generation = __atomic_load_n((uint32_t *)(record + layout->generation_offset), __ATOMIC_SEQ_CST);
   uint32_t life = __atomic_load_n((uint32_t *)(record + os_life_word_offset()), __ATOMIC_SEQ_CST);
-  return state == MEMBER_ALIVE && (generation & 0xfffff) == token / layout->member_count && !(life & LIFE_ENDED);
+  return state == MEMBER_ALIVE && (generation & (0x1fffffff / layout->member_count)) == token / layout->member_count && !(life & LIFE_ENDED);
 }
 
 static int open_memory(int fd, int parent, uint64_t size_max) {

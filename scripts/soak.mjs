@@ -47,9 +47,14 @@ async function readOptions() {
     return Number(text)
   }
   const { SCENARIOS } = await import('../build/test/soak/run-soak.js')
-  const names = SCENARIOS.map(each => each.name)
+  const { nativeAddon } = await import('../dist/platform/native-addon.js')
+  const hasAddon = nativeAddon() !== undefined
+  const names = SCENARIOS.filter(each => hasAddon || !each.isNativeOnly).map(each => each.name)
   const wrong = values.only?.find(name => !names.includes(name))
-  if (wrong !== undefined) fail(`--only is "${wrong}", and the scenarios are ${names.join(', ')}`)
+  if (wrong !== undefined)
+    fail(
+      `--only is "${wrong}", and the scenarios are ${names.join(', ')}${hasAddon ? '' : ' without the addon'}`,
+    )
   const kills = number('kills', 0, /^\d{1,9}$/)
   return {
     minutes: number('minutes', kills > 0 ? MINUTES_MAX : 2, /^\d{1,6}(\.\d+)?$/),

@@ -3,37 +3,54 @@
  * and has a `ServedClient` for each. It runs apart from the home's own threads, which may be blocked for long.
  */
 import { type Socket, createServer } from 'node:net'
-import { receiveMessageOnPort, workerData } from 'node:worker_threads'
+import {
+  type BroadcastChannel,
+  type MessagePort,
+  receiveMessageOnPort,
+  workerData,
+} from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
 import { inheritHeap, sharedHeap } from '../platform/shared-heap.ts'
 import { encode } from '../serialize/codec.ts'
 import { readFirstFrame } from '../transport/first-frame.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
-import { type BrokerStart, type FromBroker, type ToBroker, serveAt } from './home.ts'
+import { type BrokerStart, type FromBroker, type Heard, type ToBroker, serveAt } from './home.ts'
+import { announce, channelOf } from './process-broker.ts'
 import { CLIENTS_MAX, type FromHome, HELLO_BYTES, HELLO_MS_MAX, readHello } from './protocol.ts'
 import { forgetUnusedMemory, keepMemory } from './published-memory.ts'
 import { ServedClient } from './served-client.ts'
 
+/** Who is answered: the thread that started the broker, or all. */
+type Asker = Pick<MessagePort | BroadcastChannel, 'postMessage'>
+
 /** Ends with the home's process; see "Death" in README.md. */
 export function runBroker(): void {
-  const { address, heap: inheritance, port } = workerData as BrokerStart
+  const { address, heap: inheritance, port, isForAll } = workerData as BrokerStart
   inheritHeap(inheritance)
   serveAt(address)
   const heap = sharedHeap()
   // A member: only one can deal with the ends of others.
   void heap.token
   const clients = new Map<ServedClient, { pid: number; leave: () => void }>()
-  const told = (message: ToBroker): void => {
+  const told = (message: Heard, from: Asker): void => {
     if (message.kind === 'memory') keepMemory(message.handle, message.memory)
-    else {
+    else if (message.kind === 'ended') {
       for (const { pid, leave } of clients.values()) if (pid === message.pid) leave()
-      const answer: FromBroker = { kind: 'ended', pid: message.pid }
-      port.postMessage(answer)
+      const answer: FromBroker = { kind: 'endedIsDone', pid: message.pid, token: message.token }
+      from.postMessage(answer)
     }
   }
-  port.on('message', told)
+  port.on('message', (message: ToBroker) => told(message, port))
+  // From here on it hears all threads.
+  const channel: BroadcastChannel | undefined = isForAll
+    ? channelOf(heap, message => told(message as Heard, channel!))
+    : undefined
   const readPublications = (): void => {
-    for (let got; (got = receiveMessageOnPort(port)) !== undefined;) told(got.message as ToBroker)
+    for (const from of channel === undefined ? [port] : [port, channel]) {
+      for (let got; (got = receiveMessageOnPort(from as MessagePort)) !== undefined;) {
+        told(got.message as ToBroker, from)
+      }
+    }
   }
 
   const accept = async (socket: Socket): Promise<void> => {
@@ -80,7 +97,10 @@ export function runBroker(): void {
     throw error
   })
   const serves: FromBroker = { kind: 'serves' }
-  server.listen(address.path, () => port.postMessage(serves))
+  server.listen(address.path, () => {
+    if (isForAll) announce(heap, address)
+    port.postMessage(serves)
+  })
 }
 
 function tooManyClients(): ProcessError {

@@ -117,6 +117,11 @@ export class HomeLink {
     return call
   }
 
+  #beginCall(pending: Pending, object: number, args: readonly unknown[]): number {
+    const { operation } = pending
+    return this.#begin(pending, call => ({ kind: 'call', call, object, operation, args }))
+  }
+
   /**
    * Calls an operation, and gives a promise of its result.
    *
@@ -149,13 +154,7 @@ export class HomeLink {
           reject(error)
         },
       }
-      const call = this.#begin(pending, number => ({
-        kind: 'call',
-        call: number,
-        object: id,
-        operation,
-        args,
-      }))
+      const call = this.#beginCall(pending, id, args)
       this.#bridge.beginWait()
       signal?.addEventListener('abort', aborted, { once: true })
     })
@@ -180,13 +179,7 @@ export class HomeLink {
       resolve: value => (outcome = { value }),
       reject: error => (outcome = { error }),
     }
-    const call = this.#begin(pending, number => ({
-      kind: 'call',
-      call: number,
-      object: id,
-      operation,
-      args,
-    }))
+    const call = this.#beginCall(pending, id, args)
     try {
       this.#bridge.block(() => outcome !== undefined)
     } finally {

@@ -1,17 +1,27 @@
 /**
  * The home's side of the broker: a thread of its own that serves what this process has made to other processes. It is
- * started when something is first sent to one, and never keeps the program alive. See README.md.
+ * started when something is first sent to one, one for all threads, and never keeps the program alive. See README.md.
  */
 import { randomBytes } from 'node:crypto'
-import type { MessagePort, Worker } from 'node:worker_threads'
+import type { BroadcastChannel, MessagePort, Worker } from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
 import { newSocketPath } from '../platform/local-socket.ts'
 import {
   type BlockHandle,
   type HeapInheritance,
   type HomeAddress,
+  existingHeap,
   sharedHeap,
 } from '../platform/shared-heap.ts'
+import {
+  type Announced,
+  type StartRequest,
+  announced,
+  channelOf,
+  isHomeThread,
+  noteStarted,
+  processBroker,
+} from './process-broker.ts'
 import { memoryOf } from './published-memory.ts'
 import { startServiceThread } from './service-thread.ts'
 
@@ -20,6 +30,8 @@ export interface BrokerStart {
   address: HomeAddress
   heap: HeapInheritance
   port: MessagePort
+  /** Whether it serves all threads of the process, and not only the one that started it. */
+  isForAll: boolean
 }
 
 /** What a thread tells its broker. */
@@ -27,15 +39,22 @@ export type ToBroker =
   /** Memory that goes with a block. */
   | { kind: 'memory'; handle: BlockHandle; memory: SharedArrayBuffer }
   /** A child has ended. Answered when nothing is done for it any more. */
-  | { kind: 'ended'; pid: number }
+  | { kind: 'ended'; pid: number; token: number }
 
-/** What the broker tells its thread. */
-export type FromBroker = { kind: 'serves' } | { kind: 'ended'; pid: number }
+/** What the broker tells its thread, or all threads: the member with this token asked. */
+export type FromBroker = { kind: 'serves' } | { kind: 'endedIsDone'; pid: number; token: number }
+
+/** What is said on the channel of all threads. */
+export type Heard = StartRequest | ToBroker | FromBroker
 
 interface Home {
   address: HomeAddress
-  port: MessagePort
-  worker: Worker
+  /** The way to the broker: that of the thread that started it, or that of all threads. */
+  port: Pick<MessagePort | BroadcastChannel, 'postMessage' | 'ref' | 'unref'>
+  /** In the thread that started it. */
+  worker: Worker | undefined
+  /** In others: the broker as a member. */
+  token: number | undefined
   isServing: boolean
   published: Set<string>
   /** By process id: how often it was told that a child has ended, and has not answered yet. */
@@ -50,6 +69,8 @@ interface Home {
 const ANSWER_MS_MAX = 5000
 
 let home: Home | undefined
+/** The channel on which the other threads ask for a broker. */
+let requests: BroadcastChannel | undefined
 /** In the broker's own thread: where it listens. */
 let served: HomeAddress | undefined
 
@@ -69,9 +90,30 @@ export function isServedHere({ path }: HomeAddress): boolean {
  * @throws ProcessError `ERR_START_FAILED` when it cannot be started, or has failed.
  */
 export function homeAddress(): HomeAddress {
-  home ??= startBroker()
+  home ??= isHomeThread()
+    ? startBroker({ isForAll: true })
+    : (joinBroker() ?? startBroker({ isForAll: false }))
+  lookWhetherItEnded(home)
   if (home.failure !== undefined) throw brokerFailed(home.failure)
   return home.address
+}
+
+/** Nobody tells a thread of the end of a broker that another thread has started. */
+function lookWhetherItEnded(of: Home): void {
+  if (of.token !== undefined && !sharedHeap().isAlive(of.token)) of.failure ??= new Error('it has ended')
+}
+
+/** For a thread that starts others: when one of them needs a broker, this one starts that of all. */
+export function serveThreads(): void {
+  if (requests !== undefined || sharedHeap().isNative || !isHomeThread()) return
+  requests = channelOf(sharedHeap(), message => {
+    if ((message as Heard).kind !== 'start') return
+    try {
+      home ??= startBroker({ isForAll: true })
+    } catch {
+      // The thread that asked waits in vain, then tries for itself, and is told the error.
+    }
+  })
 }
 
 /** Starts the broker if it does not run yet, and resolves when it serves. */
@@ -85,8 +127,8 @@ export async function brokerServes(): Promise<void> {
  * it. Who waits for the end of a child and then releases a lock can rely on it.
  */
 export async function endClientsOf(pid: number): Promise<void> {
-  if (home === undefined || home.failure !== undefined) return
-  const message: ToBroker = { kind: 'ended', pid }
+  if (!hasBroker() || home === undefined) return
+  const message: ToBroker = { kind: 'ended', pid, token: sharedHeap().token }
   home.port.postMessage(message)
   countEnd(home, pid, 1)
   await until(home, ({ endsUnanswered }) => !endsUnanswered.has(pid), ANSWER_MS_MAX)
@@ -98,9 +140,16 @@ function countEnd({ endsUnanswered }: Home, pid: number, change: 1 | -1): void {
   else endsUnanswered.delete(pid)
 }
 
-/** Whether a broker runs that this thread has started. */
+/** Whether a broker serves what this thread makes. */
 export function hasBroker(): boolean {
-  return home !== undefined && home.failure === undefined
+  if (home === undefined && !isHomeThread()) {
+    const heap = existingHeap()
+    const found = heap === undefined || heap.isNative ? undefined : announced(heap)
+    if (found !== undefined) home = homeFor(found)
+  }
+  if (home === undefined) return false
+  lookWhetherItEnded(home)
+  return home.failure === undefined
 }
 
 /** Waits for something that the broker tells, for its end, or for the time. It keeps the program alive meanwhile. */
@@ -121,10 +170,51 @@ async function until(of: Home, isSo: (of: Home) => boolean, timeoutMs: number): 
 
 /** Ends the broker, as an error in it would; for tests. */
 export async function stopBroker(): Promise<void> {
-  await home?.worker.terminate()
+  await home?.worker?.terminate()
 }
 
-function startBroker(): Home {
+/** The broker of all threads, if the main thread can start it. */
+function joinBroker(): Home | undefined {
+  const channel = channelOf(sharedHeap())
+  const found = processBroker(sharedHeap(), channel)
+  channel.close()
+  return found && homeFor(found)
+}
+
+/** For a broker that another thread has started. */
+function homeFor({ address, token }: Announced): Home {
+  const channel = channelOf(sharedHeap(), message => hear(joined, message as Heard))
+  const joined = newHome({ address, port: channel, worker: undefined, token })
+  joined.isServing = true
+  return joined
+}
+
+function newHome(of: Pick<Home, 'address' | 'port' | 'worker' | 'token'>): Home {
+  return {
+    ...of,
+    published: new Set(),
+    endsUnanswered: new Map(),
+    failure: undefined,
+    isServing: false,
+    waits: 0,
+    changed: [],
+  }
+}
+
+/** On the channel of all threads others are spoken to as well. */
+function hear(of: Home, message: Heard): void {
+  if (message.kind === 'serves') of.isServing = true
+  else if (message.kind === 'endedIsDone' && message.token === sharedHeap().token)
+    countEnd(of, message.pid, -1)
+  else return
+  lookAgain(of)
+}
+
+function lookAgain({ changed }: Home): void {
+  for (const resolve of changed.splice(0)) resolve()
+}
+
+function startBroker({ isForAll }: { isForAll: boolean }): Home {
   const heap = sharedHeap()
   const address: HomeAddress = {
     path: newSocketPath(),
@@ -135,27 +225,12 @@ function startBroker(): Home {
     address,
     heap: { buffer: heap.portableBuffer! },
     port: end,
+    isForAll,
   }))
+  if (isForAll) noteStarted(heap)
   const { threadId } = worker
-  const started: Home = {
-    address,
-    port,
-    worker,
-    published: new Set(),
-    endsUnanswered: new Map(),
-    failure: undefined,
-    isServing: false,
-    waits: 0,
-    changed: [],
-  }
-  const look = (): void => {
-    for (const resolve of started.changed.splice(0)) resolve()
-  }
-  port.on('message', (message: FromBroker) => {
-    if (message.kind === 'serves') started.isServing = true
-    else countEnd(started, message.pid, -1)
-    look()
-  })
+  const started = newHome({ address, port, worker, token: undefined })
+  port.on('message', (message: FromBroker) => hear(started, message))
   port.unref()
   worker.unref()
   worker.on('error', error => {
@@ -165,7 +240,7 @@ function startBroker(): Home {
     started.failure ??= new Error(`its thread ended with exit code ${exitCode}`)
     // The clients are members in that thread: what they held is given back.
     heap.markEnded({ pid: process.pid, threadId })
-    look()
+    lookAgain(started)
   })
   return started
 }

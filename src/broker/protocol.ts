@@ -54,7 +54,7 @@ export type FromHome =
   /** The client is not served; the connection ends after it. */
   | { kind: 'refused'; error: unknown }
 
-/** Clients of one home: each needs one of the 512 places for members. */
+/** Clients of one home: each needs one of the places for members. */
 export const CLIENTS_MAX = 256
 /** Calls of one client that are not answered yet. */
 export const PENDING_CALLS_MAX = 65_536

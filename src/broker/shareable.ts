@@ -34,8 +34,6 @@ export interface Shareable<T extends object> {
   decode(data: unknown): T
   /** The handle in what `encode` gave; `undefined` when the memory itself came along. Default: that itself. */
   handleIn?(data: unknown): BlockHandle | undefined
-  /** Tells apart objects that one handle names. */
-  partIn?(data: unknown): string
   /** Whether the real object can be had here, although the block can. Default: yes. */
   isWhole?(data: unknown): boolean
   /** What stands for it elsewhere. */
@@ -146,7 +144,7 @@ export function letGo(object: object): void {
 function arrive(shareable: Shareable<object>, data: unknown, handle: BlockHandle): object {
   const link = linkTo(handle.home!)
   const { heap, index, generation } = handle
-  const key = `${shareable.name} ${heap} ${index} ${generation} ${shareable.partIn?.(data) ?? ''}`
+  const key = `${shareable.name} ${heap} ${index} ${generation}`
   const here = known.get(key)?.deref()
   const remote = here && remotes.get(here)
   // One of a link that has ended stays so: what arrives now may be had again.

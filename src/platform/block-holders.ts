@@ -1,9 +1,11 @@
 /** Who keeps a block from being taken for something else: members that hold it, and a block that it was given to. */
-import { BLOCK, HEADER, MEMBERS_MAX, blockAt } from './heap-layout.ts'
+import type { BlockHandle } from './block-handle.ts'
+import { BLOCK, HEADER, blockAt } from './heap-layout.ts'
 
 /** Whether the block at word `at` is held by any member but that of `ownSlot`, which may be -1. */
 export function isHeldByOthers(words: Int32Array, at: number, ownSlot: number): boolean {
-  for (let word = 0; word < MEMBERS_MAX / 32; word++) {
+  const count = (Atomics.load(words, HEADER.memberLimit) + 31) >>> 5
+  for (let word = 0; word < count; word++) {
     const own = ownSlot >>> 5 === word && ownSlot >= 0 ? 1 << (ownSlot & 31) : 0
     if ((Atomics.load(words, at + BLOCK.holders + word) & ~own) !== 0) return true
   }
@@ -22,4 +24,36 @@ export function isKept(words: Int32Array, at: number): boolean {
       Atomics.load(words, keeperAt + BLOCK.inFlight) !== 0 ||
       isHeldByOthers(words, keeperAt, -1))
   )
+}
+
+/**
+ * For how long the block of a handle is in use, as things are: `Infinity` while anybody holds it; while only handles
+ * on their way need it, until the last of them has been so for `lostAfterSeconds`; 0 when nobody does.
+ */
+export function usedForMs(
+  words: Int32Array,
+  { index, generation }: BlockHandle,
+  lostAfterSeconds: number,
+): number {
+  const at = blockAt(index)
+  // A receiver holds it before its handle is counted as arrived: who looks at the holders, the count and the holders
+  // again sees one of them.
+  const isHeld = isHeldByOthers(words, at, -1)
+  const isOnItsWay = Atomics.load(words, at + BLOCK.inFlight) !== 0
+  const isUsed = isHeld || isHeldByOthers(words, at, -1)
+  const leftSeconds = lostAfterSeconds - secondsOnTheWay(words, at)
+  // Looked at last: in its next life the rest would be somebody else's.
+  if (Atomics.load(words, at + BLOCK.generation) !== generation) return 0
+  if (isUsed) return Infinity
+  return isOnItsWay ? Math.max(0, leftSeconds * 1000) : 0
+}
+
+/** How long ago the last handle of the block at word `at` was sent. */
+export function secondsOnTheWay(words: Int32Array, at: number): number {
+  return (steadySeconds() - Atomics.load(words, at + BLOCK.sentAt)) | 0
+}
+
+/** The system's steady clock, which all processes have in common. */
+export function steadySeconds(): number {
+  return process.hrtime()[0] | 0
 }

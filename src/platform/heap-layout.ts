@@ -25,12 +25,28 @@ export const HEADER = {
   segmentCursor: 9,
   /** 1 once a process of this program has made memory with a name. */
   hasNames: 10,
+  /** Places of members from here on were never taken. */
+  memberLimit: 11,
+  /** 1 once the main thread has started the broker of its process. */
+  isBrokerStarted: 12,
+  /** The broker as a member, once it serves; and how long its address is. */
+  brokerToken: 13,
+  brokerAddressBytes: 14,
 } as const
 
-/** "MPH" and the version of this layout. */
-export const MAGIC = 0x4d504801
+/** In the header: where the broker of a process listens, as JSON. */
+export const BROKER_ADDRESS_START_BYTES = 1024
+export const BROKER_ADDRESS_BYTES_MAX = 2048
 
-export const MEMBERS_MAX = 512
+/** "MPH" and the version of this layout. */
+export const MAGIC = 0x4d504802
+
+/** A bit in each block for each of them: 512 bytes, of which only those are looked at whose places were ever taken. */
+export const MEMBERS_MAX = 4096
+/** A token has the place of its member in its last bits, and the generation of that place in front of them. */
+const PLACE_BITS = Math.log2(MEMBERS_MAX)
+/** Tokens are below 2^29, so that words of locks and others have bits left. native/heap.c counts likewise. */
+const GENERATION_MASK = 2 ** (29 - PLACE_BITS) - 1
 export const MEMBERS_START_BYTES = 4096
 export const MEMBER_BYTES = 64
 /** In the record of a member. The first words hold its life word and the kernel's list: see native/README.md. */
@@ -46,8 +62,9 @@ export const MEMBER_STATE = { free: 0, alive: 1 } as const
 /** Set in a life word by the kernel (FUTEX_OWNER_DIED), or by {@link SharedHeap.markEnded}. */
 export const LIFE_ENDED = 0x4000_0000
 
-export const BLOCKS_START_BYTES = 65_536
-export const BLOCK_BYTES = 256
+export const BLOCKS_START_BYTES = MEMBERS_START_BYTES + MEMBERS_MAX * MEMBER_BYTES
+/** 134 words of our own, and 42 for the user of the block: 11 cache lines. */
+export const BLOCK_BYTES = 704
 export const BLOCK_WORDS = BLOCK_BYTES / 4
 /** In a block. What its user may have starts at `payload`. */
 export const BLOCK = {
@@ -92,13 +109,27 @@ export function controlBytes(blockCount: number): number {
   return BLOCKS_START_BYTES + blockCount * BLOCK_BYTES
 }
 /** Behind the control part, from a multiple of a large page on. */
-export const PAGES_START_BYTES = 16 * 1024 * 1024
+export const PAGES_START_BYTES = 32 * 1024 * 1024
 /** Addresses, not memory: a page takes storage only when it is used. */
 export const HEAP_BYTES_MAX = 2 ** 40
 
 /** The place of a member's record, in words. */
 export function memberAt(slot: number): number {
   return (MEMBERS_START_BYTES + slot * MEMBER_BYTES) / 4
+}
+
+/** The token of a member in its `generation`th life, which counts from 1. */
+export function tokenOf(generation: number, slot: number): number {
+  return ((generation & GENERATION_MASK) << PLACE_BITS) | slot
+}
+
+export function slotOf(token: number): number {
+  return token & (MEMBERS_MAX - 1)
+}
+
+/** Whether a token belongs to the `generation`th life in its place. */
+export function isOfGeneration(token: number, generation: number): boolean {
+  return token >>> PLACE_BITS === (generation & GENERATION_MASK)
 }
 
 /** The place of a block, in words. */

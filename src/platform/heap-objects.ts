@@ -1,6 +1,7 @@
 /**
- * Objects that stand for a block of the shared heap: locks, queues, shared arrays. A process or thread has one object
- * for each block, however often its handle arrives, and lets go of the block when that object is collected.
+ * Objects that stand for a block of the shared heap: locks, queues, ends of pipes, shared arrays. A process or thread
+ * has one object for each block, however often its handle arrives, and lets go of the block when that object is
+ * collected.
  */
 import { ClosedError, ProcessError } from '../errors.ts'
 import { carry } from './in-flight.ts'
@@ -33,15 +34,19 @@ interface KnownObject {
 /** What is left of an object that has been collected, or is not used any more. */
 interface Remains {
   readonly heap: SharedHeap
-  readonly blocks: HeldBlocks
+  readonly handle: BlockHandle
+  /** Must not refer to the object. */
+  release(): void
 }
 
 const remainsOf = new WeakMap<object, Remains>()
+const blocksOf = new WeakMap<object, HeldBlocks>()
 /** Of each member in this thread, by the index of the block. An entry goes when its object has been collected. */
 const knownTo = new WeakMap<SharedHeap, Map<number, KnownObject>>()
 /** The block for the object that is being made by `objectFor()`. */
 let arriving: HeldBlock | undefined
 let collected: FinalizationRegistry<Remains> | undefined
+let holdsCollected: FinalizationRegistry<() => void> | undefined
 
 /** Called by the constructor of an object: its block, a fresh one unless the object is made for a handle. */
 export function openBlock(object: object, kind: BlockKind): OpenedBlock {
@@ -50,16 +55,49 @@ export function openBlock(object: object, kind: BlockKind): OpenedBlock {
   const isNew = arriving === undefined
   arriving = undefined
   const blocks: HeldBlocks = [main]
-  collected ??= new FinalizationRegistry(letGo)
-  const remains: Remains = { heap, blocks }
-  collected.register(object, remains, object)
-  remainsOf.set(object, remains)
-  knownIn(heap).set(main.handle.index, {
-    kind,
-    generation: main.handle.generation,
-    object: new WeakRef(object),
+  blocksOf.set(object, blocks)
+  standFor(object, kind, {
+    heap,
+    handle: main.handle,
+    release: () => {
+      for (const block of blocks) block.release()
+    },
   })
   return { heap, blocks, isNew }
+}
+
+/**
+ * For an object that holds its block by other means: the handle means this object from now on. When it is collected,
+ * `release()` is called.
+ */
+export function standFor(object: object, kind: BlockKind, remains: Remains): void {
+  const { heap, handle } = remains
+  collected ??= new FinalizationRegistry(letGo)
+  collected.register(object, remains, object)
+  remainsOf.set(object, remains)
+  const { index, generation } = handle
+  knownIn(heap).set(index, { kind, generation, object: new WeakRef(object) })
+}
+
+/** Undoes it for one that is closed: the handle means another object from now on, and nothing is released. */
+export function standNoMore(object: object): void {
+  const remains = remainsOf.get(object)
+  if (remains === undefined) return
+  remainsOf.delete(object)
+  collected?.unregister(object)
+  const { heap, handle } = remains
+  if (knownIn(heap).get(handle.index)?.object.deref() === object) knownIn(heap).delete(handle.index)
+}
+
+/**
+ * What stands in messages for a block whose object can be closed: for as long as the bytes of one are here, because
+ * they wait or may be sent again, what it holds stays held. `release` is called when nobody has it any more.
+ */
+export function holdForMessages(release: () => void): object {
+  const hold = {}
+  holdsCollected ??= new FinalizationRegistry(action => action())
+  holdsCollected.register(hold, release)
+  return hold
 }
 
 function knownIn(heap: SharedHeap): Map<number, KnownObject> {
@@ -68,11 +106,10 @@ function knownIn(heap: SharedHeap): Map<number, KnownObject> {
   return known
 }
 
-function letGo({ heap, blocks }: Remains): void {
-  const { index } = blocks[0].handle
+function letGo({ heap, handle, release }: Remains): void {
   const known = knownIn(heap)
-  if (known.get(index)?.object.deref() === undefined) known.delete(index)
-  for (const block of blocks) block.release()
+  if (known.get(handle.index)?.object.deref() === undefined) known.delete(handle.index)
+  release()
 }
 
 /**
@@ -84,13 +121,9 @@ function letGo({ heap, blocks }: Remains): void {
 export function letGoNow(object: object): BlockHandle[] {
   const remains = remainsOf.get(object)
   if (remains === undefined) return []
-  const { heap, blocks } = remains
-  remainsOf.delete(object)
-  collected?.unregister(object)
-  const { index } = blocks[0].handle
-  if (knownIn(heap).get(index)?.object.deref() === object) knownIn(heap).delete(index)
-  for (const block of blocks) block.release()
-  return blocks.map(({ handle }) => handle)
+  standNoMore(object)
+  remains.release()
+  return blocksOf.get(object)?.map(({ handle }) => handle) ?? [remains.handle]
 }
 
 /**
@@ -100,15 +133,15 @@ export function letGoNow(object: object): BlockHandle[] {
  * @throws ClosedError for what the constructor of its class has not made.
  */
 export function handleOf(object: object): BlockHandle {
-  const blocks = remainsOf.get(object)?.blocks
-  if (blocks === undefined) {
+  const handle = remainsOf.get(object)?.handle
+  if (handle === undefined) {
     throw new ClosedError(
       `Cannot send a ${object.constructor.name}: it was not made by its constructor\n` +
         `To fix: make it with new ${object.constructor.name}()`,
     )
   }
-  carry(object, blocks[0].handle)
-  return blocks[0].handle
+  carry(object, handle)
+  return handle
 }
 
 /** Whether an object stands for a block already. */
@@ -116,24 +149,27 @@ export function hasBlock(object: object): boolean {
   return remainsOf.has(object)
 }
 
-/** Whether the object for a handle is here. */
-export function isKnown({ heap, index, generation }: BlockHandle): boolean {
+/** The object for a handle, if it is here. */
+export function knownObject({ heap, index, generation }: BlockHandle, kind?: BlockKind): object | undefined {
   const own = sharedHeap()
   const here = knownIn(own).get(index)
-  return own.id === heap && here?.generation === generation && here.object.deref() !== undefined
+  if (own.id !== heap || here?.generation !== generation) return undefined
+  return kind === undefined || here.kind === kind ? here.object.deref() : undefined
+}
+
+/** Whether the object for a handle is here. */
+export function isKnown(handle: BlockHandle): boolean {
+  return knownObject(handle) !== undefined
 }
 
 /** The object for a handle that arrived: the one that is here already, or what `make` constructs. */
 export function objectFor<T extends object>(handle: unknown, kind: BlockKind, make: () => T): T {
   assertHandle(handle)
   const heap = sharedHeap()
-  const here = knownIn(heap).get(handle.index)
-  if (here?.kind === kind && here.generation === handle.generation && handle.heap === heap.id) {
-    const object = here.object.deref()
-    if (object !== undefined) {
-      heap.noteArrived(handle)
-      return object as T
-    }
+  const known = knownObject(handle, kind)
+  if (known !== undefined) {
+    heap.noteArrived(handle)
+    return known as T
   }
   const block = heap.attach(handle, kind)
   heap.noteArrived(handle)

@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto'
 import { threadId } from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
 import { type BlockHandle, type BlockKind, type HeldBlock, memberEnded, notKept } from './block-handle.ts'
-import { isHeldByOthers, isKept } from './block-holders.ts'
+import { isHeldByOthers, isKept, secondsOnTheWay, steadySeconds } from './block-holders.ts'
 import {
   type HeapBackend,
   lifeOf,
@@ -38,7 +38,10 @@ import {
   addonLayout,
   blockAt,
   controlBytes,
+  isOfGeneration,
   memberAt,
+  slotOf,
+  tokenOf,
 } from './heap-layout.ts'
 import { HeapPages } from './heap-pages.ts'
 import { giveUpNativeAddon, nativeAddon } from './native-addon.ts'
@@ -46,7 +49,6 @@ import { ReaperRest } from './reaper-rest.ts'
 
 export type { BlockHandle, BlockKind, HeldBlock, HomeAddress } from './block-handle.ts'
 
-const SLOT_BITS = 9
 /** A search for a free block looks at no more than so many. */
 const SEARCHED_MAX = 256
 
@@ -64,6 +66,11 @@ export function sharedHeap(): SharedHeap {
 /** The heap if this process or thread has used it already. */
 export function existingHeap(): SharedHeap | undefined {
   return current
+}
+
+/** Whether the heap of this thread or process is that of the one that started it. */
+export function hasInheritedHeap(): boolean {
+  return inheritance !== undefined
 }
 
 /** Whether this process was started by multiproc, and is not the program's own. */
@@ -214,7 +221,7 @@ export class SharedHeap {
     if (this.#hasEnded) return
     this.#hasEnded = true
     if (this.#token === 0) return
-    const at = memberAt(this.#token & (MEMBERS_MAX - 1))
+    const at = memberAt(slotOf(this.#token))
     Atomics.or(this.words, at + this.#backend.lifeWord, LIFE_ENDED)
   }
 
@@ -231,14 +238,16 @@ export class SharedHeap {
       if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.free) continue
       // A record is free as well when its taker ended before it had become a member.
       if (life !== 0 && (life & LIFE_ENDED) === 0) continue
+      // Before it holds anything: who looks for holders looks no further.
+      raise(words, HEADER.memberLimit, slot + 1)
       if (!this.#backend.takeRecord(at * 4, life)) continue
+      let token = tokenOf(Atomics.add(words, at + MEMBER.generation, 1) + 1, slot)
       // Generations start at 1 and skip 0, so that no token is 0.
-      const generation = (Atomics.add(words, at + MEMBER.generation, 1) + 1) & 0xf_ffff
-      if (generation === 0) Atomics.store(words, at + MEMBER.generation, 1)
+      if (isOfGeneration(token, 0)) token = tokenOf(Atomics.add(words, at + MEMBER.generation, 1) + 1, slot)
       words[at + MEMBER.pid] = process.pid
       words[at + MEMBER.threadId] = threadId
       Atomics.store(words, at + MEMBER.state, MEMBER_STATE.alive)
-      return ((generation || 1) << SLOT_BITS) | slot
+      return token
     }
     throw new ProcessError(
       'ERR_LIMIT',
@@ -249,11 +258,11 @@ export class SharedHeap {
 
   /** Whether the member is still there. One that has ended in any way, also by SIGKILL, is not. */
   isAlive(token: number): boolean {
-    const at = memberAt(token & (MEMBERS_MAX - 1))
+    const at = memberAt(slotOf(token))
     const { words } = this
     return (
       Atomics.load(words, at + MEMBER.state) === MEMBER_STATE.alive &&
-      (Atomics.load(words, at + MEMBER.generation) & 0xf_ffff) === token >>> SLOT_BITS &&
+      isOfGeneration(token, Atomics.load(words, at + MEMBER.generation)) &&
       (Atomics.load(words, at + this.#backend.lifeWord) & LIFE_ENDED) === 0
     )
   }
@@ -266,7 +275,7 @@ export class SharedHeap {
   /** For whoever sees a process or thread end, where the system does not mark it (threads without the addon). */
   markEnded({ pid, threadId }: { pid: number; threadId: number | undefined }): void {
     const { words } = this
-    for (let slot = 0; slot < MEMBERS_MAX; slot++) {
+    for (let slot = 0; slot < Atomics.load(words, HEADER.memberLimit); slot++) {
       const at = memberAt(slot)
       const life = at + this.#backend.lifeWord
       if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.alive) {
@@ -285,10 +294,11 @@ export class SharedHeap {
   }
 
   #hasEndedMember(): boolean {
-    for (let slot = 0; slot < MEMBERS_MAX; slot++) {
+    const { words } = this
+    for (let slot = 0; slot < Atomics.load(words, HEADER.memberLimit); slot++) {
       const at = memberAt(slot)
-      const life = Atomics.load(this.words, at + this.#backend.lifeWord)
-      const state = Atomics.load(this.words, at + MEMBER.state)
+      const life = Atomics.load(words, at + this.#backend.lifeWord)
+      const state = Atomics.load(words, at + MEMBER.state)
       if (state === MEMBER_STATE.alive && (life & LIFE_ENDED) !== 0) return true
       if (state === MEMBER_STATE.free && life === 0) return false
     }
@@ -308,7 +318,7 @@ export class SharedHeap {
     if (before !== 0 && this.isAlive(before)) return false
     if (Atomics.compareExchange(words, HEADER.reaper, before, this.#token) !== before) return false
     try {
-      for (let slot = 0; slot < MEMBERS_MAX; slot++) {
+      for (let slot = 0; slot < Atomics.load(words, HEADER.memberLimit); slot++) {
         const at = memberAt(slot)
         const life = Atomics.load(words, at + this.#backend.lifeWord)
         if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.alive || (life & LIFE_ENDED) === 0)
@@ -383,7 +393,7 @@ export class SharedHeap {
       if (Atomics.load(words, at + BLOCK.kind) === SEGMENT_KIND) continue
       const block = this.#take(index, { isOverdue: attempt >= count })
       if (block === undefined) continue
-      this.#raiseLimit(index + 1)
+      raise(words, HEADER.blockLimit, index + 1)
       words.fill(0, at + BLOCK.payload, at + BLOCK_WORDS)
       Atomics.store(words, at + BLOCK.kind, kind)
       return block
@@ -404,7 +414,7 @@ export class SharedHeap {
     const next = (generation + 1) | 0
     if (Atomics.compareExchange(words, at + BLOCK.generation, generation, next) !== generation)
       return undefined
-    const slot = this.token & (MEMBERS_MAX - 1)
+    const slot = slotOf(this.token)
     Atomics.or(words, at + BLOCK.holders + (slot >>> 5), 1 << (slot & 31))
     // Somebody may have attached to its earlier life after it was found free. That one keeps it, and its handle.
     if (!this.#isFree(at, slot, isOverdue)) {
@@ -425,7 +435,7 @@ export class SharedHeap {
     const { words } = this
     const { index } = block.handle
     const at = blockAt(index)
-    const slot = this.token & (MEMBERS_MAX - 1)
+    const slot = slotOf(this.token)
     if (!this.isOnlyHeldHere(block)) return undefined
     const generation = Atomics.load(words, at + BLOCK.generation)
     const next = (generation + 1) | 0
@@ -476,7 +486,7 @@ export class SharedHeap {
   }
 
   #isOverdue(at: number): boolean {
-    return ((steadySeconds() - Atomics.load(this.words, at + BLOCK.sentAt)) | 0) >= IN_FLIGHT_SECONDS
+    return secondsOnTheWay(this.words, at) >= IN_FLIGHT_SECONDS
   }
 
   /**
@@ -553,7 +563,7 @@ export class SharedHeap {
     const { index, generation } = handle
     if (handle.heap === this.id && index >= 0 && index < words[HEADER.blockCount]!) {
       const at = blockAt(index)
-      const slot = this.token & (MEMBERS_MAX - 1)
+      const slot = slotOf(this.token)
       Atomics.or(words, at + BLOCK.holders + (slot >>> 5), 1 << (slot & 31))
       if (
         Atomics.load(words, at + BLOCK.generation) === generation &&
@@ -589,15 +599,14 @@ export class SharedHeap {
     this.#held.delete(index)
     // Reaping has taken its holds away, and another may have its place.
     if (this.#hasEnded) return
-    const slot = this.token & (MEMBERS_MAX - 1)
+    const slot = slotOf(this.token)
     Atomics.and(this.words, blockAt(index) + BLOCK.holders + (slot >>> 5), ~(1 << (slot & 31)))
   }
 
   /** Whether a block has no other holder than this process or thread, nor anything else that keeps it. */
   isOnlyHeldHere({ handle }: HeldBlock): boolean {
     return (
-      this.#held.get(handle.index) === 1 &&
-      this.#isFree(blockAt(handle.index), this.token & (MEMBERS_MAX - 1), false)
+      this.#held.get(handle.index) === 1 && this.#isFree(blockAt(handle.index), slotOf(this.token), false)
     )
   }
 
@@ -605,14 +614,6 @@ export class SharedHeap {
   isInUse({ index, generation }: BlockHandle): boolean {
     const at = blockAt(index)
     return Atomics.load(this.words, at + BLOCK.generation) === generation && !this.#isFree(at, -1, false)
-  }
-
-  #raiseLimit(limit: number): void {
-    for (;;) {
-      const before = Atomics.load(this.words, HEADER.blockLimit)
-      if (before >= limit) return
-      if (Atomics.compareExchange(this.words, HEADER.blockLimit, before, limit) === before) return
-    }
   }
 
   // ---- Waiting ----
@@ -644,7 +645,10 @@ export class SharedHeap {
   }
 }
 
-/** The system's steady clock, which all processes have in common. */
-function steadySeconds(): number {
-  return process.hrtime()[0] | 0
+/** Has a word be no less than `value`. */
+function raise(words: Int32Array, index: number, value: number): void {
+  for (;;) {
+    const before = Atomics.load(words, index)
+    if (before >= value || Atomics.compareExchange(words, index, before, value) === before) return
+  }
 }

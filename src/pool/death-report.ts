@@ -26,7 +26,7 @@ export interface End {
   memoryBytes: number | undefined
   /** Whether the pool killed it because it gave no sign of life. */
   isFrozen: boolean
-  /** Whether the kernel has killed a process for want of memory since the last death. */
+  /** Whether the kernel may have killed it for want of memory: see KernelKills. */
   isKernelShort: boolean
 }
 

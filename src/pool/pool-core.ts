@@ -7,7 +7,6 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { BrokenPoolError, ClosedError, ModuleLoadError, type ProcessError, TimeoutError } from '../errors.ts'
 import { dropMessage } from '../platform/in-flight.ts'
 import { Journal } from '../platform/journal.ts'
-import { outOfMemoryKills } from '../platform/process-facts.ts'
 import type { StartMethod } from '../process/child-boot.ts'
 import { childEntry } from '../platform/child-entry.ts'
 import { popen } from '../process/popen.ts'
@@ -18,6 +17,7 @@ import { FunctionTable } from './function-table.ts'
 import { type End, fatalFunction, restartLimit, startFailure } from './death-report.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Job, JobOwner, Part } from './job.ts'
+import { KernelKills } from './kernel-kills.ts'
 import { type Body, encodeBody, releaseBodies, sizeOf } from './protocol.ts'
 import { RestartGuard } from './restart-guard.ts'
 import { RunSupervisor } from './run-supervisor.ts'
@@ -76,7 +76,7 @@ export class PoolCore implements JobOwner {
   #startDeaths = 0
   readonly #restarts = new RestartGuard()
   #restartTimer: NodeJS.Timeout | undefined
-  #kernelKills = outOfMemoryKills()
+  readonly #kernelKills = new KernelKills()
   #inspectedAtMs = 0
   #isDispatchScheduled = false
   readonly #outcomes: TaskOutcomes
@@ -262,6 +262,7 @@ export class PoolCore implements JobOwner {
     const heartbeat = heartbeatMs === undefined ? undefined : Heartbeat.open(heartbeatMs)
     const name = `PoolWorker-${++this.#workerCount}`
     const { roleData, extraFds } = journalPlace(journal, heartbeat)
+    const kernelKillsAtStart = method === 'thread' ? undefined : this.#kernelKills.count()
     let child
     try {
       child = popen(method, {
@@ -292,6 +293,7 @@ export class PoolCore implements JobOwner {
       heartbeat,
       tasksMax: maxTasksPerChild ?? Infinity,
       generation: this.#restarts.generation,
+      kernelKillsAtStart,
       events: {
         onReady: () => {
           this.#startDeaths = 0
@@ -524,12 +526,8 @@ export class PoolCore implements JobOwner {
   }
 
   #endOf(runner: WorkerRunner, { status, lastWords, sentence, stderr, memoryBytes }: Death): End {
-    let isKernelShort = false
-    if (status.signal === 'SIGKILL' && !sentence) {
-      const kills = outOfMemoryKills()
-      isKernelShort = kills !== undefined && this.#kernelKills !== undefined && kills > this.#kernelKills
-      this.#kernelKills = kills
-    }
+    const isUnexplained = status.signal === 'SIGKILL' && sentence === undefined
+    const isKernelShort = isUnexplained && this.#kernelKills.claim(runner.kernelKillsAtStart)
     const cause = lastWords && this.#outcomes.thrown(runner, lastWords.bytes, undefined)
     return { status, cause, stderr, memoryBytes, isFrozen: sentence?.why === 'frozen', isKernelShort }
   }

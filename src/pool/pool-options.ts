@@ -8,15 +8,15 @@ import type { TaskOptions } from './task-limits.ts'
 /** Something that names a start method: the method, or a context made by `getContext()`. */
 export type ContextOption = StartMethod | { getStartMethod(): StartMethod }
 
-/** One program has places in shared memory for 512 processes and threads. */
-export const WORKERS_MAX = 500
+/** One program has places in shared memory for 4096 processes and threads. */
+export const WORKERS_MAX = 4000
 
 /**
  * Options of `new Pool()`. `timeout`, `gracePeriod` and `retries` hold for all calls that do not say otherwise; when
  * `signal` aborts, all calls are called off, and later ones throw its reason.
  */
 export interface PoolOptions extends TaskOptions {
-  /** How many workers, from 1 to 500. Default: `cpuCount()`. */
+  /** How many workers, from 1 to 4000. Default: `cpuCount()`. */
   processes?: number | undefined
   /** Called once in every worker before its first task. If it throws, the pool rejects all its work. */
   initializer?: ((...args: never[]) => unknown) | undefined

@@ -85,6 +85,8 @@ export class WorkerRunner {
   readonly #heartbeat: Heartbeat | undefined
   /** How many times in a row workers had died uselessly when it was started; see RestartGuard. */
   readonly generation: number
+  /** Of the kernel, for want of memory; see KernelKills. */
+  readonly kernelKillsAtStart: number | undefined
   readonly startedAtMs = performance.now()
   /** Whether it has settled an item. */
   isUseful = false
@@ -98,6 +100,7 @@ export class WorkerRunner {
     heartbeat: Heartbeat | undefined
     tasksMax: number
     generation: number
+    kernelKillsAtStart: number | undefined
     events: RunnerEvents
   }) {
     this.name = options.name
@@ -106,6 +109,7 @@ export class WorkerRunner {
     this.#events = options.events
     this.tasksLeft = options.tasksMax
     this.generation = options.generation
+    this.kernelKillsAtStart = options.kernelKillsAtStart
     this.#heartbeat = options.heartbeat
     this.#stderr.follow(this.#popen.stderr)
     const reader = new MessageReader<FromWorker>((head, bodies) => this.#receive(head, bodies))

@@ -5,6 +5,7 @@
 import { PassThrough, type Readable, type Writable } from 'node:stream'
 import type { ResourceLimits, Worker } from 'node:worker_threads'
 import { invalidArgument } from '../errors.ts'
+import { serveThreads } from '../broker/home.ts'
 import { childEnvironment } from '../platform/child-flags.ts'
 import { removeNamesOfThread } from '../platform/named-memory.ts'
 import { type HeapInheritance, sharedHeap } from '../platform/shared-heap.ts'
@@ -65,6 +66,7 @@ export class ThreadPopen extends StartedChild {
     this.connection = new PortConnection(here)
     const { stdin = 'ignore', stdout = 'inherit', stderr = 'inherit' } = options.stdio ?? {}
     const heap = sharedHeap()
+    serveThreads()
     const data: ThreadStart = {
       multiprocChannel: there,
       life: this.#life.memory,

@@ -5,6 +5,7 @@
 import { publishMemory } from '../broker/home.ts'
 import { memoryOf } from '../broker/published-memory.ts'
 import { withHome } from '../broker/shareable.ts'
+import { holdForMessages } from '../platform/heap-objects.ts'
 import type { Receiver } from '../serialize/reducers.ts'
 import { Channel, type ChannelHandle } from './channel.ts'
 
@@ -25,4 +26,10 @@ export function hasChannelMemory({ block, memory }: ChannelHandle): boolean {
 export function attachChannel({ block, memory }: ChannelHandle): Channel {
   const own = memory ?? memoryOf(block)
   return Channel.attach(own === undefined ? { block } : { block, memory: own })
+}
+
+/** Holds a channel that is held here once more, for messages: until neither its owner nor a message has it any more. */
+export function holdChannel(handle: ChannelHandle): object {
+  const channel = Channel.attach(handle)
+  return holdForMessages(() => channel.release())
 }

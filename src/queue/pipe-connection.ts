@@ -3,18 +3,13 @@ import { inspect } from 'node:util'
 import { addShareable } from '../broker/shareable.ts'
 import { invalidArgument } from '../errors.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
+import { knownObject } from '../platform/heap-objects.ts'
 import { sharedHeap } from '../platform/shared-heap.ts'
+import type { Channel } from './channel.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
 import { decodeItem, encodeItem, turnNowAndThen } from './item-codec.ts'
-import {
-  PipeCore,
-  type PipeForm,
-  type PipeHandle,
-  type PipeParts,
-  endsOfFile,
-  openEnds,
-} from './pipe-core.ts'
-import { type End, PipeEnds } from './pipe-ends.ts'
+import { PipeCore, type PipeForm, type PipeHandle, type PipeParts, endsOfFile } from './pipe-core.ts'
+import { type End, PIPE_END_KIND, PipeEnd } from './pipe-end.ts'
 import { pipeOperations } from './pipe-operations.ts'
 import { type RemoteEnd, RemotePipeCore } from './remote-pipe-core.ts'
 import { type Readiness, readiness } from './waitable.ts'
@@ -243,16 +238,25 @@ function outside(name: string, value: number, length: number): Error {
   )
 }
 
-/** An end has arrived with what it is made of: what was counted for its message counts no longer. */
-function arrive(ends: PipeEnds, { block, end, channels }: PipeHandle): void {
-  ends.arrive(end)
-  for (const handle of [block, channels[0]?.block, channels[1].block]) {
-    if (handle !== undefined) sharedHeap().noteArrived(handle)
-  }
+function knownEnd({ block }: PipeHandle): PipeConnection | undefined {
+  return knownObject(block, PIPE_END_KIND) as PipeConnection | undefined
 }
 
-function knownEnd({ block, end }: PipeHandle): PipeConnection | undefined {
-  return openEnds[end].get(block) as PipeConnection | undefined
+/** Opens an end that is not open here yet. */
+function openArrived({ block, end, other, channels }: PipeHandle): PipeConnection {
+  const opened: Channel[] = []
+  try {
+    const [first, second] = channels.map(handle => {
+      if (handle === null) return undefined
+      const channel = attachChannel(handle)
+      opened.push(channel)
+      return channel
+    })
+    return openEnd({ own: PipeEnd.attach(block, other), channels: [first, second!] }, end)
+  } catch (error) {
+    for (const each of opened) each.release()
+    throw error
+  }
 }
 
 addShareable<PipeConnection>({
@@ -265,28 +269,15 @@ addShareable<PipeConnection>({
     return (core as PipeCore).handleToSend(receiver)
   },
   handleIn: data => (data as PipeHandle).block,
-  partIn: data => String((data as PipeHandle).end),
   isWhole: data => {
     const handle = data as PipeHandle
     const hasMemory = handle.channels.every(channel => channel === null || hasChannelMemory(channel))
     return hasMemory || knownEnd(handle) !== undefined
   },
   decode: data => {
-    const { block, end, channels } = data as PipeHandle
-    const known = knownEnd(data as PipeHandle)
-    if (known !== undefined) {
-      arrive((coreOf(known) as PipeCore).parts.ends, data as PipeHandle)
-      return known
-    }
-    const pipeEnds = PipeEnds.attach(block)
-    const connection = openEnd(
-      {
-        ends: pipeEnds,
-        channels: [channels[0] === null ? undefined : attachChannel(channels[0]), attachChannel(channels[1])],
-      },
-      end,
-    )
-    arrive(pipeEnds, data as PipeHandle)
+    const connection = knownEnd(data as PipeHandle) ?? openArrived(data as PipeHandle)
+    // It holds them by now.
+    for (const handle of (coreOf(connection) as PipeCore).handles) sharedHeap().noteArrived(handle)
     return connection
   },
   makeRemote: data => {

@@ -1,16 +1,16 @@
 /** What an end of a pipe does, without the names and options of its public class. */
-import { carry } from '../platform/in-flight.ts'
 import { withHome } from '../broker/shareable.ts'
 import { ClosedError, ProcessError, TimeoutError, invalidState } from '../errors.ts'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
-import { type BlockHandle, type SharedHeap, sharedHeap } from '../platform/shared-heap.ts'
+import { standFor, standNoMore } from '../platform/heap-objects.ts'
+import { carry } from '../platform/in-flight.ts'
+import { type BlockHandle, sharedHeap } from '../platform/shared-heap.ts'
 import type { Receiver } from '../serialize/reducers.ts'
-import { channelToSend } from './channel-handle.ts'
+import { channelToSend, holdChannel } from './channel-handle.ts'
 import { CHANNEL } from './channel-layout.ts'
 import type { Channel, ChannelHandle, OutgoingItem } from './channel.ts'
 import { assertNothingToLoad, letGoOf, turnNowAndThen } from './item-codec.ts'
-import type { End, PipeEnds } from './pipe-ends.ts'
-import { IN_FLIGHT_MS, SharedObjects } from './shared-objects.ts'
+import { type End, PIPE_END_KIND, type PipeEnd } from './pipe-end.ts'
 import { type Attempt, WaitLine } from './wait-line.ts'
 import type { Readiness } from './waitable.ts'
 
@@ -18,17 +18,16 @@ import type { Readiness } from './waitable.ts'
 export interface PipeHandle {
   block: BlockHandle
   end: End
+  /** The block of the other end. */
+  other: BlockHandle
   channels: [ChannelHandle | null, ChannelHandle]
 }
 
-/** What the two ends are made of. */
+/** What an end is made of. */
 export interface PipeParts {
-  ends: PipeEnds
+  own: PipeEnd
   channels: [Channel | undefined, Channel]
 }
-
-/** Of each member in this thread, the blocks of pipes of which it has an end open: how many. */
-const openIn = new WeakMap<SharedHeap, Map<string, number>>()
 
 /** What an end is asked, wherever the memory of its pipe is. */
 export interface PipeForm {
@@ -53,9 +52,6 @@ export interface ReceiveLimit {
   why: string
 }
 
-/** The ends that are open here, of pipes whose memory can be had here, and what each is made of. */
-export const openEnds = [new SharedObjects<object>(), new SharedObjects<object>()] as const
-
 export class PipeCore implements PipeForm {
   readonly parts: PipeParts
   readonly end: End
@@ -64,10 +60,9 @@ export class PipeCore implements PipeForm {
   readonly readers: WaitLine | undefined
   readonly writers: WaitLine | undefined
   isClosed = false
-  /** Stand for its channels in messages. The other end, which has the same, may be in the message, too. */
-  readonly #cargo = [{}, {}] as const
   readonly #connection: WeakRef<object>
-  #inFlightUntil = 0
+  /** Stand for its channels in messages, which may be sent again after `close()`. */
+  #holds: readonly [object | undefined, object] | undefined
 
   /** `connection` is the object for it, until it is collected or closed. */
   constructor(parts: PipeParts, end: End, connection: object) {
@@ -77,7 +72,7 @@ export class PipeCore implements PipeForm {
     this.incoming = parts.channels[1 - end]
     this.outgoing = parts.channels[end]
     // The other end may have been sent and never arrive: then time is what changes.
-    const lookAgainMs = (): number => parts.ends.inFlightMs(this.#other) || Infinity
+    const lookAgainMs = (): number => parts.own.otherOpenMs || Infinity
     const { incoming, outgoing } = this
     if (incoming !== undefined) {
       this.readers = new WaitLine(incoming.heap, {
@@ -93,12 +88,11 @@ export class PipeCore implements PipeForm {
         lookAgainMs,
       })
     }
-    const openHere = openOf(parts.ends)
-    const key = keyOf(parts.ends.handle)
-    const count = openHere.get(key) ?? 0
-    openHere.set(key, count + 1)
-    parts.ends.open(end, { isFirst: count === 0 })
-    openEnds[end].add(parts.ends.handle, connection, () => this.release())
+    standFor(connection, PIPE_END_KIND, {
+      heap: parts.own.heap,
+      handle: parts.own.handle,
+      release: () => release(parts),
+    })
   }
 
   get isReadable(): boolean {
@@ -114,14 +108,10 @@ export class PipeCore implements PipeForm {
     return this.#connection.deref() ?? this
   }
 
-  get #other(): End {
-    return this.end === 0 ? 1 : 0
-  }
-
   /** Whether the other end is open anywhere. `isThorough`: also looks for those who ended just now. */
   isOtherOpen({ isThorough }: { isThorough: boolean }): boolean {
     if (isThorough) this.parts.channels[1].heap.reap()
-    return this.parts.ends.isOpen(this.#other)
+    return this.parts.own.otherOpenMs > 0
   }
 
   assertOpen(action: string): void {
@@ -265,17 +255,19 @@ export class PipeCore implements PipeForm {
     return { isReady: () => this.isReady(), line }
   }
 
-  /** What travels. The message keeps the connection, and counts the handles in it until it has arrived. */
+  /** What travels. The message counts its handles until it has arrived: the end is open meanwhile. */
   handleToSend(receiver: Receiver): PipeHandle {
-    this.#startSending()
-    const { ends, channels } = this.parts
-    carry(this.#owner, ends.handle)
+    this.assertOpen('send')
+    const { own, channels } = this.parts
+    this.#holds ??= [channels[0] && holdChannel(channels[0].handle), holdChannel(channels[1].handle)]
+    carry(this.#owner, own.handle)
     for (const [index, channel] of channels.entries()) {
-      if (channel !== undefined) carry(this.#cargo[index]!, channel.handle.block)
+      if (channel !== undefined) carry(this.#holds[index]!, channel.handle.block)
     }
     return {
-      block: withHome(ends.handle, receiver),
+      block: withHome(own.handle, receiver),
       end: this.end,
+      other: own.other,
       channels: [
         channels[0] === undefined ? null : channelToSend(channels[0].handle, receiver),
         channelToSend(channels[1].handle, receiver),
@@ -285,18 +277,14 @@ export class PipeCore implements PipeForm {
 
   /** For a client that sends it on: what `handleToSend()` and its message do. */
   noteSent(): void {
-    this.#startSending()
-    const { ends, channels } = this.parts
-    for (const handle of [ends.handle, channels[0]?.handle.block, channels[1].handle.block]) {
-      if (handle !== undefined) sharedHeap().noteSent(handle)
-    }
+    this.assertOpen('send')
+    for (const handle of this.handles) sharedHeap().noteSent(handle)
   }
 
-  /** The end is on its way, and counts as open meanwhile. */
-  #startSending(): void {
-    this.assertOpen('send')
-    this.parts.ends.send(this.end)
-    this.#inFlightUntil = performance.now() + IN_FLIGHT_MS
+  /** The blocks that are counted when the end is sent. */
+  get handles(): BlockHandle[] {
+    const { own, channels } = this.parts
+    return [own.handle, ...channels.flatMap(channel => channel?.handle.block ?? [])]
   }
 
   close(): void {
@@ -308,40 +296,20 @@ export class PipeCore implements PipeForm {
       ),
     )
     const connection = this.#connection.deref()
-    if (connection !== undefined) openEnds[this.end].forget(this.parts.ends.handle, connection)
-    if (this.writers === undefined || this.writers.length === 0) this.release()
-    else void this.writers.idle.then(() => this.release())
-  }
-
-  /** The other side learns of it; what is on its way is kept for a while. */
-  release(): void {
-    const { ends, channels } = this.parts
-    const openHere = openOf(ends)
-    const key = keyOf(ends.handle)
-    const left = openHere.get(key)! - 1
-    if (left === 0) openHere.delete(key)
-    else openHere.set(key, left)
-    ends.close(this.end)
-    for (const channel of channels) channel?.touch()
-    const leftMs = this.#inFlightUntil - performance.now()
-    if (leftMs > 0) setTimeout(() => releaseParts(this.parts), leftMs).unref()
-    else releaseParts(this.parts)
+    if (connection !== undefined) standNoMore(connection)
+    this.#holds = undefined
+    if (this.writers === undefined || this.writers.length === 0) release(this.parts)
+    else void this.writers.idle.then(() => release(this.parts))
   }
 }
 
-function openOf({ heap }: PipeEnds): Map<string, number> {
-  let openHere = openIn.get(heap)
-  if (openHere === undefined) openIn.set(heap, (openHere = new Map()))
-  return openHere
-}
-
-function keyOf({ index, generation }: BlockHandle): string {
-  return `${index}:${generation}`
-}
-
-function releaseParts({ ends, channels }: PipeParts): void {
-  for (const channel of channels) channel?.release()
-  ends.release()
+/** The other side learns of it. What is on its way is kept by its messages. */
+function release({ own, channels }: PipeParts): void {
+  own.close()
+  for (const channel of channels) {
+    channel?.touch()
+    channel?.release()
+  }
 }
 
 /** The errors by which an iteration ends. */

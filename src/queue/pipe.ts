@@ -2,7 +2,7 @@
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { Channel } from './channel.ts'
 import { type PipeConnection, openEnd } from './pipe-connection.ts'
-import { PipeEnds } from './pipe-ends.ts'
+import { PipeEnd } from './pipe-end.ts'
 
 /** So much may be in each direction before senders wait. As much as a pipe of Linux. */
 const RING_BYTES = 64 * 1024
@@ -31,20 +31,29 @@ export function Pipe<First = unknown, Second = First>(
   options: { duplex?: boolean | undefined } = {},
 ): [PipeConnection<First, Second>, PipeConnection<Second, First>] {
   assertKnownOptions('Pipe', options, ['duplex'])
-  const create = (): Channel => Channel.create({ isGrowing: false, ringBytes: RING_BYTES })
-  const ends = PipeEnds.create()
-  const first = options.duplex === false ? undefined : create()
-  const second = create()
-  // Each object holds all parts once, and lets go of them on its own.
-  const partsOf = (isOwn: boolean): Parameters<typeof openEnd>[0] => {
-    if (isOwn) return { ends, channels: [first, second] }
-    return {
-      ends: PipeEnds.attach(ends.handle),
-      channels: [first && Channel.attach(first.handle), Channel.attach(second.handle)],
-    }
+  const made: Channel[] = []
+  const create = (): Channel => {
+    const channel = Channel.create({ isGrowing: false, ringBytes: RING_BYTES })
+    made.push(channel)
+    return channel
   }
-  return [openEnd(partsOf(true), 0), openEnd(partsOf(false), 1)] as unknown as [
-    PipeConnection<First, Second>,
-    PipeConnection<Second, First>,
-  ]
+  const again = ({ handle }: Channel): Channel => {
+    const channel = Channel.attach(handle)
+    made.push(channel)
+    return channel
+  }
+  try {
+    const first = options.duplex === false ? undefined : create()
+    const second = create()
+    // Each object holds both channels, and lets go of them on its own.
+    const others = [first && again(first), again(second)] as const
+    const [one, two] = PipeEnd.createBoth()
+    return [
+      openEnd({ own: one, channels: [first, second] }, 0),
+      openEnd({ own: two, channels: [...others] }, 1),
+    ] as unknown as [PipeConnection<First, Second>, PipeConnection<Second, First>]
+  } catch (error) {
+    for (const channel of made) channel.release()
+    throw error
+  }
 }

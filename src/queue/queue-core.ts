@@ -5,11 +5,13 @@
 import { ClosedError, QueueEmptyError, QueueFullError, TimeoutError, invalidState } from '../errors.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { assertTimeout } from '../platform/bounded-wait.ts'
+import { knownObject, standFor, standNoMore } from '../platform/heap-objects.ts'
 import { carry } from '../platform/in-flight.ts'
+import type { BlockHandle } from '../platform/shared-heap.ts'
 import type { Receiver } from '../serialize/codec.ts'
-import { CHANNEL } from './channel-layout.ts'
+import { CHANNEL, CHANNEL_KIND } from './channel-layout.ts'
 import { Channel, type ChannelHandle, type OutgoingItem } from './channel.ts'
-import { channelToSend } from './channel-handle.ts'
+import { channelToSend, holdChannel } from './channel-handle.ts'
 import {
   assertNothingToLoad,
   decodeItem,
@@ -18,7 +20,6 @@ import {
   letGoOf,
   turnNowAndThen,
 } from './item-codec.ts'
-import { IN_FLIGHT_MS, SharedObjects } from './shared-objects.ts'
 import { type Attempt, WaitLine } from './wait-line.ts'
 import type { Readiness } from './waitable.ts'
 
@@ -70,8 +71,10 @@ export function queueClosed(typeName: string, action: QueueAction): ClosedError 
   )
 }
 
-/** The queues whose memory can be had here: an object for each. */
-export const openQueues = new SharedObjects<object>()
+/** The object for a queue whose memory is here, if there is one. */
+export function openQueue(handle: BlockHandle): object | undefined {
+  return knownObject(handle, CHANNEL_KIND)
+}
 
 export class QueueCore implements QueueForm {
   readonly channel: Channel
@@ -86,7 +89,8 @@ export class QueueCore implements QueueForm {
   #wasUsed = false
   #wasEmpty = false
   #gaveUpWriters = false
-  #inFlightUntil = 0
+  /** Stands for the channel in messages: they may be sent again after `close()`. */
+  #hold: object | undefined
   #drained: Promise<void> = Promise.resolve()
 
   constructor(channel: Channel, typeName: string) {
@@ -107,17 +111,19 @@ export class QueueCore implements QueueForm {
 
   /** `queue` is the object for it, until it is collected or closed. */
   register(queue: object): void {
-    openQueues.add(this.channel.handle.block, queue, () => this.release())
+    const { channel } = this
+    standFor(queue, CHANNEL_KIND, {
+      heap: channel.heap,
+      handle: channel.handle.block,
+      release: () => channel.release(),
+    })
   }
 
-  /**
-   * What travels. The message keeps `queue`, and counts its handle, until it has arrived; the channel is kept for a
-   * while even if it is closed here.
-   */
-  handleToSend(receiver: Receiver, queue: object): ChannelHandle {
+  /** What travels. The message counts the handle until it has arrived, also when the queue has been closed here. */
+  handleToSend(receiver: Receiver): ChannelHandle {
     this.assertOpen('send')
-    this.#inFlightUntil = performance.now() + IN_FLIGHT_MS
-    carry(queue, this.channel.handle.block)
+    this.#hold ??= holdChannel(this.channel.handle)
+    carry(this.#hold, this.channel.handle.block)
     return channelToSend(this.channel.handle, receiver)
   }
 
@@ -433,17 +439,11 @@ To fix: wait longer, or call taskDone() after each item`,
     const error = queueClosed(this.#typeName, 'wait')
     this.readers.failAll(error)
     this.joiners.failAll(error)
-    openQueues.forget(this.channel.handle.block, queue)
+    standNoMore(queue)
+    this.#hold = undefined
     if (this.#gaveUpWriters) this.writers.failAll(error)
-    if (this.writers.length === 0) this.release()
-    else this.#drained = this.writers.idle.finally(() => this.release())
-  }
-
-  /** Lets go of the channel; what was sent of it stays for a while. */
-  release(): void {
-    const leftMs = this.#inFlightUntil - performance.now()
-    if (leftMs > 0) setTimeout(() => this.channel.release(), leftMs).unref()
-    else this.channel.release()
+    if (this.writers.length === 0) this.channel.release()
+    else this.#drained = this.writers.idle.finally(() => this.channel.release())
   }
 
   /** Resolves when everything that this process put has been taken in. */

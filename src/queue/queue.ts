@@ -8,7 +8,7 @@ import { sharedHeap } from '../platform/shared-heap.ts'
 import { Channel, type ChannelHandle } from './channel.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
 import { iterateItems } from './iterate-items.ts'
-import { QueueCore, type QueueForm, openQueues } from './queue-core.ts'
+import { QueueCore, type QueueForm, openQueue } from './queue-core.ts'
 import { queueOperations } from './queue-operations.ts'
 import { RemoteQueueCore } from './remote-queue-core.ts'
 import { type Readiness, readiness } from './waitable.ts'
@@ -292,14 +292,14 @@ function share(type: typeof Queue, name: string): void {
     encode: (queue, receiver): QueueHandle => {
       coreOf(queue).assertOpen('send')
       const core = coreOf(queue) as QueueCore
-      return { ...core.handleToSend(receiver, queue), maxSize: core.maxSize }
+      return { ...core.handleToSend(receiver), maxSize: core.maxSize }
     },
     handleIn: data => (data as QueueHandle).block,
     isWhole: data =>
-      hasChannelMemory(data as QueueHandle) || openQueues.get((data as QueueHandle).block) !== undefined,
+      hasChannelMemory(data as QueueHandle) || openQueue((data as QueueHandle).block) !== undefined,
     decode: data => {
       const { block } = data as QueueHandle
-      const known = openQueues.get(block)
+      const known = openQueue(block)
       if (known === undefined) arriving = attachChannel(data as QueueHandle)
       sharedHeap().noteArrived(block)
       return known === undefined ? new type() : (known as Queue)

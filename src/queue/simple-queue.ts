@@ -7,7 +7,7 @@ import { sharedHeap } from '../platform/shared-heap.ts'
 import type { Channel, ChannelHandle } from './channel.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
 import { iterateItems } from './iterate-items.ts'
-import { QueueCore, type QueueForm, openQueues } from './queue-core.ts'
+import { QueueCore, type QueueForm, openQueue } from './queue-core.ts'
 import { queueOperations } from './queue-operations.ts'
 import { RemoteQueueCore } from './remote-queue-core.ts'
 import { type Readiness, readiness } from './waitable.ts'
@@ -127,14 +127,14 @@ addShareable<SimpleQueue>({
   module: import.meta.url,
   encode: (queue, receiver) => {
     coreOf(queue).assertOpen('send')
-    return (coreOf(queue) as QueueCore).handleToSend(receiver, queue)
+    return (coreOf(queue) as QueueCore).handleToSend(receiver)
   },
   handleIn: data => (data as ChannelHandle).block,
   isWhole: data =>
-    hasChannelMemory(data as ChannelHandle) || openQueues.get((data as ChannelHandle).block) !== undefined,
+    hasChannelMemory(data as ChannelHandle) || openQueue((data as ChannelHandle).block) !== undefined,
   decode: data => {
     const { block } = data as ChannelHandle
-    const known = openQueues.get(block)
+    const known = openQueue(block)
     if (known === undefined) arriving = attachChannel(data as ChannelHandle)
     sharedHeap().noteArrived(block)
     return known === undefined ? new SimpleQueue() : (known as SimpleQueue)

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { nativeAddon } from '#src/platform/native-addon.js'
 import { HEADER, MEMBERS_MAX, PAYLOAD_WORDS } from '#src/platform/heap-layout.js'
-import { actAs, sharedHeap } from '#src/platform/shared-heap.js'
+import { type SharedHeap, actAs, sharedHeap } from '#src/platform/shared-heap.js'
 import type { StartMethod } from '#src/process/child-boot.js'
 import { popen, type Popen } from '#src/process/popen.js'
 import { newChildBoot } from '#src/process/process-state.js'
@@ -269,6 +269,44 @@ describe('a member for somebody who cannot be one', { skip: heap.isNative }, () 
     next.end()
     heap.reap()
     assert.ok(!heap.isInUse(again.handle))
+  })
+
+  test('one more than there are places for is refused, and all others work', () => {
+    const members: SharedHeap[] = []
+    const block = heap.allocate(KIND)
+    try {
+      assert.throws(
+        () => {
+          for (;;) {
+            const member = heap.anotherMember()
+            members.push(member)
+            member.attach(block.handle, KIND)
+          }
+        },
+        (error: { code: string; message: string }) => {
+          return error.code === 'ERR_LIMIT' && /4096 places[^]*\nTo fix: /.test(error.message)
+        },
+      )
+      assert.ok(members.length > MEMBERS_MAX / 2, String(members.length))
+      // Those that are members hold the block, the last one as well as the first.
+      members.pop()
+      block.release()
+      const last = members.pop()!
+      for (const member of members) member.end()
+      heap.reap()
+      assert.ok(heap.isInUse(block.handle))
+      assert.ok(heap.isAlive(last.token))
+      last.end()
+      heap.reap()
+      assert.ok(!heap.isInUse(block.handle))
+    } finally {
+      for (const member of members) member.end()
+      heap.reap()
+    }
+    const next = heap.anotherMember()
+    assert.ok(next.token > 0)
+    next.end()
+    heap.reap()
   })
 
   test('its end wakes a thread that is blocked, whoever saw it', async () => {

@@ -497,7 +497,7 @@ describe('new Pool()', () => {
       [{ processes: -1 }, /"processes"/],
       [{ processes: 1.5 }, /"processes"/],
       [{ processes: '2' }, /"processes"/],
-      [1e9, /"processes" must be at most 500/],
+      [1e9, /"processes" must be at most 4000/],
       [{ maxTasksPerChild: 0 }, /"maxTasksPerChild"/],
       [{ initializer: 1 }, /"initializer"/],
       [{ context: 'fork' }, /start method "fork"/],

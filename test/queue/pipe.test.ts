@@ -4,9 +4,11 @@ import { describe, test } from 'node:test'
 import { inspect } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { BLOCK, HEADER, blockAt } from '#src/platform/heap-layout.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
 import { Pipe, PipeConnection, Process, Queue } from 'multiproc'
 import { checkLeaks, eventually, isRunning } from '../leak-check.js'
+import { Message } from './messages.js'
 import { randomNumbers, seed } from './random-numbers.js'
 import { forEachSharingMethod } from './sharing-methods.js'
 
@@ -15,7 +17,46 @@ checkLeaks()
 const closed = { code: 'ERR_CLOSED' }
 const late = { code: 'ERR_TIMEOUT' }
 
+/** The blocks of which a handle is on its way. */
+function onTheirWay(words: Int32Array): number[] {
+  return Array.from({ length: words[HEADER.blockLimit]! }, (_, index) => blockAt(index)).filter(
+    at => words[at + BLOCK.inFlight]! > 0,
+  )
+}
+
 describe('within one process', () => {
+  test('an end that was sent is open until it arrives, and not for ever when it got lost', async () => {
+    const [here, there] = Pipe<string>()
+    const { words } = sharedHeap()
+    const before = onTheirWay(words)
+    const message = new Message(there)
+    const sent = onTheirWay(words).filter(at => !before.includes(at))
+    there.close()
+    assert.equal(await here.poll(), false)
+    // As if it had been sent long ago.
+    for (const at of sent) words[at + BLOCK.sentAt]! -= 31
+    assert.equal(await here.poll(), true)
+    await assert.rejects(here.recv(), closed)
+    await assert.rejects(here.send('nobody'), closed)
+    // It was only late.
+    const late = message.read()
+    await here.send('somebody')
+    assert.equal(await late.recv(), 'somebody')
+    late.close()
+    await assert.rejects(here.recv(), closed)
+    here.close()
+  })
+
+  test('an end that waits elsewhere for a message hears of the last end that was on its way', async () => {
+    const [here, there] = Pipe<string>()
+    const message = new Message(there)
+    there.close()
+    const received = here.recv()
+    message.read().close()
+    await assert.rejects(received, closed)
+    here.close()
+  })
+
   test('what one end sends the other receives, in both directions', async () => {
     const [a, b] = Pipe()
     await a.send({ to: 'b' })

@@ -12,13 +12,17 @@ import {
   registerReducer,
   sharedArray,
 } from 'multiproc'
-import { BLOCK, blockAt } from '#src/platform/heap-layout.js'
+import { BLOCK, HEADER, blockAt } from '#src/platform/heap-layout.js'
 import { handleOf } from '#src/platform/heap-objects.js'
 import { sharedHeap } from '#src/platform/shared-heap.js'
 import { checkLeaks } from '../leak-check.js'
+import { Message } from './messages.js'
 import { forEachSharingMethod, isNative } from './sharing-methods.js'
 
 checkLeaks()
+
+/** Of blocks that stand for nothing. */
+const KIND = 97
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index)
 
@@ -30,6 +34,24 @@ async function assertWaits(promise: Promise<unknown>): Promise<void> {
 }
 
 describe('within one process', () => {
+  test('a queue that was closed here arrives as often as its message is read, as long as that is kept', async () => {
+    const queue = new Queue<string>()
+    await queue.put('kept')
+    const message = new Message(queue)
+    queue.close()
+    // A function is written once, and read by every worker.
+    for (let reader = 0; reader < 3; reader++) {
+      const arrived = message.read()
+      assert.notEqual(arrived, queue)
+      const item = await arrived.get({ timeout: 0 })
+      await arrived.put(item)
+      arrived.close()
+      // Every block that nobody has is taken once.
+      const heap = sharedHeap()
+      for (let taken = 0; taken < 2 * heap.words[HEADER.blockCount]!; taken++) heap.allocate(KIND).release()
+    }
+  })
+
   test('items come out in the order in which they went in, whatever they are', async () => {
     using queue = new Queue()
     const items = [undefined, null, '', 'text', 1.5, { a: [1, { b: 2n }] }, new Map([[1, new Date(0)]]), []]

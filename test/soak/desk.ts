@@ -1,11 +1,12 @@
 /**
- * What an actor and the round that started it know of each other without messages: a table in shared memory, so that
- * a word written before a `kill -9` is still there after it. Actors never ask whether another one is alive: the round
+ * What an actor and the round that started it know of each other without messages: a table of words that are still
+ * there after a `kill -9` of whoever wrote them. Actors never ask whether another one is alive: the round
  * marks whom it is going to kill before it does.
  */
 import { threadId } from 'node:worker_threads'
 import { tmpdir } from 'node:os'
 import { randomNumbers } from '../queue/random-numbers.js'
+import { openWords, type Words, type WordsHandle } from './words.js'
 
 /** Where an actor is, for the report of a hang. */
 export const PHASES = ['not begun', 'between', 'waiting', 'inside', 'ended'] as const
@@ -21,23 +22,23 @@ export const TABLE_WORDS = (ACTORS_MAX + 1) * WORDS_PER_ACTOR
 export interface Desk {
   readonly id: number
   readonly seed: number
-  readonly table: Int32Array
+  readonly table: WordsHandle
 }
 
 /** The table, as everybody sees it. */
 export class Table {
-  readonly #words: Int32Array
+  readonly #words: Words
 
-  constructor(words: Int32Array) {
-    this.#words = words
+  constructor(handle: WordsHandle) {
+    this.#words = openWords(handle)
   }
 
   get isStopped(): boolean {
-    return Atomics.load(this.#words, 0) === 1
+    return this.#words.load(0) === 1
   }
 
   stop(): void {
-    Atomics.store(this.#words, 0, 1)
+    this.#words.store(0, 1)
   }
 
   phaseOf(id: number): Phase {
@@ -50,6 +51,15 @@ export class Table {
 
   noteOf(id: number): number {
     return this.#read(id, 'note')
+  }
+
+  /** Of all actors, from the first on. */
+  notes(): Int32Array {
+    const all = this.#words.all()
+    return Int32Array.from(
+      { length: ACTORS_MAX },
+      (_, index) => all[(index + 1) * WORDS_PER_ACTOR + FIELDS.note]!,
+    )
   }
 
   isKilled(id: number): boolean {
@@ -69,15 +79,15 @@ export class Table {
   }
 
   count(id: number): void {
-    Atomics.add(this.#words, id * WORDS_PER_ACTOR + FIELDS.operations, 1)
+    this.#words.add(id * WORDS_PER_ACTOR + FIELDS.operations, 1)
   }
 
   #read(id: number, field: keyof typeof FIELDS): number {
-    return Atomics.load(this.#words, id * WORDS_PER_ACTOR + FIELDS[field])
+    return this.#words.load(id * WORDS_PER_ACTOR + FIELDS[field])
   }
 
   #write(id: number, field: keyof typeof FIELDS, value: number): void {
-    Atomics.store(this.#words, id * WORDS_PER_ACTOR + FIELDS[field], value)
+    this.#words.store(id * WORDS_PER_ACTOR + FIELDS[field], value)
   }
 }
 

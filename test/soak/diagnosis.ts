@@ -1,12 +1,14 @@
 /** What is printed when a wait of the soak passes its deadline: where everybody is, as far as it can be known from outside. */
 import { existsSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { eventually } from '../leak-check.js'
 import { reportName } from './desk.js'
 import { heapCensus } from './heap-census.js'
 
 const REPORT_MS_MAX = 3000
+/** In the masks of signals that the kernel tells. */
+const SIGUSR2_BIT = 1n << BigInt(constants.signals.SIGUSR2 - 1)
 
 /** The JavaScript stack of a process that runs an actor, and what the kernel says of it. */
 export async function whereIs(pid: number): Promise<string> {
@@ -20,8 +22,9 @@ export async function whereIs(pid: number): Promise<string> {
   const state = /^State:\s*(.*)$/m.exec(read('status'))?.[1] ?? 'gone'
   const lines = [`state ${state}, in the kernel: ${read('wchan')}`]
   const path = join(tmpdir(), reportName(pid))
-  // Only who has said so writes a report; others would end.
-  if (/^SigCgt:.*$/m.exec(read('status')) !== null && state !== 'gone') lines.push(await stackOf(pid, path))
+  // Only who has said so writes a report; others, which have not begun yet, would end.
+  const caught = BigInt(`0x${/^SigCgt:\s*(\w+)$/m.exec(read('status'))?.[1] ?? '0'}`)
+  if ((caught & SIGUSR2_BIT) !== 0n) lines.push(await stackOf(pid, path))
   return lines.join('\n')
 }
 

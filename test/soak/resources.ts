@@ -7,13 +7,15 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { brokerServes } from '#src/broker/home.js'
 import { keeperDoor } from '#src/platform/descriptors.js'
+import { nativeAddon } from '#src/platform/native-addon.js'
 import { existingHeap, sharedHeap } from '#src/platform/shared-heap.js'
 import { childProcesses, openDescriptors } from '../leak-check.js'
 import { heapCensus } from './heap-census.js'
 
-/** A queue or pipe that was sent is kept for so long by the one that sent it; a little more. */
-const KEPT_MS_MAX = 35_000
+/** Much longer than garbage is collected, and processes end, on a machine that is busy with other things, too. */
+const LATE_MS_MAX = 35_000
 const LOOK_MS = 20
 /**
  * Libraries that are loaded late, stacks of threads that libuv and the addon keep, buffers of the heap that are cached,
@@ -43,10 +45,15 @@ export class Resources {
   readonly #memoryBefore: number
   readonly #mappingsBefore: number
 
-  constructor() {
-    // From here on this process is a member, and keeps descriptors on their way.
+  /** From here on this process is a member, keeps descriptors on their way, and serves others without the addon. */
+  static async begin(): Promise<Resources> {
     assert.ok(sharedHeap().token > 0)
     keeperDoor()
+    if (nativeAddon() === undefined) await brokerServes()
+    return new Resources()
+  }
+
+  private constructor() {
     collectGarbage()
     this.#before = counts()
     this.#memoryBefore = memoryBytes()
@@ -56,17 +63,15 @@ export class Resources {
   /**
    * What there is too much of now, in words; empty when all is well. It waits for what is given back late, a
    * collection of garbage at least.
-   *
-   * @param options - `isLast` looks for blocks, too, which queues and pipes keep on purpose for some time
    */
-  async leaks({ isLast, waitMs = KEPT_MS_MAX }: { isLast: boolean; waitMs?: number }): Promise<string[]> {
+  async leaks({ waitMs = LATE_MS_MAX }: { waitMs?: number } = {}): Promise<string[]> {
     const giveUpAt = performance.now() + waitMs
     for (;;) {
       collectGarbage()
       // Sleep: collected objects are reported, and the kernel ends processes, when they like.
       await new Promise(resolve => setTimeout(resolve, LOOK_MS))
       existingHeap()?.reap()
-      const found = this.#more({ isLast })
+      const found = this.#more()
       if (found.length > 0 && performance.now() < giveUpAt) continue
       // It is told once, and not with every round that follows.
       if (found.length > 0) this.#before = counts()
@@ -74,10 +79,10 @@ export class Resources {
     }
   }
 
-  #more({ isLast }: { isLast: boolean }): string[] {
+  #more(): string[] {
     const now = counts()
     return (Object.keys(now) as (keyof Counts)[])
-      .filter(name => now[name] > this.#before[name] && (isLast || name !== 'blocks'))
+      .filter(name => now[name] > this.#before[name])
       .map(name => `${now[name] - this.#before[name]} ${name} more than before: ${detail(name)}`)
   }
 

@@ -2,10 +2,11 @@
  * One round of a scenario: actors that work on the same things, are killed at random and replaced. Everything that is
  * random follows from the seed of the round; every wait has a deadline, after which all that is known is printed.
  */
-import { Process, type StartMethod, sharedArray } from 'multiproc'
+import { Process, type StartMethod } from 'multiproc'
 import { randomNumbers } from '../queue/random-numbers.js'
 import { type Desk, Table, TABLE_WORDS, Violation } from './desk.js'
 import { heapState, whereIs } from './diagnosis.js'
+import { makeWords, removeWords, type WordsHandle } from './words.js'
 
 /** Much longer than anything takes on a machine that is busy with other things, too. */
 const WAIT_MS_MAX = 90_000
@@ -39,7 +40,7 @@ export class Round {
   kills = 0
   /** Of the scenario, beside those that actors count. */
   operations = 0
-  readonly #words: Int32Array
+  readonly #words: WordsHandle[] = []
   /** All that were started. */
   readonly actors: Actor[] = []
   /** What an actor that nobody killed died of. */
@@ -52,8 +53,19 @@ export class Round {
     this.method = method
     this.plannedKills = kills
     this.random = randomNumbers(seed)
-    this.#words = sharedArray(Int32Array, TABLE_WORDS)
-    this.table = new Table(this.#words)
+    this.table = new Table(this.words(TABLE_WORDS))
+  }
+
+  /** Words that all actors of this round can be given. */
+  words(length: number): WordsHandle {
+    const handle = makeWords(length, this.method)
+    this.#words.push(handle)
+    return handle
+  }
+
+  /** When it has been played, and all actors have ended. */
+  close(): void {
+    for (const handle of this.#words.splice(0)) removeWords(handle)
   }
 
   // ---- Actors ----
@@ -62,7 +74,7 @@ export class Round {
   start<Shared>(work: (desk: Desk, shared: Shared) => unknown, shared: Shared): Actor {
     this.#throwTrouble()
     const id = this.actors.length + 1
-    const desk: Desk = { id, seed: this.random(2 ** 31), table: this.#words }
+    const desk: Desk = { id, seed: this.random(2 ** 31), table: this.#words[0]! }
     const child = new Process<[Desk, Shared]>({
       target: work,
       args: [desk, shared],
@@ -227,7 +239,7 @@ export class Round {
 /** A scenario: what is made, who works on it, and what must hold in the end. */
 export interface Scenario {
   readonly name: string
-  /** Start methods that share the heap only, or also processes without it. */
-  readonly methods: 'sharing' | 'all'
+  /** Whether it needs the addon: typed arrays over shared memory cannot be put into queues without it. */
+  readonly isNativeOnly: boolean
   run(round: Round): Promise<void>
 }

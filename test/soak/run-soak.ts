@@ -29,6 +29,7 @@ export const SCENARIOS: readonly Scenario[] = [
   memory,
   churn,
 ]
+const METHODS: readonly StartMethod[] = ['spawn', 'thread']
 const VIOLATIONS_MAX = 10
 const KILLS_PER_ROUND_MAX = 16
 
@@ -50,16 +51,17 @@ interface Total {
 
 /** Gives the number of violations. */
 export async function runSoak({ minutes, kills, seed, only }: SoakOptions): Promise<number> {
-  const chosen = SCENARIOS.filter(({ name }) => only.length === 0 || only.includes(name))
   const isNative = nativeAddon() !== undefined
+  const chosen = SCENARIOS.filter(({ name, isNativeOnly }) => {
+    return (only.length === 0 || only.includes(name)) && (isNative || !isNativeOnly)
+  })
   const plan = chosen.flatMap(scenario => {
-    const methods: StartMethod[] = scenario.methods === 'all' || isNative ? ['spawn', 'thread'] : ['thread']
-    return methods.map(method => ({ scenario, method, title: `${scenario.name} ${method}` }))
+    return METHODS.map(method => ({ scenario, method, title: `${scenario.name} ${method}` }))
   })
   const totals = new Map<string, Total>()
   const random = randomNumbers(seed)
   const until = performance.now() + minutes * 60_000
-  const resources = new Resources()
+  const resources = await Resources.begin()
   const sum = (field: keyof Total): number => [...totals.values()].reduce((sum, each) => sum + each[field], 0)
   const isOver = (): boolean =>
     performance.now() > until || (kills > 0 && sum('kills') >= kills) || sum('violations') >= VIOLATIONS_MAX
@@ -71,7 +73,7 @@ export async function runSoak({ minutes, kills, seed, only }: SoakOptions): Prom
     const { scenario, method, title } = plan[turn % plan.length]!
     const begin = performance.now()
     const { found, ...done } = await play(scenario, method, roundSeed)
-    found.push(...(await resources.leaks({ isLast: false })))
+    found.push(...(await resources.leaks()))
     report(title, roundSeed, found)
     const total = totals.get(title) ?? { rounds: 0, kills: 0, operations: 0, violations: 0 }
     total.rounds++
@@ -84,7 +86,7 @@ export async function runSoak({ minutes, kills, seed, only }: SoakOptions): Prom
       `${title.padEnd(18)} ${describe(total)}, seed ${roundSeed}, ${seconds} s; ${resources.summary}`,
     )
   }
-  const found = await resources.leaks({ isLast: true })
+  const found = await resources.leaks()
   report('the end', last, found)
   for (const [title, total] of totals) console.log(`${title.padEnd(18)} ${describe(total)}`)
   const violations = sum('violations') + found.length
@@ -111,7 +113,9 @@ async function play(scenario: Scenario, method: StartMethod, seed: number): Prom
     await round.abandon()
     found.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
   }
-  return { found, kills: round.kills, operations: round.operations + round.operationsOfActors }
+  const operations = round.operations + round.operationsOfActors
+  round.close()
+  return { found, kills: round.kills, operations }
 }
 
 function report(title: string, seed: number, found: string[]): void {

@@ -5,7 +5,6 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Lock } from 'multiproc'
-import { nativeAddon } from '#src/platform/native-addon.js'
 import { checkLeaks } from '../leak-check.js'
 import { seed } from '../queue/random-numbers.js'
 import { type Desk, Place, Violation } from './desk.js'
@@ -54,15 +53,14 @@ export async function takeAndSay(desk: Desk, lock: Lock): Promise<void> {
 }
 
 test('what an actor finds wrong fails its round, and what a round leaves is found', { skip }, async () => {
-  const resources = new Resources()
-  // The desk, at which actors say what they do, is a shared array.
-  const method = nativeAddon() === undefined ? 'thread' : 'spawn'
-  const round = new Round({ name: 'wrong', seed, method, kills: 1 })
+  const resources = await Resources.begin()
+  const round = new Round({ name: 'wrong', seed, method: 'spawn', kills: 1 })
   const lock = new Lock()
   round.start(takeAndSay, lock)
   await assert.rejects(round.finish(), /wrong on purpose/)
   await round.abandon()
-  const found = await resources.leaks({ isLast: true, waitMs: 0 })
+  round.close()
+  const found = await resources.leaks({ waitMs: 0 })
   assert.ok(
     found.some(text => /^\d+ blocks more than before/.test(text)),
     found.join('\n'),

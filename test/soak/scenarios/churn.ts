@@ -1,7 +1,8 @@
 /** Many short lives: children are killed while they start, and while they use for the first time what they were given. */
-import { Condition, Event, Lock, Pipe, Queue, Semaphore, sharedArray } from 'multiproc'
+import { Condition, Event, Lock, Pipe, Queue, Semaphore } from 'multiproc'
 import { type Desk, Place } from '../desk.js'
 import type { Actor, Round, Scenario } from '../round.js'
+import { openWords, type WordsHandle } from '../words.js'
 
 const AT_ONCE = 6
 const START_MS_MAX = 250
@@ -12,12 +13,13 @@ interface Shared {
   condition: Condition
   event: Event
   queue: Queue<number>
-  array: Int32Array
+  words: WordsHandle
 }
 
 export async function useAtOnce(desk: Desk, shared: Shared): Promise<void> {
   const place = new Place(desk)
-  const { lock, semaphore, condition, event, queue, array } = shared
+  const { lock, semaphore, condition, event, queue } = shared
+  const words = openWords(shared.words)
   const recover = true
   while (!place.isStopped) {
     await lock.acquire({ recover })
@@ -30,7 +32,7 @@ export async function useAtOnce(desk: Desk, shared: Shared): Promise<void> {
     event.set()
     queue.putSync(place.id)
     await queue.get({ timeout: 0 }).catch(() => undefined)
-    Atomics.add(array, 0, 1)
+    words.add(0, 1)
     const [first, second] = Pipe<number>()
     await first.send(place.id)
     await second.recv()
@@ -43,7 +45,7 @@ export async function useAtOnce(desk: Desk, shared: Shared): Promise<void> {
 
 export const churn: Scenario = {
   name: 'churn',
-  methods: 'sharing',
+  isNativeOnly: false,
   async run(round: Round) {
     const shared: Shared = {
       lock: new Lock(),
@@ -51,7 +53,7 @@ export const churn: Scenario = {
       condition: new Condition(),
       event: new Event(),
       queue: new Queue<number>(),
-      array: sharedArray(Int32Array, 1000),
+      words: round.words(1000),
     }
     const actors: Actor[] = []
     while (round.kills < round.plannedKills) {

@@ -1,7 +1,8 @@
 /** Event: each set() lets everybody go who waits for it or comes later, whoever is killed meanwhile. */
-import { Event, sharedArray } from 'multiproc'
+import { Event } from 'multiproc'
 import { type Desk, Place, Violation } from '../desk.js'
 import type { Round, Scenario } from '../round.js'
+import { openWords, type WordsHandle } from '../words.js'
 
 const ACTORS = 5
 const TURN_MS = 3
@@ -10,13 +11,14 @@ interface Shared {
   /** They are set by turns. */
   events: [Event, Event]
   /** The number of the last turn. */
-  turn: Int32Array
+  turn: WordsHandle
 }
 
 /** An actor notes the last turn that it has seen. */
-export async function followTurns(desk: Desk, { events, turn }: Shared): Promise<void> {
+export async function followTurns(desk: Desk, { events, ...handles }: Shared): Promise<void> {
   const place = new Place(desk)
-  for (let next = Atomics.load(turn, 0) + 1; !place.isStopped; next++) {
+  const turn = openWords(handles.turn)
+  for (let next = turn.load(0) + 1; !place.isStopped; next++) {
     place.phase = 'waiting'
     const event = events[next % 2]!
     const kind = place.random(3)
@@ -26,7 +28,7 @@ export async function followTurns(desk: Desk, { events, turn }: Shared): Promise
       next--
       continue
     }
-    const now = Atomics.load(turn, 0)
+    const now = turn.load(0)
     if (!place.isStopped && now < next)
       throw new Violation(`${place.id} was told of turn ${next} during turn ${now}`)
     // It may be late, and then has seen what came meanwhile as well.
@@ -40,16 +42,17 @@ export async function followTurns(desk: Desk, { events, turn }: Shared): Promise
 
 export const events: Scenario = {
   name: 'events',
-  methods: 'sharing',
+  isNativeOnly: false,
   async run(round: Round) {
-    const shared: Shared = { events: [new Event(), new Event()], turn: sharedArray(Int32Array, 1) }
+    const shared: Shared = { events: [new Event(), new Event()], turn: round.words(1) }
+    const turn = openWords(shared.turn)
     const state = { hasEnded: false }
     const turns = async (): Promise<void> => {
       while (!state.hasEnded) {
-        const next = shared.turn[0]! + 1
+        const next = turn.load(0) + 1
         // Nobody waits for the turn after this one before it has seen this one.
         shared.events[(next + 1) % 2]!.clear()
-        Atomics.store(shared.turn, 0, next)
+        turn.store(0, next)
         shared.events[next % 2]!.set()
         const here = round.living.filter(({ id }) => round.table.noteOf(id) > 0)
         await round.until(`all to see turn ${next}`, () => {

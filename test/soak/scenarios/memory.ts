@@ -83,7 +83,7 @@ function nothing(error: { code?: string }): undefined {
 
 export const memory: Scenario = {
   name: 'memory',
-  methods: 'sharing',
+  isNativeOnly: true,
   async run(round: Round) {
     const shared: Shared = { parcels: new Queue<Parcel>(), tag: round.tag }
     await round.disturb(ACTORS, () => round.start(exchangeMemory, shared))

@@ -1,14 +1,15 @@
 /** Pipe: whole messages in order, and the end of the file after the death of the other side. */
-import { ClosedError, Pipe, type PipeConnection, sharedArray } from 'multiproc'
+import { ClosedError, Pipe, type PipeConnection } from 'multiproc'
 import { ACTORS_MAX, type Desk, Place, Violation } from '../desk.js'
 import type { Actor, Round, Scenario } from '../round.js'
+import { openWords, type WordsHandle } from '../words.js'
 
 const PAIRS = 2
 
 interface Shared {
   connection: PipeConnection<Uint8Array>
   /** By actor: how many messages it has surely sent, or received. */
-  done: Int32Array
+  done: WordsHandle
 }
 
 /** A message is its number and as many bytes as the number says. */
@@ -19,8 +20,9 @@ function message(number: number): Uint8Array {
   return bytes
 }
 
-export async function sendMessages(desk: Desk, { connection, done }: Shared): Promise<void> {
+export async function sendMessages(desk: Desk, { connection, ...handles }: Shared): Promise<void> {
   const place = new Place(desk)
+  const done = openWords(handles.done)
   for (let number = 0; !place.isStopped; number++) {
     place.phase = 'waiting'
     try {
@@ -31,7 +33,7 @@ export async function sendMessages(desk: Desk, { connection, done }: Shared): Pr
       if (error instanceof ClosedError) break
       throw error
     }
-    Atomics.store(done, place.id, number + 1)
+    done.store(place.id, number + 1)
     place.phase = 'between'
     place.count()
     await place.work()
@@ -39,8 +41,9 @@ export async function sendMessages(desk: Desk, { connection, done }: Shared): Pr
   connection.close()
 }
 
-export async function receiveMessages(desk: Desk, { connection, done }: Shared): Promise<void> {
+export async function receiveMessages(desk: Desk, { connection, ...handles }: Shared): Promise<void> {
   const place = new Place(desk)
+  const done = openWords(handles.done)
   for (let number = 0; ; number++) {
     place.phase = 'waiting'
     let bytes: Uint8Array
@@ -55,7 +58,7 @@ export async function receiveMessages(desk: Desk, { connection, done }: Shared):
     if (Buffer.compare(bytes, expected) !== 0) {
       throw new Violation(`Message ${number} of ${expected.length} bytes came as ${bytes.length} bytes`)
     }
-    Atomics.store(done, place.id, number + 1)
+    done.store(place.id, number + 1)
     place.count()
     if (place.random(4) === 0) await place.work()
   }
@@ -64,9 +67,9 @@ export async function receiveMessages(desk: Desk, { connection, done }: Shared):
 
 export const pipes: Scenario = {
   name: 'pipes',
-  methods: 'sharing',
+  isNativeOnly: false,
   async run(round: Round) {
-    const done = sharedArray(Int32Array, ACTORS_MAX)
+    const done = round.words(ACTORS_MAX)
     const begin = (): [Actor, Actor] => {
       const [receiving, sending] = Pipe<Uint8Array>({ duplex: round.random(2) === 0 })
       const pair: [Actor, Actor] = [
@@ -95,11 +98,17 @@ export const pipes: Scenario = {
 }
 
 /** One side was killed (0: who sends, 1: who receives, 2: nobody): the other one ends, and has what was sent. */
-async function checkEnd(round: Round, pair: [Actor, Actor], killed: number, done: Int32Array): Promise<void> {
+async function checkEnd(
+  round: Round,
+  pair: [Actor, Actor],
+  killed: number,
+  handle: WordsHandle,
+): Promise<void> {
   const [sender, receiver] = pair
   await round.within('both ends of a pipe to end', Promise.all(pair.map(each => each.ended)))
-  const sent = done[sender.id]!
-  const received = done[receiver.id]!
+  const done = openWords(handle)
+  const sent = done.load(sender.id)
+  const received = done.load(receiver.id)
   // One more may have been sent than the sender could say.
   const isRight =
     killed === 1 ? received <= sent + 1 : received === sent || (killed === 0 && received === sent + 1)

@@ -2,9 +2,18 @@
 import { Pool, WorkerDiedError } from 'multiproc'
 import { spin } from '../desk.js'
 import type { Round, Scenario } from '../round.js'
+import { openWords, type Words, type WordsHandle } from '../words.js'
 
 const WORKERS = 3
 const ITEMS_MAX = 300
+
+/** By the last bits of its pid: whether a worker has begun an item, and so has loaded the function. */
+const BEGUN_WORDS = 2 ** 16
+let begun: Words | undefined
+
+export function beginWorker(handle: WordsHandle): void {
+  begun = openWords(handle)
+}
 
 type Kind = 'apply' | 'mapSettled' | 'imap' | 'imapUnordered'
 const KINDS: Kind[] = ['apply', 'mapSettled', 'imap', 'imapUnordered']
@@ -19,6 +28,8 @@ interface Item {
 
 /** One function for all, so that a worker that has finished an item has loaded it: see `killWorkers()`. */
 export function work({ index, microseconds, isAsync, fuseMs }: Item): number | Promise<number> {
+  begun?.store(process.pid % BEGUN_WORDS, process.pid)
+  begun = undefined
   if (fuseMs !== undefined) setTimeout(() => process.exit(), fuseMs)
   const value = index * 3 + 1
   // Sleep: an item that waits is killed as well.
@@ -57,8 +68,8 @@ async function* outcomes(pool: Pool, kind: Kind, items: Item[]): AsyncGenerator<
   }
 }
 
-/** Gives how many items were lost with a worker. */
-async function check(round: Round, pool: Pool): Promise<number> {
+/** Gives what each item that was lost with a worker was rejected with. */
+async function check(round: Round, pool: Pool): Promise<WorkerDiedError[]> {
   const kind = KINDS[round.random(KINDS.length)]!
   const count = 1 + round.random(ITEMS_MAX)
   const isQuick = round.random(4) === 0 && round.method === 'spawn'
@@ -73,13 +84,13 @@ async function check(round: Round, pool: Pool): Promise<number> {
     }
   })
   const values = new Set<number>()
-  let died = 0
+  const died: WorkerDiedError[] = []
   let place = 0
   for await (const outcome of outcomes(pool, kind, items)) {
     place++
     if ('error' in outcome) {
       if (!(outcome.error instanceof WorkerDiedError)) throw outcome.error
-      died++
+      died.push(outcome.error)
       continue
     }
     if (outcome.index !== undefined && outcome.value !== outcome.index * 3 + 1)
@@ -88,19 +99,21 @@ async function check(round: Round, pool: Pool): Promise<number> {
     values.add(outcome.value)
     round.operations++
   }
-  if (place !== count || values.size + died !== count)
-    round.fail(`${kind}: ${values.size} values and ${died} deaths of ${count} items`)
+  if (place !== count || values.size + died.length !== count)
+    round.fail(`${kind}: ${values.size} values and ${died.length} deaths of ${count} items`)
   return died
 }
 
 /** Kills workers that have begun, at random moments; waits until threads have ended themselves. */
-async function killWorkers(round: Round, pool: Pool): Promise<void> {
+async function killWorkers(round: Round, pool: Pool, begun: Words): Promise<void> {
   if (round.method === 'thread')
     return await round.until('threads to end', () => round.kills >= round.plannedKills)
   while (round.kills < round.plannedKills) {
     await round.pause(round.random(60))
     // A pool gives up when its workers die before any is ready, and a function of which they die when they load it.
-    const ready = pool.stats().workers.filter(each => each.state === 'ready' && each.items > 0)
+    const ready = pool.stats().workers.filter(({ state, items, pid }) => {
+      return state === 'ready' && items > 0 && begun.load(pid! % BEGUN_WORDS) === pid
+    })
     if (ready.length === 0) continue
     const { pid } = ready[round.random(ready.length)]!
     if (round.random(5) === 0) {
@@ -118,19 +131,28 @@ async function killWorkers(round: Round, pool: Pool): Promise<void> {
 
 export const pools: Scenario = {
   name: 'pools',
-  methods: 'all',
+  isNativeOnly: false,
   async run(round: Round) {
-    const pool = new Pool({ processes: WORKERS, context: round.method })
+    const words = round.words(BEGUN_WORDS)
+    const pool = new Pool({
+      processes: WORKERS,
+      context: round.method,
+      initializer: beginWorker,
+      initArgs: [words],
+    })
     const state = { hasEnded: false }
-    let died = 0
+    const died: WorkerDiedError[] = []
     const use = async (): Promise<void> => {
-      while (!state.hasEnded) died += await check(round, pool)
+      while (!state.hasEnded) died.push(...(await check(round, pool)))
     }
     const using = use()
-    await Promise.race([using, killWorkers(round, pool)])
+    await Promise.race([using, killWorkers(round, pool, openWords(words))])
     state.hasEnded = true
     await round.within('the items of a pool', using)
-    if (died > round.kills) round.fail(`${died} items were lost with ${round.kills} workers`)
+    if (died.length > round.kills) {
+      const messages = died.map(({ message, deaths }) => `${message} (deaths: ${deaths})`)
+      round.fail(`${died.length} items were lost with ${round.kills} workers:\n${messages.join('\n')}`)
+    }
     if (round.random(2) === 0) {
       pool.close()
       await round.within('a pool to end', pool.join())

@@ -107,7 +107,7 @@ async function killFamily(round: Round): Promise<void> {
 
 export const processes: Scenario = {
   name: 'processes',
-  methods: 'all',
+  isNativeOnly: false,
   async run(round: Round) {
     const lives = async (): Promise<void> => {
       while (round.kills < round.plannedKills) await live(round)

@@ -2,9 +2,10 @@
  * Queue, SimpleQueue and JoinableQueue: each item is taken once at most, whole, in the order of its producer, and is
  * lost only with a consumer that was killed when it had just taken it.
  */
-import { ClosedError, JoinableQueue, Queue, QueueEmptyError, SimpleQueue, sharedArray } from 'multiproc'
+import { ClosedError, JoinableQueue, Queue, QueueEmptyError, SimpleQueue } from 'multiproc'
 import { ACTORS_MAX, type Desk, Place, Violation } from '../desk.js'
 import type { Actor, Round, Scenario } from '../round.js'
+import { openWords, type Words, type WordsHandle } from '../words.js'
 
 const PRODUCERS = 2
 const CONSUMERS = 3
@@ -24,9 +25,9 @@ type AnyQueue = Queue<Item> | SimpleQueue<Item>
 interface Shared {
   queue: AnyQueue
   /** By producer: how many of its items are surely in the queue. */
-  put: Int32Array
+  put: WordsHandle
   /** By producer and number: whether it was taken. */
-  taken: Uint8Array
+  taken: WordsHandle
   sizeMax: number
 }
 
@@ -60,8 +61,9 @@ function isLong(queue: AnyQueue): boolean {
   return queue instanceof Queue && queue.qsize() > WAITING_MAX
 }
 
-export async function produce(desk: Desk, { queue, put, sizeMax }: Shared): Promise<void> {
+export async function produce(desk: Desk, { queue, sizeMax, ...handles }: Shared): Promise<void> {
   const place = new Place(desk)
+  const put = openWords(handles.put)
   for (let number = 0; !place.isStopped && number < ITEMS_MAX - BATCH_MAX;) {
     const count = queue instanceof Queue && place.random(3) === 0 ? 1 + place.random(BATCH_MAX) : 1
     const items = Array.from({ length: count }, (_, ahead): Item => {
@@ -77,7 +79,7 @@ export async function produce(desk: Desk, { queue, put, sizeMax }: Shared): Prom
     } else if (isSync) queue.putSync(items[0]!)
     else await queue.put(items[0]!)
     number += count
-    Atomics.store(put, place.id, number)
+    put.store(place.id, number)
     place.phase = 'between'
     place.count()
     // Consumers are slower: what is not taken stays within some megabytes.
@@ -102,8 +104,10 @@ async function take(queue: AnyQueue, random: (limit: number) => number): Promise
   }
 }
 
-export async function consume(desk: Desk, { queue, put, taken }: Shared): Promise<void> {
+export async function consume(desk: Desk, { queue, ...handles }: Shared): Promise<void> {
   const place = new Place(desk)
+  const put = openWords(handles.put)
+  const taken = openWords(handles.taken)
   const last = new Map<number, number>()
   for (;;) {
     place.phase = 'waiting'
@@ -117,7 +121,7 @@ export async function consume(desk: Desk, { queue, put, taken }: Shared): Promis
     place.phase = 'inside'
     for (const item of items) {
       check(item, put, last)
-      if (Atomics.add(taken, item.producer * ITEMS_MAX + item.number, 1) !== 0)
+      if (taken.add(item.producer * ITEMS_MAX + item.number, 1) !== 0)
         throw new Violation(`Item ${item.number} of ${item.producer} was taken twice`)
       if (queue instanceof JoinableQueue) queue.taskDone()
       place.count()
@@ -128,10 +132,10 @@ export async function consume(desk: Desk, { queue, put, taken }: Shared): Promis
   }
 }
 
-function check(item: Item, put: Int32Array, last: Map<number, number>): void {
+function check(item: Item, put: Words, last: Map<number, number>): void {
   const { producer, number } = item
   if (!isWhole(item)) throw new Violation(`Item ${number} of ${producer} is damaged`)
-  if (number >= Atomics.load(put, producer) + BATCH_MAX) throw new Violation(`Item ${number} was never put`)
+  if (number >= put.load(producer) + BATCH_MAX) throw new Violation(`Item ${number} was never put`)
   if (number <= (last.get(producer) ?? -1)) {
     throw new Violation(`Item ${number} of ${producer} came after ${last.get(producer)}`)
   }
@@ -139,11 +143,13 @@ function check(item: Item, put: Int32Array, last: Map<number, number>): void {
 }
 
 /** Takes what is left, as the consumers do. */
-async function drain({ queue, put, taken }: Shared): Promise<void> {
+async function drain({ queue, ...handles }: Shared): Promise<void> {
+  const put = openWords(handles.put)
+  const taken = openWords(handles.taken)
   while (!queue.empty()) {
     const item = await queue.get()
     check(item, put, new Map())
-    if (Atomics.add(taken, item.producer * ITEMS_MAX + item.number, 1) !== 0)
+    if (taken.add(item.producer * ITEMS_MAX + item.number, 1) !== 0)
       throw new Violation(`Item ${item.number} of ${item.producer} was taken twice`)
   }
 }
@@ -163,7 +169,7 @@ async function joined(queue: JoinableQueue<Item>, round: Round): Promise<number>
 
 export const queues: Scenario = {
   name: 'queues',
-  methods: 'sharing',
+  isNativeOnly: false,
   async run(round: Round) {
     const kinds: (() => AnyQueue)[] = [
       () => new Queue<Item>(),
@@ -175,8 +181,8 @@ export const queues: Scenario = {
     const producers = PRODUCERS + CONSUMERS + round.plannedKills + 1
     const shared: Shared = {
       queue,
-      put: sharedArray(Int32Array, ACTORS_MAX),
-      taken: sharedArray(Uint8Array, producers * ITEMS_MAX),
+      put: round.words(ACTORS_MAX),
+      taken: round.words(producers * ITEMS_MAX),
       sizeMax: 2 ** (10 + round.random(12)),
     }
     await round.disturb(PRODUCERS + CONSUMERS, index => {
@@ -197,11 +203,10 @@ export const queues: Scenario = {
     const lostMax =
       round.actors.filter(each => isConsumer(each) && round.table.isKilled(each.id)).length * BATCH_MAX
     let lost = 0
+    const put = openWords(shared.put)
+    const taken = openWords(shared.taken).all()
     for (let producer = 1; producer < producers; producer++) {
-      const numbers = shared.taken.subarray(
-        producer * ITEMS_MAX,
-        producer * ITEMS_MAX + shared.put[producer]!,
-      )
+      const numbers = taken.subarray(producer * ITEMS_MAX, producer * ITEMS_MAX + put.load(producer))
       lost += numbers.filter(count => count === 0).length
     }
     if (lost > lostMax)

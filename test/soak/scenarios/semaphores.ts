@@ -1,6 +1,6 @@
 /** Semaphore and BoundedSemaphore: never more permits in living hands than there are; after all deaths all are back. */
 import { BoundedSemaphore, OwnerDiedError, Semaphore } from 'multiproc'
-import { ACTORS_MAX, type Desk, Place, type Table, Violation } from '../desk.js'
+import { type Desk, Place, type Table, Violation } from '../desk.js'
 import type { Round, Scenario } from '../round.js'
 
 const ACTORS = 5
@@ -13,12 +13,11 @@ type Shared = readonly { semaphore: Semaphore; permits: number }[]
  * A note is a number that goes up, then one byte: 0, or the semaphore + 1. So two equal looks are one moment.
  */
 function holders(table: Table, which: number): number[] | undefined {
-  const look = (): number[] => Array.from({ length: ACTORS_MAX }, (_, index) => table.noteOf(index + 1))
-  let before = look()
+  let before = table.notes()
   for (let attempt = 0; attempt < SNAPSHOTS_MAX; attempt++) {
-    const now = look()
+    const now = table.notes()
     if (now.every((note, index) => note === before[index])) {
-      return now.flatMap((note, index) => {
+      return Array.from(now).flatMap((note, index) => {
         return (note & 255) === which + 1 && !table.isKilled(index + 1) ? [index + 1] : []
       })
     }
@@ -59,7 +58,7 @@ export async function usePermits(desk: Desk, shared: Shared): Promise<void> {
 
 export const semaphores: Scenario = {
   name: 'semaphores',
-  methods: 'sharing',
+  isNativeOnly: false,
   async run(round: Round) {
     const shared: Shared = [
       { semaphore: new Semaphore(1), permits: 1 },
