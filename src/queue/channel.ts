@@ -204,8 +204,7 @@ export class Channel {
   /** What to put for an encoded message: the bytes, or a segment of its own. `letGoOf()` undoes it. */
   outgoing(bytes: Uint8Array): OutgoingItem {
     if (!this.heap.isNative) return bytes
-    if (!this.#isGrowing) loadWriter(this.heap.words, this.base, this.#seenWriter)
-    const insideMax = this.#isGrowing ? GROWING_INSIDE_MAX : this.#seenWriter.capacity / 2
+    const insideMax = this.#isGrowing ? GROWING_INSIDE_MAX : this.#knownCapacity() / 2
     if (bytes.length <= insideMax) return bytes
     return { segment: allocateItem(bytes), byteLength: bytes.length }
   }
@@ -272,6 +271,14 @@ export class Channel {
         heap.wake(base + CHANNEL.commits, count)
     }
     return isBusy && index === start ? 'busy' : index - start
+  }
+
+  /** Of the ring as it was seen last. */
+  #knownCapacity(): number {
+    if (this.#ring !== undefined) return this.#ring.capacity
+    const state = newWriterState()
+    loadWriter(this.heap.words, this.base, state)
+    return state.capacity
   }
 
   #hasRoom(ring: Ring, need: number, isInside: boolean): boolean {
