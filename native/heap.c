@@ -358,7 +358,7 @@ static napi_value populate(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-/* keepFreedMemory(bytes): so much of what this process frees stays with it for the next. */
+/* keepFreedMemory(bytes): so much of what this process frees stays with it for the next, and no more. */
 static napi_value keep_freed_memory(napi_env env, napi_callback_info info) {
   ARGUMENTS(1);
   os_keep_freed_memory((size_t)to_uint64(env, argv[0]));

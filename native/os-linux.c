@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -80,9 +81,12 @@ int os_memory_populate(void *start, size_t length) {
 
 void os_keep_freed_memory(size_t bytes) {
 #ifdef __GLIBC__
+  static _Atomic size_t kept;
+  if (atomic_exchange(&kept, bytes) == bytes) return;
   /* What is larger than the second is never kept; 32 MiB is the most that glibc takes. */
   mallopt(M_TRIM_THRESHOLD, bytes > INT_MAX ? INT_MAX : (int)bytes);
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  malloc_trim(bytes);
 #else
   (void)bytes;
 #endif

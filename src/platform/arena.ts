@@ -5,9 +5,9 @@
  */
 import { totalmem } from 'node:os'
 import { ProcessError } from '../errors.ts'
+import { keepFreedWhileReceiving } from './freed-memory.ts'
 import { copyOfSegment, takeSegment } from './heap-segments.ts'
-import { nativeAddon } from './native-addon.ts'
-import { type BlockHandle, type HeldBlock, existingHeap, isChildProcess, sharedHeap } from './shared-heap.ts'
+import { type BlockHandle, type HeldBlock, existingHeap, sharedHeap } from './shared-heap.ts'
 
 /** What is lent takes at most this part of the memory; it would take as much in the messages themselves. */
 const MEMORY_PART_MAX = 1 / 4
@@ -47,8 +47,6 @@ const lastOf = new WeakMap<
   ArrayBufferLike,
   { place: Place; handle: BlockHandle; byteOffset: number; byteLength: number }
 >()
-/** Whether a child was told to keep what it frees: the copies of one message are freed before the next is read. */
-let keepsFreed = false
 let forgotten: FinalizationRegistry<Place> | undefined
 
 /** Large data in a segment of this process or thread. What it was copied from may change afterwards. */
@@ -141,10 +139,7 @@ function lentAlready(data: Uint8Array): LentBytes | undefined {
  * @throws {ClosedError} When it was not kept until it arrived here.
  */
 export function takeLent(handle: BlockHandle, byteLength: number, reader?: BlockHandle): ArrayBuffer {
-  if (!keepsFreed && isChildProcess()) {
-    keepsFreed = true
-    nativeAddon()?.keepFreedMemory(IDLE_BYTES_MAX)
-  }
+  keepFreedWhileReceiving()
   return copyOfSegment(handle, byteLength, () => {
     if (reader !== undefined) sharedHeap().unkeep(handle, reader)
   })

@@ -18,6 +18,8 @@ export interface HeapBackend {
   waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome
   /** The same without blocking; keeps the event loop alive. */
   waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait
+  /** Gives the processor away for a moment: whether the word has changed then. Nobody has to wake who does this. */
+  yieldSync(index: number, expected: number, endsSeen: number): boolean
   /** Gives how many were woken. */
   wake(index: number, count: number): number
   /** Maps a range behind the control part; the mapping ends when the buffer is collected. */
@@ -105,6 +107,12 @@ export class NativeBackend implements HeapBackend {
     }
   }
 
+  yieldSync(index: number, expected: number, endsSeen: number): boolean {
+    return (
+      this.#addon.wait(index * 4, expected >>> 0, 0, endsSeen >>> 0, YIELD_MICROSECONDS) === OUTCOME.changed
+    )
+  }
+
   waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait {
     if (!this.#isWatching) {
       this.#isWatching = true
@@ -184,6 +192,11 @@ export class PortableBackend implements HeapBackend {
       if (Atomics.wait(this.#words, index, expected, Math.min(leftMs, LOOK_AROUND_MS)) === 'ok')
         return 'changed'
     }
+  }
+
+  /** There is no way to give the processor away here. */
+  yieldSync(index: number, expected: number): boolean {
+    return Atomics.load(this.#words, index) !== expected
   }
 
   waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait {

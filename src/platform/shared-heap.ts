@@ -628,6 +628,14 @@ export class SharedHeap {
     return outcome
   }
 
+  /**
+   * Gives the processor away for a moment, and tells whether the word has changed then. For before `waitSync()`: who
+   * does this needs not be counted among those who wait, so nobody asks the system to wake it.
+   */
+  yieldSync(index: number, expected: number, endsSeen: number): boolean {
+    return this.#backend.yieldSync(index, expected, endsSeen)
+  }
+
   /** The same without blocking. A wait in progress keeps the event loop alive. */
   waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait {
     const { outcome, cancel } = this.#backend.waitAsync(index, expected, timeoutMs, endsSeen)

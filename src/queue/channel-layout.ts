@@ -6,32 +6,36 @@
 /** The kind of block that controls a channel. */
 export const CHANNEL_KIND = 32
 
-/** Words of the block's payload. */
+/**
+ * Words of the block's payload. What the writers change for each message and what the readers change lie in different
+ * cache lines (64 bytes): words 0 to 9, 10 to 25, and from 26 on. Each side would otherwise wait for the other's line.
+ */
 export const CHANNEL = {
   /** Most items at a time; 0 for no limit. */
   maxSize: 0,
-  /** Token of who writes, and of who reads; see `owner-lock.ts`. */
-  writerLock: 1,
-  readerLock: 2,
-  /** Counts the commits of writers: its last bit tells which of their two states counts. Readers wait for it. */
-  commits: 3,
-  /** The same of readers. Writers wait for it. */
-  takes: 4,
-  /** How many wait for `commits`, for `takes` and for `done`. One that was killed stays counted: a needless wake. */
-  readersWaiting: 5,
-  writersWaiting: 6,
-  doneWaiting: 7,
-  /** Items that `taskDone()` was called for. */
-  done: 8,
-  /** 1 once nobody may put any more. */
-  isShutDown: 9,
   /** 1 when the ring grows instead of making writers wait. */
-  isGrowing: 10,
-  /** Two states each, of {@link WRITER} and {@link READER}. */
-  writerStates: 11,
-  readerStates: 27,
+  isGrowing: 1,
+  /** 1 once nobody may put any more. */
+  isShutDown: 2,
+  /** How many wait for `commits`, for `takes` and for `done`. One that was killed stays counted: a needless wake. */
+  readersWaiting: 3,
+  writersWaiting: 4,
+  doneWaiting: 5,
+  /** Items that `taskDone()` was called for. */
+  done: 6,
+  /** Token of who writes; see `owner-lock.ts`. */
+  writerLock: 7,
+  /** Counts the commits of writers: its last bit tells which of their two states counts. Readers wait for it. */
+  commits: 8,
+  /** Two states of {@link WRITER}. */
+  writerStates: 10,
+  /** As the two of the writers: token of who reads, and the commits of readers, for which writers wait. */
+  readerLock: 26,
+  takes: 27,
+  /** Two states of {@link READER}. */
+  readerStates: 28,
   /** Two segments that a writer is moving in or out: index + 1 and generation each. */
-  limbo: 37,
+  limbo: 38,
 } as const
 
 /** What a writer commits. Positions and counts are unsigned and wrap. */

@@ -61,8 +61,8 @@ export function loadWriter(words: Int32Array, base: number, into: WriterState): 
   }
 }
 
-/** With the writers' lock. */
-export function commitWriter(words: Int32Array, base: number, state: WriterState): void {
+/** With the writers' lock. Gives the counter as it is now. */
+export function commitWriter(words: Int32Array, base: number, state: WriterState): number {
   const counter = base + CHANNEL.commits
   const at = base + CHANNEL.writerStates + (~Atomics.load(words, counter) & 1) * WRITER_STATE_WORDS
   words[at + WRITER.head] = state.head
@@ -73,7 +73,7 @@ export function commitWriter(words: Int32Array, base: number, state: WriterState
   words[at + WRITER.lastIndex] = state.lastIndex
   words[at + WRITER.lastGeneration] = state.lastGeneration
   words[at + WRITER.outsideKiB] = state.outsideKiB
-  Atomics.add(words, counter, 1)
+  return (Atomics.add(words, counter, 1) + 1) | 0
 }
 
 /** Reads what the readers committed last. Without their lock: again when a commit came in between. */
@@ -91,8 +91,8 @@ export function loadReader(words: Int32Array, base: number, into: ReaderState): 
   }
 }
 
-/** With the readers' lock. */
-export function commitReader(words: Int32Array, base: number, state: ReaderState): void {
+/** With the readers' lock. Gives the counter as it is now. */
+export function commitReader(words: Int32Array, base: number, state: ReaderState): number {
   const counter = base + CHANNEL.takes
   const at = base + CHANNEL.readerStates + (~Atomics.load(words, counter) & 1) * READER_STATE_WORDS
   words[at + READER.tail] = state.tail
@@ -100,5 +100,5 @@ export function commitReader(words: Int32Array, base: number, state: ReaderState
   words[at + READER.lastIndex] = state.lastIndex
   words[at + READER.lastGeneration] = state.lastGeneration
   words[at + READER.outsideKiB] = state.outsideKiB
-  Atomics.add(words, counter, 1)
+  return (Atomics.add(words, counter, 1) + 1) | 0
 }

@@ -83,6 +83,12 @@ export class Channel {
   readonly #reader = newReaderState()
   readonly #seenWriter = newWriterState()
   readonly #seenReader = newReaderState()
+  /**
+   * The counters that this object's last operation left. While one of them is the same, `#writer` (or `#reader`) is
+   * still what was committed, and what was seen of the other side before is still true. See "Remembering" in README.md.
+   */
+  #ownCommits: number | undefined
+  #ownTakes: number | undefined
   #ring: Ring | undefined
   #isReleased = false
 
@@ -151,6 +157,7 @@ export class Channel {
     const acquired = this.#writerLock.acquire(LOCK_MS)
     Atomics.store(this.heap.words, this.base + CHANNEL.isShutDown, 1)
     if (acquired === 'recovered') {
+      this.#ownCommits = undefined
       loadWriter(this.heap.words, this.base, this.#writer)
       this.#recoverWriter()
     }
@@ -197,8 +204,7 @@ export class Channel {
   /** What to put for an encoded message: the bytes, or a segment of its own. `letGoOf()` undoes it. */
   outgoing(bytes: Uint8Array): OutgoingItem {
     if (!this.heap.isNative) return bytes
-    if (!this.#isGrowing) loadWriter(this.heap.words, this.base, this.#seenWriter)
-    const insideMax = this.#isGrowing ? GROWING_INSIDE_MAX : this.#seenWriter.capacity / 2
+    const insideMax = this.#isGrowing ? GROWING_INSIDE_MAX : this.#knownCapacity() / 2
     if (bytes.length <= insideMax) return bytes
     return { segment: allocateItem(bytes), byteLength: bytes.length }
   }
@@ -216,17 +222,24 @@ export class Channel {
     const acquired = this.#writerLock.acquire(LOCK_MS)
     if (acquired === 'busy') return 'busy'
     const writer = this.#writer
+    const commits = Atomics.load(words, base + CHANNEL.commits)
+    const isLastWriter = acquired === 'acquired' && commits === this.#ownCommits
+    this.#ownCommits = undefined
     let index = start
     let isBusy = false
     let hasUncommitted = false
     try {
-      loadWriter(words, base, writer)
+      if (!isLastWriter) {
+        loadWriter(words, base, writer)
+        loadReader(words, base, this.#seenReader)
+      }
       if (acquired === 'recovered') this.#recoverWriter()
       if (this.isShutDown) throw shutDownError()
-      loadReader(words, base, this.#seenReader)
       let ring = this.#currentRing(writer)
-      if (ring.capacity > SHRINK_FROM && heap.isNative && writer.head === this.#seenReader.tail) {
-        if (this.#moveRing(SHRUNK_BYTES)) ring = this.#currentRing(writer)
+      if (ring.capacity > SHRINK_FROM && heap.isNative) {
+        loadReader(words, base, this.#seenReader)
+        const isEmpty = writer.head === this.#seenReader.tail
+        if (isEmpty && this.#moveRing(SHRUNK_BYTES)) ring = this.#currentRing(writer)
       }
       for (; index < items.length; index++) {
         const item = items[index]!
@@ -251,13 +264,21 @@ export class Channel {
         }
       }
     } finally {
-      if (hasUncommitted) commitWriter(words, base, writer)
+      if (hasUncommitted) this.#ownCommits = commitWriter(words, base, writer)
       this.#writerLock.release()
       const count = index - start
       if (count > 0 && Atomics.load(words, base + CHANNEL.readersWaiting) > 0)
         heap.wake(base + CHANNEL.commits, count)
     }
     return isBusy && index === start ? 'busy' : index - start
+  }
+
+  /** Of the ring as it was seen last. */
+  #knownCapacity(): number {
+    if (this.#ring !== undefined) return this.#ring.capacity
+    const state = newWriterState()
+    loadWriter(this.heap.words, this.base, state)
+    return state.capacity
   }
 
   #hasRoom(ring: Ring, need: number, isInside: boolean): boolean {
@@ -329,17 +350,20 @@ export class Channel {
   /** Exchanges the ring for one of another size, with the writers' lock. False when a reader has stopped in it. */
   #moveRing(capacity: number): boolean {
     const { heap, base } = this
+    const { words } = heap
     const writer = this.#writer
     const acquired = this.#readerLock.acquire(LOCK_MS)
     if (acquired === 'busy') return false
     try {
       if (acquired === 'recovered') this.#recoverReader()
-      loadReader(heap.words, base, this.#seenReader)
+      loadReader(words, base, this.#seenReader)
       const { tail } = this.#seenReader
       const used = (writer.head - tail) >>> 0
       const old = this.#currentRing(writer)
       if (used > old.capacity) throw damaged()
       if (used > capacity) return true
+      // Readers that remember the ring look where it is now.
+      Atomics.add(words, base + CHANNEL.takes, 2)
       const { memory } = this.handle
       if (memory !== undefined) {
         if (memory.byteLength < capacity) memory.grow(capacity)
@@ -405,13 +429,22 @@ export class Channel {
     const reader = this.#reader
     const messages: Uint8Array[] = []
     let outside: OutsideItem | undefined
+    const takes = Atomics.load(words, base + CHANNEL.takes)
+    const isLastReader = acquired === 'acquired' && takes === this.#ownTakes
+    this.#ownTakes = undefined
     try {
-      loadReader(words, base, reader)
+      if (!isLastReader) loadReader(words, base, reader)
       if (acquired === 'recovered') this.#recoverReader()
-      loadWriter(words, base, this.#seenWriter)
       const writer = this.#seenWriter
-      let left = (writer.head - reader.tail) >>> 0
-      if (left === 0) return messages
+      let left = isLastReader ? (writer.head - reader.tail) >>> 0 : 0
+      if (left === 0) {
+        loadWriter(words, base, writer)
+        left = (writer.head - reader.tail) >>> 0
+      }
+      if (left === 0) {
+        this.#ownTakes = takes
+        return messages
+      }
       const ring = this.#currentRing(writer)
       if (left > ring.capacity || (left & 7) !== 0) throw damaged()
       while (left > 0 && messages.length < max && outside === undefined) {
@@ -434,7 +467,7 @@ export class Channel {
         reader.lastGeneration = generation
         reader.outsideKiB = (reader.outsideKiB + outsideKiB(outside.byteLength)) | 0
       }
-      if (messages.length > 0) commitReader(words, base, reader)
+      if (messages.length > 0) this.#ownTakes = commitReader(words, base, reader)
       if (outside !== undefined) heap.unkeep(outside.segment.handle as BlockHandle, this.#block.handle)
     } finally {
       this.#readerLock.release()

@@ -130,6 +130,8 @@ export class WaitLine {
       if (typeof result !== 'string') return result.value
       const leftMs = timeout === 0 ? 0 : until - performance.now()
       if (leftMs <= 0) return onTimeout()
+      // Not counted yet: whoever keeps the other side busy all the time would ask the system for a wake each time.
+      if (result === 'wait' && heap.yieldSync(this.#word, seen, ends)) continue
       Atomics.add(words, this.#counter, 1)
       try {
         heap.waitSync(this.#word, seen, Math.min(leftMs, this.#waitMs(result === 'busy')), ends)

@@ -80,6 +80,64 @@ describe('any order of puts and takes', () => {
     })
   }
 
+  for (const [name, options] of Object.entries(kinds)) {
+    test(`${name} is the same for several who do not see what the others do`, () => {
+      const who = fc.nat(2)
+      const step = fc.oneof(
+        { weight: 5, arbitrary: fc.record({ who, put: fc.oneof(fc.nat(80), fc.nat(700)) }) },
+        { weight: 5, arbitrary: fc.record({ who, take: fc.integer({ min: 1, max: 5 }) }) },
+        // Large enough that the ring is moved, or that what is put lies outside of it.
+        { weight: 1, arbitrary: fc.record({ who, put: fc.constantFrom(5000, 200_000, 300_000) }) },
+        { weight: 1, arbitrary: fc.record({ who, touch: fc.constant(true) }) },
+      )
+      fc.assert(
+        fc.property(fc.array(step, { maxLength: 100 }), steps => {
+          const first = Channel.create(options)
+          const channels = [first, Channel.attach(first.handle), Channel.attach(first.handle)]
+          try {
+            const model: Uint8Array[] = []
+            let number = 0
+            for (const each of steps) {
+              const channel = channels[each.who]!
+              if ('put' in each) {
+                const bytes = message(each.put, number++)
+                if (putOne(channel, bytes)) model.push(bytes)
+                else assert.ok(!options.isGrowing || options.maxSize === model.length)
+              } else if ('take' in each) {
+                const taken = takeAll(channel, each.take)
+                const expected = model.splice(0, taken.length)
+                assert.ok(taken.length > 0 || model.length === 0)
+                for (const [index, bytes] of taken.entries())
+                  assert.ok(Buffer.from(bytes).equals(expected[index]!))
+              } else channel.touch()
+            }
+            assert.equal(first.size, model.length)
+          } finally {
+            for (const channel of channels) channel.release()
+          }
+        }),
+        { seed, numRuns: 100 },
+      )
+    })
+  }
+
+  test('a reader that knew what lies in the ring finds it where another has moved it', () => {
+    const channel = Channel.create({ isGrowing: true, ringBytes: 1024 })
+    const reader = Channel.attach(channel.handle)
+    const sent = [10, 20, 30].map((length, number) => message(length, number))
+    channel.put(sent)
+    assert.deepEqual(takeAll(reader, 1), sent.slice(0, 1))
+    const large = message(5000, 3)
+    assert.ok(putOne(channel, large))
+    // The memory of the old ring is somebody else's now.
+    const others = heap.isNative ? Array.from({ length: 4 }, () => allocateSegment(1024)) : []
+    for (const { buffer } of others) new Uint8Array(buffer).fill(0xff)
+    assert.deepEqual(takeAll(reader), [...sent.slice(1), large])
+    for (const other of others) other.release()
+    reader.release()
+    channel.release()
+  })
+
   test('positions and counts may wrap around', () => {
     const channel = Channel.create({ isGrowing: false, ringBytes: 1024 })
     const { words } = heap
