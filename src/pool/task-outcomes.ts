@@ -135,12 +135,17 @@ export class TaskOutcomes {
       // A worker that was killed because somebody called its work off says nothing against the function.
       const isBlamable = death.sentence === undefined || death.sentence.why === 'timeout'
       if (recovery.isFunctionFatal && isBlamable) chunk.task.fatalLoads++
-      for (const { index, result } of recovery.finished) {
+      for (const finished of recovery.finished) {
+        const { index } = finished
         isUseful = true
         if (this.#endGivenUp(chunk, index)) continue
         const part = chunk.at(index)
+        if ('value' in finished) {
+          part.job.succeed(part.first, finished.value)
+          continue
+        }
         rebuild(
-          { bytes: result },
+          { bytes: finished.result },
           value => part.job.succeed(part.first, value),
           error => part.job.fail(part.first, error),
         )
