@@ -5,7 +5,7 @@
  */
 import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
-import { invalidArgument, MaybeEncodingError, SerializeError } from '../errors.ts'
+import { invalidArgument } from '../errors.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
 import { RunningTask, setTaskSource } from './current-task.ts'
 import { type JournalWriter, keptResultsMax } from '../platform/journal.ts'
@@ -20,6 +20,7 @@ import {
   releaseBodies,
   sendMessage,
 } from './protocol.ts'
+import { unsendableResult } from './unsendable-result.ts'
 
 type Task = (...values: unknown[]) => unknown
 
@@ -460,7 +461,7 @@ export class Worker {
       return encodeBody(value, this.#connection, {})
     } catch (error) {
       this.#flush()
-      this.#fail(index, unsendable(value, error))
+      this.#fail(index, unsendableResult(value, error))
       return undefined
     }
   }
@@ -615,14 +616,4 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
   )
-}
-
-function unsendable(value: unknown, error: unknown): MaybeEncodingError {
-  const shown = inspect(value, { depth: 0, breakLength: Infinity, maxStringLength: 80 }).slice(0, 200)
-  const reason = error instanceof Error ? error.message : String(error)
-  return new MaybeEncodingError(`The result of the task cannot be sent back: ${reason}`, {
-    value: shown,
-    cause: error,
-    ...(error instanceof SerializeError ? { path: error.path } : {}),
-  })
 }
