@@ -58,6 +58,10 @@ export class TaskOutcomes {
     const deliver = (decoded: unknown): void => {
       const values = decoded as unknown[]
       for (const { job, index, count: length, offset } of runs) {
+        if (dropped.size === 0 && length === 1) {
+          job.succeed(index, values[offset])
+          continue
+        }
         if (dropped.size === 0) {
           job.succeedAll(index, length === count ? values : values.slice(offset, offset + length))
           continue
