@@ -11,19 +11,41 @@
  *   16   f64  when it was started, by `monotonicMs()`
  *   24   f64  the worker's memory, in bytes
  *   32   u32  counts the marks that asked whether they may go on
+ *   36   u32  1 while nothing runs but the item at 4 has ended and its outcome is not yet out of the worker's memory
  *   64   u32  written by the parent: 1 while nothing may be started (`hold()`)
  *   68   u32  written by the parent: number of the last message that is to be read before anything more is started
- *   128  records: u32 chunk, u32 index, u32 length, bytes
+ *   128  u32  in memory only: index of the first item of those whose results follow, see `keep()`
+ *   256  16384 f64  results of it and of those behind it
+ *   ...  16384 u8   what kind of value each of them is
+ *   ...  records: u32 chunk, u32 index, u32 length, bytes
  */
 import { closeSync, readSync, writeSync } from 'node:fs'
 import { type HeldSegment, allocateSegment } from './heap-segments.ts'
 import { openNameless } from './nameless-file.ts'
 import { sharedHeap } from './shared-heap.ts'
 
-const headerSize = 128
-/** What the worker writes of the header. */
+const headerSize = 256
+/** What the worker writes of the header when that takes a system call. */
 const markSize = 64
-const WORD = { chunkId: 0, index: 1, count: 2, tail: 3, marks: 8, hold: 16, notice: 17 } as const
+const WORD = {
+  chunkId: 0,
+  index: 1,
+  count: 2,
+  tail: 3,
+  marks: 8,
+  ended: 9,
+  hold: 16,
+  notice: 17,
+  keptFirst: 32,
+} as const
+/** So many results of items are kept one beside the other; see `keep()`. */
+export const keptResultsMax = 1 << 14
+const KEPT_OFFSET = headerSize
+const KINDS_OFFSET = KEPT_OFFSET + 8 * keptResultsMax
+const RECORDS_OFFSET = KINDS_OFFSET + keptResultsMax
+/** Kinds of values that are kept; numbers are 1. */
+const KEPT_VALUES = [undefined, 0, undefined, null, false, true] as const
+const KIND = { none: 0, number: 1, undefined: 2, null: 3, false: 4, true: 5 } as const
 const HOLD_OFFSET = WORD.hold * 4
 const TIME = 2
 const MEMORY = 3
@@ -51,6 +73,12 @@ export interface JournalEntry {
   startedCount: number
   /** Results by index within the chunk, as they were encoded by the worker. */
   finished: Map<number, Uint8Array>
+  /** Results of the items right before the one that was marked last, where they are simple values. */
+  kept: Map<number, unknown>
+  /** An item that has ended, and whose outcome may not have left the worker. */
+  endedIndex: number | undefined
+  /** Results of chunks that it had before, by their ids. */
+  earlier: Map<number, Map<number, Uint8Array>>
 }
 
 /** What the worker is doing, as its parent can see it at any time. */
@@ -65,6 +93,8 @@ export interface RunningMark {
 interface JournalStorage {
   /** The header itself, where it can be written in place: a mark then costs next to nothing. */
   readonly sharedHeader: Uint32Array | undefined
+  /** The memory itself. */
+  readonly memory?: ArrayBufferLike
   write(bytes: Uint8Array, length: number, offset: number): void
   /** The words that the parent writes, where they cannot be read in place. */
   readOrders(into: Uint32Array): void
@@ -78,9 +108,11 @@ export class JournalWriter {
   readonly #header: Uint32Array
   readonly #headerBytes: Uint8Array
   readonly #doubles: Float64Array
+  readonly #kept: Float64Array
+  readonly #kinds: Uint8Array
   // hold, notice: as they were when they were last read, where the storage is a file.
   readonly #orders = new Uint32Array(2)
-  #tail = headerSize
+  #tail: number = RECORDS_OFFSET
   #isFrozen = false
 
   private constructor(storage: JournalStorage) {
@@ -88,6 +120,9 @@ export class JournalWriter {
     this.#header = storage.sharedHeader ?? new Uint32Array(headerSize / 4)
     this.#headerBytes = new Uint8Array(this.#header.buffer, 0, markSize)
     this.#doubles = new Float64Array(this.#header.buffer, 0, headerSize / 8)
+    const { memory } = storage
+    this.#kept = memory ? new Float64Array(memory, KEPT_OFFSET, keptResultsMax) : new Float64Array()
+    this.#kinds = memory ? new Uint8Array(memory, KINDS_OFFSET, keptResultsMax) : new Uint8Array()
     this.isMemory = storage.sharedHeader !== undefined
   }
 
@@ -117,6 +152,7 @@ export class JournalWriter {
     const target = new Uint8Array(memory)
     return new JournalWriter({
       sharedHeader: new Uint32Array(memory, 0, headerSize / 4),
+      memory,
       write: (bytes, length, offset) => target.set(bytes.subarray(0, length), offset),
       readOrders: () => {},
     })
@@ -129,7 +165,7 @@ export class JournalWriter {
 
   /** Forgets the records. Called when everything recorded so far is on its way to the parent. */
   clear(): void {
-    this.#tail = headerSize
+    this.#tail = RECORDS_OFFSET
   }
 
   /** Marks that the item at `index` starts now, or one of the `count` items from there on. */
@@ -187,6 +223,45 @@ export class JournalWriter {
     this.#doubles[MEMORY] = bytes
   }
 
+  /**
+   * From here on results of the items from `index` on are kept. Those before are on their way to the parent, or belong
+   * to a chunk of which nothing is marked any more.
+   */
+  keepFrom(index: number): void {
+    const header = this.#header
+    const used = header[WORD.index]! - header[WORD.keptFirst]! + 1
+    this.#kinds.fill(KIND.none, 0, Math.max(0, used))
+    header[WORD.keptFirst] = index
+  }
+
+  /**
+   * Writes down the result of the item that was marked last, the one at `slot` from the first that is kept. It takes two
+   * stores, so that it can be done for every item; the next mark makes it count. Returns false for values that need
+   * encoding, and always in a file.
+   */
+  keep(slot: number, value: unknown): boolean {
+    if (!this.isMemory) return false
+    if (typeof value === 'number') {
+      this.#kept[slot] = value
+      this.#kinds[slot] = KIND.number
+      return true
+    }
+    const kind = kindOf(value)
+    this.#kinds[slot] = kind
+    return kind !== KIND.none
+  }
+
+  /** Marks that the item at `index` has ended, but that its outcome would be lost with this worker. */
+  markEnded(chunkId: number, index: number): void {
+    this.#header[WORD.ended] = 1
+    this.begin(chunkId, index, 0)
+  }
+
+  /** Its outcome is safe. It is written with the next mark. */
+  clearEnded(): void {
+    this.#header[WORD.ended] = 0
+  }
+
   /** Records the result of an item. Returns false when it does not fit. */
   finish(chunkId: number, index: number, result: Uint8Array): boolean {
     const size = recordHeaderSize + result.byteLength
@@ -202,6 +277,13 @@ export class JournalWriter {
     this.#tail += size
     return true
   }
+}
+
+function kindOf(value: unknown): number {
+  if (value === undefined) return KIND.undefined
+  if (value === null) return KIND.null
+  if (typeof value === 'boolean') return value ? KIND.true : KIND.false
+  return KIND.none
 }
 
 /** The parent's side: makes the storage, hands it to the worker, and reads it after the worker's death. */
@@ -296,9 +378,13 @@ export class Journal {
       startedIndex: header.readUInt32LE(4),
       startedCount: header.readUInt32LE(8),
       finished: new Map(),
+      kept: new Map(),
+      endedIndex: header.readUInt32LE(WORD.ended * 4) === 1 ? header.readUInt32LE(4) : undefined,
+      earlier: new Map(),
     }
+    this.#readKept(entry)
     const end = Math.min(header.readUInt32LE(12), journalSizeBytes)
-    let offset = headerSize
+    let offset: number = RECORDS_OFFSET
     while (offset <= end) {
       const head = this.#bytes(offset, recordHeaderSize)
       if (head.byteLength < recordHeaderSize) break
@@ -310,11 +396,28 @@ export class Journal {
       if (isBeyondEnd && (head.readUInt32LE(0) !== chunkId || index < entry.startedIndex)) break
       const result = this.#bytes(offset + recordHeaderSize, length)
       if (result.byteLength < length) break
-      if (head.readUInt32LE(0) === chunkId) entry.finished.set(index, result)
+      const recordedId = head.readUInt32LE(0)
+      if (recordedId === chunkId) entry.finished.set(index, result)
+      else if (entry.earlier.has(recordedId)) entry.earlier.get(recordedId)!.set(index, result)
+      else entry.earlier.set(recordedId, new Map([[index, result]]))
       offset += recordHeaderSize + length
       if (isBeyondEnd) break
     }
     return entry
+  }
+
+  #readKept({ startedIndex, kept }: JournalEntry): void {
+    if (this.fd !== undefined) return
+    const header = this.#bytes(0, RECORDS_OFFSET)
+    const first = header.readUInt32LE(WORD.keptFirst * 4)
+    // The item that was marked last has not ended, or not yet said so. (While a function is loaded none has begun.)
+    const end = startedIndex === 0xffffffff ? 0 : Math.min(startedIndex, first + keptResultsMax)
+    for (let index = first; index < end; index++) {
+      const slot = index - first
+      const kind = header[KINDS_OFFSET + slot]!
+      if (kind === KIND.number) kept.set(index, header.readDoubleLE(KEPT_OFFSET + 8 * slot))
+      else if (kind in KEPT_VALUES && kind !== KIND.none) kept.set(index, KEPT_VALUES[kind])
+    }
   }
 
   close(): void {

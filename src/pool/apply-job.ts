@@ -1,14 +1,20 @@
-/** The job of `Pool.apply`: one call, whose arguments were encoded when it was made. */
+/** The job of `Pool.apply`: one call, whose arguments were encoded when it was made, unless nothing can change them. */
 import { type AsyncResult, rejectResult, resolveResult } from './async-result.ts'
 import { Job, type JobOptions, type Part, firstPart } from './job.ts'
 import { type Body, releaseBodies } from './protocol.ts'
 
 export class ApplyJob extends Job {
-  #body: Body | undefined
+  #args: readonly unknown[] | undefined
+  readonly #body: Body | undefined
   readonly #result: AsyncResult<unknown>
 
-  constructor(options: JobOptions, body: Body, result: AsyncResult<unknown>) {
+  constructor(
+    options: JobOptions,
+    { args, body }: { args: readonly unknown[]; body: Body | undefined },
+    result: AsyncResult<unknown>,
+  ) {
     super(options)
+    this.#args = args
     this.#body = body
     this.#result = result
   }
@@ -18,14 +24,14 @@ export class ApplyJob extends Job {
   }
 
   get remaining(): number {
-    return this.#body ? 1 : 0
+    return this.#args ? 1 : 0
   }
 
   take(): Part | undefined {
-    const body = this.#body
-    if (!body) return undefined
-    this.#body = undefined
-    return firstPart(this, { first: 0, count: 1, bodies: [body] })
+    const [args, body] = [this.#args, this.#body]
+    if (!args) return undefined
+    this.#args = undefined
+    return firstPart(this, { first: 0, count: 1, ...(body ? { bodies: [body] } : { items: [args] }) })
   }
 
   succeed(_index: number, value: unknown): void {
@@ -39,8 +45,9 @@ export class ApplyJob extends Job {
   }
 
   abort(reason: unknown): void {
-    if (this.#body !== undefined) releaseBodies([this.#body])
-    this.#body = undefined
+    // Once it was taken, its chunk has it.
+    if (this.#args && this.#body) releaseBodies([this.#body])
+    this.#args = undefined
     this.fail(0, reason)
   }
 }

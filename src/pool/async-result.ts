@@ -9,12 +9,19 @@ import { type WaitOptions, boundedWait } from '../platform/bounded-wait.ts'
 
 /** For the pool: the result is there. */
 export let resolveResult: (result: AsyncResult<unknown>, value: unknown) => void
-/** For the pool: what `cancel()` does. It says whether there was anything to cancel. */
-export let makeCancellable: (result: AsyncResult<unknown>, cancel: (reason: unknown) => boolean) => void
+/** What `cancel()` calls off. */
+export interface Cancellable {
+  /** Says whether there was anything to call off. */
+  callOff(reason: unknown): boolean
+}
+/** For the pool: what `cancel()` calls off. */
+export let makeCancellable: (result: AsyncResult<unknown>, work: Cancellable) => void
 /** For the pool: the task has failed. */
 export let rejectResult: (result: AsyncResult<unknown>, reason: unknown) => void
 
 type State<T> = { is: 'pending' } | { is: 'fulfilled'; value: T } | { is: 'rejected'; reason: unknown }
+
+const pending = { is: 'pending' } as const
 
 /**
  * What `Pool.apply`, `Pool.map` and their kin return: a promise of the result, with Python's methods.
@@ -34,16 +41,16 @@ type State<T> = { is: 'pending' } | { is: 'fulfilled'; value: T } | { is: 'rejec
  */
 export class AsyncResult<T> implements Promise<T> {
   readonly [Symbol.toStringTag] = 'AsyncResult'
-  #state: State<T> = { is: 'pending' }
+  #state: State<T> = pending
   // Made when somebody first asks, so that a failure nobody asks for is no unhandled rejection.
   #promise: Promise<T> | undefined
   #settler: { resolve(value: T): void; reject(reason: unknown): void } | undefined
 
-  #cancel: ((reason: unknown) => boolean) | undefined
+  #work: Cancellable | undefined
 
   static {
-    makeCancellable = (result, cancel) => {
-      result.#cancel = cancel
+    makeCancellable = (result, work) => {
+      result.#work = work
     }
     resolveResult = (result, value) => result.#settle({ is: 'fulfilled', value })
     rejectResult = (result, reason) => result.#settle({ is: 'rejected', reason })
@@ -52,7 +59,7 @@ export class AsyncResult<T> implements Promise<T> {
   #settle(state: State<T>): void {
     if (this.#state.is !== 'pending') return
     this.#state = state
-    this.#cancel = undefined
+    this.#work = undefined
     if (state.is === 'fulfilled') this.#settler?.resolve(state.value)
     else if (state.is === 'rejected' && this.#settler) this.#settler.reject(state.reason)
     else if (state.is === 'rejected') unseenFailures().register(this, describeReason(state.reason), this)
@@ -105,7 +112,7 @@ export class AsyncResult<T> implements Promise<T> {
    * @returns whether it was still pending
    */
   cancel(reason: unknown = new DOMException('The task was cancelled', 'AbortError')): boolean {
-    return this.#cancel?.(reason) ?? false
+    return this.#work?.callOff(reason) ?? false
   }
 
   /** Whether the result is there, or the task has failed. */

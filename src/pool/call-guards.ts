@@ -3,9 +3,8 @@
  * job is done, neither a listener nor a timer of it is left.
  */
 import { TimeoutError } from '../errors.ts'
+import { LongTimer } from '../platform/long-timer.ts'
 import type { Job } from './job.ts'
-
-const timerMsMax = 2 ** 31 - 1
 
 export interface CallGuards {
   signal?: AbortSignal | undefined
@@ -23,7 +22,7 @@ export function guardCall(
   if (!signal && !isTimed) return
   const aborted = (): void => cancel(job, signal!.reason)
   signal?.addEventListener('abort', aborted, { once: true })
-  let timer: NodeJS.Timeout | undefined
+  let timer: LongTimer | undefined
   if (isTimed) {
     const late = (): void =>
       cancel(
@@ -33,10 +32,10 @@ export function guardCall(
         ),
       )
     // The pool keeps the program alive while somebody waits for the job.
-    timer = setTimeout(late, Math.min(totalTimeoutMs, timerMsMax)).unref()
+    timer = new LongTimer(late, totalTimeoutMs)
   }
   job.release = () => {
-    clearTimeout(timer)
+    timer?.stop()
     signal?.removeEventListener('abort', aborted)
   }
 }

@@ -6,6 +6,7 @@
 import { once } from 'node:events'
 import { closeSync, readSync } from 'node:fs'
 import { childEntry } from '../platform/child-entry.ts'
+import { TIMER_MS_MAX } from '../platform/long-timer.ts'
 import { openNameless } from '../platform/nameless-file.ts'
 import { startWatchThread } from '../platform/watch-thread.ts'
 
@@ -32,7 +33,7 @@ export class Heartbeat {
   private constructor(fd: number, limitMs: number) {
     this.fd = fd
     this.#limitMs = limitMs
-    this.intervalMs = Math.max(1, Math.floor(limitMs / beatsPerLimit))
+    this.intervalMs = Math.min(TIMER_MS_MAX, Math.max(1, Math.floor(limitMs / beatsPerLimit)))
   }
 
   /** Released in `close()`. `undefined` where no file can be made. */

@@ -49,6 +49,8 @@ export interface JobOwner {
   /** There may be more to take than a moment ago. */
   jobHasMore(job: Job): void
   jobIsDone(job: Job): void
+  /** Somebody calls it off. Says whether there was anything to call off. */
+  cancelJob(job: Job, reason: unknown): boolean
   /** Nobody wants its results any more. What runs may run on, and nothing of it is to be started. */
   jobIsDropped(job: Job): void
 }
@@ -63,6 +65,8 @@ export abstract class Job {
   owner: JobOwner | undefined
   /** Lets go of what could call the job off (a timer, a listener). Called once, when it is done. */
   release: (() => void) | undefined
+  /** Whether it stands in the line of its pool's scheduler, which alone changes this. */
+  isInLine = false
   /** Whether it was called off, so that what runs of it is to be stopped as well. */
   isCancelled = false
   #isDone = false
@@ -99,6 +103,11 @@ export abstract class Job {
 
   /** The pool cannot go on: all that is not settled fails with `reason`. */
   abstract abort(reason: unknown): void
+
+  /** For `AsyncResult.cancel()`. */
+  callOff(reason: unknown): boolean {
+    return this.owner?.cancelJob(this, reason) ?? false
+  }
 
   /** Somebody called it off: as `abort`, at once. */
   cancel(reason: unknown): void {

@@ -11,6 +11,7 @@ import type { StartMethod } from '../process/child-boot.ts'
 import { childEntry } from '../platform/child-entry.ts'
 import { popen } from '../process/popen.ts'
 import { newChildBoot, nextChildIdentity } from '../process/process-state.ts'
+import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { allowsPrefetch, learnSize, learnTime } from './chunk-policy.ts'
 import { FunctionTable } from './function-table.ts'
@@ -107,6 +108,8 @@ export class PoolCore implements JobOwner {
 
   /** A function as this pool's workers can load it. */
   encodeFunction(fn: (...args: never[]) => unknown): Body {
+    const unchanging = this.#byValue.size === 0 ? unchangingBytes(fn) : undefined
+    if (unchanging) return { bytes: unchanging }
     const byValue = this.#byValue.size > 0 ? (url: string) => this.#byValue.has(url) : undefined
     const rootName = `function ${fn.name || 'anonymous'}`
     return encodeBody(fn, this, { rootName, byValue, isReadOften: true })

@@ -8,6 +8,7 @@ import { SerializeError, invalidArgument, invalidState } from '../errors.ts'
 import { ApplyJob } from './apply-job.ts'
 import { AsyncResult, makeCancellable, rejectResult } from './async-result.ts'
 import { type CallGuards, guardCall } from './call-guards.ts'
+import { CallerStacks } from './caller-stack.ts'
 import type { FunctionTable, ShippedFunction } from './function-table.ts'
 import { ImapIterator } from './imap-iterator.ts'
 import { ImapJob } from './imap-job.ts'
@@ -86,6 +87,7 @@ let dropped: FinalizationRegistry<PoolCore> | undefined
 export class Pool {
   readonly #core: PoolCore
   readonly #functions: FunctionTable
+  readonly #callers = new CallerStacks()
   /** Of calls that say nothing else. */
   readonly #limits: TaskLimits
   readonly #signal: AbortSignal | undefined
@@ -163,6 +165,9 @@ export class Pool {
   /**
    * Runs `fn(...args)` in a worker. The arguments are copied now, so that later changes of them do not matter.
    *
+   * An error of the task ends in the stack of this call. Behind 64 calls of one function that are made without a pause,
+   * calls share the stack of one of the 63 before them: taking it would cost as much as the rest of the call.
+   *
    * @param options - how long it may run, how often, and who can call it off
    * @returns a promise of the result, with the methods of Python's `AsyncResult`
    * @throws SerializeError when the function or an argument cannot be sent, ClosedError when the pool is closed.
@@ -182,16 +187,17 @@ export class Pool {
     if (options !== undefined) assertKnownOptions('apply', options, TASK_OPTIONS)
     const limits = checkLimits(options, this.#limits)
     const task = this.#ship(fn, this.apply)
-    const caller = callerOf(this.apply)
-    const body = atCaller(this.apply, () =>
-      encodeBody([...((args ?? []) as unknown[])], this.#core, {
-        rootName: `arguments of ${task.name}`,
-        isReadOften: true,
-      }),
-    )
+    const caller = this.#callers.take(task, this.apply)
+    const copy: unknown[] = args === undefined ? [] : [...args]
+    // What cannot change is encoded later, together with the arguments of other calls.
+    const body = copy.every(isConstant)
+      ? undefined
+      : atCaller(this.apply, () =>
+          encodeBody(copy, this.#core, { rootName: `arguments of ${task.name}`, isReadOften: true }),
+        )
     const result = new AsyncResult<Awaited<R>>()
-    const job = new ApplyJob({ task, mode: 'arguments', caller, limits }, body, result)
-    this.#submit(job, result, options ?? {})
+    const job = new ApplyJob({ task, mode: 'arguments', caller, limits }, { args: copy, body }, result)
+    this.#submit(job, result, options ?? NO_GUARDS)
     return result
   }
 
@@ -318,7 +324,7 @@ export class Pool {
     const totalTimeoutMs = checkMilliseconds('totalTimeout', options?.totalTimeout, 1)
     const chunkSize = checkCount('chunkSize', options?.chunkSize)
     const task = this.#ship(fn, kind.method)
-    const caller = callerOf(kind.method)
+    const caller = this.#callers.take(task, kind.method)
     const { mode, isSettled } = kind
     const result = new AsyncResult<R>()
     let job: MapJob
@@ -350,12 +356,13 @@ export class Pool {
     const totalTimeoutMs = checkMilliseconds('totalTimeout', options?.totalTimeout, 1)
     const chunkSize = checkCount('chunkSize', options?.chunkSize)
     const bufferSize = checkCount('bufferSize', options?.bufferSize)
+    const task = this.#ship(fn, kind.method)
     const job = new ImapJob({
-      task: this.#ship(fn, kind.method),
+      task,
       mode: 'item',
       chunkSize,
       bufferSize,
-      caller: callerOf(kind.method),
+      caller: this.#callers.take(task, kind.method),
       limits,
       input,
       isOrdered: kind.isOrdered,
@@ -372,9 +379,9 @@ export class Pool {
       return
     }
     const core = this.#core
-    guardCall(job, guards, (guarded, reason) => core.cancelJob(guarded, reason))
-    if (result) makeCancellable(result, reason => core.cancelJob(job, reason))
+    if (guards !== NO_GUARDS) guardCall(job, guards, (guarded, reason) => core.cancelJob(guarded, reason))
     core.submit(job)
+    if (result && !job.isDone) makeCancellable(result, job)
   }
 
   #ship(fn: (...args: never[]) => unknown, method: (...args: never[]) => unknown): ShippedFunction {
@@ -388,6 +395,25 @@ export class Pool {
   }
 }
 
+const NO_GUARDS: CallGuards = Object.freeze({})
+
+/** A longer text is encoded at the call, so that one which is too long for a message is an error there. */
+const constantTextMax = 4096
+
+/** Whether a value is its own copy, and can always be sent. */
+function isConstant(value: unknown): boolean {
+  switch (typeof value) {
+    case 'number':
+    case 'boolean':
+    case 'undefined':
+      return true
+    case 'string':
+      return value.length <= constantTextMax
+    default:
+      return value === null
+  }
+}
+
 type Caller = ((...args: never[]) => unknown) | typeof Pool
 
 /** Does `work`; an error about what the caller passed has the caller's stack, and not that of our inside. */
@@ -398,20 +424,6 @@ function atCaller<T>(method: Caller, work: () => T): T {
     if (error instanceof SerializeError) Error.captureStackTrace(error, method)
     throw error
   }
-}
-
-/** So many frames of the caller are kept for each call that has not ended. */
-const callerFrames = 4
-
-/** Where a method of the pool was called, to be added to the stacks of errors that come from workers. */
-function callerOf(method: (...args: never[]) => unknown): { stack?: string } {
-  const caller: { stack?: string } = {}
-  const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = Math.min(limit, callerFrames)
-  // V8 writes the text of the stack only when it is read, which is when a task failed.
-  Error.captureStackTrace(caller, method)
-  Error.stackTraceLimit = limit
-  return caller
 }
 
 /** For the signal of a whole pool. It does not keep the core of a pool that has ended. */

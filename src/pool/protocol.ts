@@ -103,17 +103,24 @@ export function encodeBody(
   { canAttach }: Pick<Connection, 'canAttach'>,
   options: Pick<EncodeOptions, 'rootName' | 'byValue' | 'isReadOften'>,
 ): Body {
-  const list = new AttachmentList()
+  // A reducer may encode a message of its own meanwhile.
+  const list = emptyList ?? new AttachmentList()
+  emptyList = undefined
   const { beside } = list
   const bytes = encode(value, { ...options, beside, ...(canAttach ? { attach: list.attach } : {}) })
   try {
     const attachments = list.finish(bytes, { canAttach, isReadOften: options.isReadOften ?? false })
-    return attachments === undefined ? { bytes } : { bytes, attachments }
+    if (attachments !== undefined) return { bytes, attachments }
+    emptyList = list
+    return { bytes, attachments: undefined }
   } catch (error) {
     unsendMessage(bytes)
     throw error
   }
 }
+
+/** Kept between calls: most messages have nothing beside them. */
+let emptyList: AttachmentList | undefined
 
 /** How much of a user's data is in a body. */
 export function sizeOf({ bytes, attachments }: Body): number {

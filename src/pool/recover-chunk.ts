@@ -15,8 +15,8 @@ const soloAfterDeaths = 2
 const failAfterDeaths = 4
 
 export interface Recovery {
-  /** Finished, with the results that the worker wrote down. */
-  finished: { index: number; result: Uint8Array }[]
+  /** Finished, with the results that the worker wrote down, encoded or as simple values. */
+  finished: ({ index: number } & ({ result: Uint8Array } | { value: unknown }))[]
   /** Was running. */
   failed: number[]
   /** To be run by another worker. */
@@ -39,9 +39,14 @@ export function recoverChunk(
   const recovery: Recovery = { finished: [], failed: [], back: [], isFunctionFatal: false }
   const from = chunk.received
   if (journal?.chunkId !== chunk.id) {
-    recovery.back = isFirst
-      ? unmarked(chunk, recovery)
-      : chunk.slice(chunk.received, chunk.count, { isSolo: false })
+    // It was done with this chunk, or had not begun it.
+    const finished = journal?.earlier.get(chunk.id) ?? new Map<number, Uint8Array>()
+    for (const [index, result] of finished) if (index >= from) recovery.finished.push({ index, result })
+    for (let start = from, end = from; start < chunk.count; start = end + 1) {
+      for (end = start; end < chunk.count && !finished.has(end);) end++
+      const parts = chunk.slice(start, end, { isSolo: false })
+      recovery.back.push(...(isFirst ? unmarked(parts, start, recovery) : parts))
+    }
     return recovery
   }
   if (journal.startedIndex === loadingFunction) {
@@ -53,14 +58,16 @@ export function recoverChunk(
   const end = Math.min(journal.startedIndex + journal.startedCount, chunk.count)
   const isCertain = end - start === 1
   const fateOf = (index: number): Fate => {
-    if (journal.finished.has(index)) return 'done'
+    if (journal.finished.has(index) || journal.kept.has(index)) return 'done'
+    // Its effects may be there, and what it gave back is lost.
+    if (index === journal.endedIndex) return 'failed'
     if (index < start || index >= end) return 'back'
     return isCertain ? 'failed' : 'solo'
   }
   let runStart = from
   for (let index = from; index < chunk.count; index++) {
     const fate = fateOf(index)
-    if (fate === 'done') recovery.finished.push({ index, result: journal.finished.get(index)! })
+    if (fate === 'done') recovery.finished.push(finishedItem(index, journal))
     else if (fate === 'failed') recovery.failed.push(index)
     const isRunEnd = index + 1 === chunk.count || fateOf(index + 1) !== fate
     if (!isRunEnd) continue
@@ -72,10 +79,14 @@ export function recoverChunk(
   return recovery
 }
 
+function finishedItem(index: number, { finished, kept }: JournalEntry): Recovery['finished'][number] {
+  const result = finished.get(index)
+  return result === undefined ? { index, value: kept.get(index) } : { index, result }
+}
+
 /** Items that were not started, as far as anybody knows. They go back, but not for ever. */
-function unmarked(chunk: Chunk, recovery: Recovery): Part[] {
-  const parts = chunk.slice(chunk.received, chunk.count, { isSolo: false })
-  let index = chunk.received
+function unmarked(parts: Part[], start: number, recovery: Recovery): Part[] {
+  let index = start
   return parts.filter(part => {
     part.deaths++
     part.isSolo ||= part.deaths >= soloAfterDeaths

@@ -3,6 +3,7 @@
  * is killed only while everything that it can be running has been given up; see "Stopping what runs" in README.md.
  */
 import { type RunningMark, monotonicMs } from '../platform/journal.ts'
+import { LongTimer, TIMER_MS_MAX } from '../platform/long-timer.ts'
 import type { Chunk } from './chunk.ts'
 import type { StopReason } from './current-task.ts'
 import type { Job } from './job.ts'
@@ -14,8 +15,6 @@ import type { WorkerRunner } from './worker-runner.ts'
  * item. A worker that takes so much longer than an item may run cannot be in order.
  */
 const beginMsMax = 5000
-/** The longest delay that a timer of Node.js takes. */
-const timerMsMax = 2 ** 31 - 1
 
 export interface SupervisorOptions {
   /** The item has used up its time. */
@@ -27,7 +26,7 @@ export class RunSupervisor {
   /** One timer for each worker whose oldest chunk has a limit, and none for its items. */
   readonly #watches = new Map<WorkerRunner, NodeJS.Timeout>()
   /** Ends of grace periods. */
-  readonly #graces = new Map<WorkerRunner, Set<NodeJS.Timeout>>()
+  readonly #graces = new Map<WorkerRunner, Set<LongTimer>>()
 
   constructor(options: SupervisorOptions) {
     this.#options = options
@@ -61,7 +60,7 @@ export class RunSupervisor {
   forget(runner: WorkerRunner): void {
     clearTimeout(this.#watches.get(runner))
     this.#watches.delete(runner)
-    for (const timer of this.#graces.get(runner) ?? []) clearTimeout(timer)
+    for (const timer of this.#graces.get(runner) ?? []) timer.stop()
     this.#graces.delete(runner)
   }
 
@@ -71,7 +70,7 @@ export class RunSupervisor {
         this.#watches.delete(runner)
         this.#look(runner)
       },
-      Math.min(Math.max(1, Math.ceil(delayMs)), timerMsMax),
+      Math.min(Math.max(1, Math.ceil(delayMs)), TIMER_MS_MAX),
     )
     // Who waits for a result keeps the program alive.
     timer.unref()
@@ -135,18 +134,14 @@ export class RunSupervisor {
     if (graceMs === Infinity) return
     const timers = this.#graces.get(runner) ?? new Set()
     this.#graces.set(runner, timers)
-    const timer = setTimeout(
-      () => {
-        timers.delete(timer)
-        if (chunk.isDone) return
-        runner.condemn(why, run => {
-          const isItem = run !== undefined && run.chunkId === chunk.id && run.startedIndex < chunk.count
-          return isAbandoned(chunk, run) && (!isItem || isMeant(run.startedIndex))
-        })
-      },
-      Math.min(graceMs, timerMsMax),
-    )
-    timer.unref()
+    const timer = new LongTimer(() => {
+      timers.delete(timer)
+      if (chunk.isDone) return
+      runner.condemn(why, run => {
+        const isItem = run !== undefined && run.chunkId === chunk.id && run.startedIndex < chunk.count
+        return isAbandoned(chunk, run) && (!isItem || isMeant(run.startedIndex))
+      })
+    }, graceMs)
     timers.add(timer)
   }
 }

@@ -9,13 +9,12 @@ import type { Job, Part } from './job.ts'
 
 export class Scheduler {
   readonly #line = new Fifo<Job>()
-  readonly #inLine = new Set<Job>()
   readonly #returned: Part[] = []
 
   /** The job may have items to take. */
   offer(job: Job): void {
-    if (this.#inLine.has(job)) return
-    this.#inLine.add(job)
+    if (job.isInLine) return
+    job.isInLine = true
     this.#line.push(job)
   }
 
@@ -29,7 +28,7 @@ export class Scheduler {
     const returned = this.#takeReturned(options.countMax)
     if (returned) return [returned]
     for (let job = this.#line.shift(); job; job = this.#line.shift()) {
-      this.#inLine.delete(job)
+      job.isInLine = false
       const size = Math.min(options.countMax, this.#chunkSize(job, options.workers))
       const part = job.take(size)
       if (!part) continue
@@ -71,7 +70,7 @@ export class Scheduler {
       const job = this.#line.peek()
       if (!job?.isSingle || job.task !== first.job.task || job.mode !== first.job.mode) break
       this.#line.shift()
-      this.#inLine.delete(job)
+      job.isInLine = false
       const part = job.take(1)
       if (part) parts.push(part)
     }
@@ -80,7 +79,6 @@ export class Scheduler {
 
   clear(): void {
     this.#line.clear()
-    this.#inLine.clear()
     this.#returned.length = 0
   }
 }

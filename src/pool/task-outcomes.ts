@@ -58,6 +58,10 @@ export class TaskOutcomes {
     const deliver = (decoded: unknown): void => {
       const values = decoded as unknown[]
       for (const { job, index, count: length, offset } of runs) {
+        if (dropped.size === 0 && length === 1) {
+          job.succeed(index, values[offset])
+          continue
+        }
         if (dropped.size === 0) {
           job.succeedAll(index, length === count ? values : values.slice(offset, offset + length))
           continue
@@ -135,12 +139,17 @@ export class TaskOutcomes {
       // A worker that was killed because somebody called its work off says nothing against the function.
       const isBlamable = death.sentence === undefined || death.sentence.why === 'timeout'
       if (recovery.isFunctionFatal && isBlamable) chunk.task.fatalLoads++
-      for (const { index, result } of recovery.finished) {
+      for (const finished of recovery.finished) {
+        const { index } = finished
         isUseful = true
         if (this.#endGivenUp(chunk, index)) continue
         const part = chunk.at(index)
+        if ('value' in finished) {
+          part.job.succeed(part.first, finished.value)
+          continue
+        }
         rebuild(
-          { bytes: result },
+          { bytes: finished.result },
           value => part.job.succeed(part.first, value),
           error => part.job.fail(part.first, error),
         )

@@ -401,12 +401,12 @@ export function encodeParts(
   connection: { canAttach: boolean },
   onUnsendable: (job: Job, index: number, error: unknown) => void,
 ): { parts: Part[]; bodies: Body[]; isPacked: boolean } {
-  const [only] = parts
-  if (parts.length === 1 && only?.items && !only.isSolo) {
+  const items = itemsTogether(parts)
+  if (items) {
     try {
       return {
-        parts: [only],
-        bodies: [encodeBody(only.items, connection, { isReadOften: true })],
+        parts: [...parts],
+        bodies: [encodeBody(items, connection, { isReadOften: true })],
         isPacked: true,
       }
     } catch {
@@ -440,6 +440,17 @@ export function encodeParts(
     }
   }
   return { parts: sendable, bodies, isPacked: false }
+}
+
+/** The items of all parts, unless some were encoded already, or are to travel alone. */
+function itemsTogether(parts: readonly Part[]): readonly unknown[] | undefined {
+  if (parts.length === 1) return parts[0]!.isSolo ? undefined : parts[0]!.items
+  const together: unknown[] = []
+  for (const { items, isSolo } of parts) {
+    if (items === undefined || isSolo) return undefined
+    for (const item of items) together.push(item)
+  }
+  return together
 }
 
 /** Which items of their map are in the chunk: one after the other, unless some between them could not be sent. */

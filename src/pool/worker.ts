@@ -5,10 +5,10 @@
  */
 import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
-import { invalidArgument, MaybeEncodingError, SerializeError } from '../errors.ts'
+import { invalidArgument } from '../errors.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
 import { RunningTask, setTaskSource } from './current-task.ts'
-import { JournalWriter } from '../platform/journal.ts'
+import { type JournalWriter, keptResultsMax } from '../platform/journal.ts'
 import type { Connection } from '../transport/connection.ts'
 import { decode, dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
 import { loadingFunction } from './recover-chunk.ts'
@@ -20,6 +20,7 @@ import {
   releaseBodies,
   sendMessage,
 } from './protocol.ts'
+import { unsendableResult } from './unsendable-result.ts'
 
 type Task = (...values: unknown[]) => unknown
 
@@ -41,9 +42,9 @@ interface WaitingChunk {
   skipped: Set<number> | 'all' | undefined
 }
 
-/** An item, or a few, that took longer may have done something outside of this process: their end is recorded. */
+/** An item that took longer may have done something outside of this process: its end is recorded. */
 const quickMs = 0.002
-/** After so many quick ones in a row, items are timed in groups, and where a mark is a system call also marked so. */
+/** After so many quick ones in a row, items are marked in groups where that is a system call, else timed in groups. */
 const quickStreakMin = 16
 const quickStreakMax = 64
 const timedItems = 8
@@ -84,6 +85,8 @@ export class Worker {
   #values: unknown[] = []
   #valueCount = 0
   #encoded: Body[] = []
+  /** The item from which on simple results are in the journal. */
+  #keptFrom = 0
   #elapsedMs = 0
   #flushedAt = 0
   #isFlushScheduled = false
@@ -256,10 +259,11 @@ export class Worker {
     const { head, bodies } = chunk
     const { chunkId, functionId, mode, count, isPacked, isExact = false } = head
     const journal = this.#journal
-    if (this.#connection.bufferedBytes === 0) journal?.clear()
+    if (this.#connection.losableBytes === 0) journal?.clear()
     this.#tellMemory()
     this.#chunkId = chunkId
     this.#first = 0
+    this.#keepFrom(0)
     // Whoever wants to stop the chunk before this one, and kill this worker for it, sees that it is over.
     journal?.begin(chunkId, 0, 0)
     if (journal && journal.notice > this.#noticed) await this.#readNotices(journal.notice)
@@ -312,17 +316,19 @@ export class Worker {
           markedUntil = timedUntil = index + 1
           continue
         }
+        if (index - this.#keptFrom >= keptResultsMax) await this.#keepAnew(index)
         markedUntil = this.#mark(chunkId, index, { count, isExact })
       }
       this.#runningIndex = index
       let nowMs: number
+      let isKept: boolean
       let isForeign: boolean
       try {
         const loading = isPacked ? undefined : prepare(bodies[index]!.bytes)
         if (loading) await loading
         const item = isPacked ? items[index] : rebuild(bodies[index]!, { classes })
         if (index >= timedUntil) {
-          timedUntil = isPacked ? this.#timedTogether(index, markedUntil, count) : index + 1
+          timedUntil = isPacked ? this.#timedTogether(index, count) : index + 1
           startedMs = performance.now()
         }
         let value = mode === 'item' ? task(item) : task(...argumentsIn(item))
@@ -336,8 +342,9 @@ export class Worker {
         this.#runningIndex = -1
         this.#task = undefined
         this.#values[this.#valueCount++] = value
+        isKept = journal !== undefined && journal.keep(index - this.#keptFrom, value)
+        if (isKept && index + 1 < timedUntil) continue
         isForeign = typeof value === 'object' && value !== null && isInstance(value)
-        if (!isForeign && index + 1 < timedUntil && index + 1 < count) continue
         nowMs = performance.now()
       } catch (thrown) {
         this.#runningIndex = -1
@@ -345,19 +352,23 @@ export class Worker {
         this.#elapsedMs += performance.now() - startedMs
         this.#flush()
         this.#fail(index, thrown)
+        if (this.#connection.losableBytes > 0) await this.#untilKept(index)
         this.#quickStreak = 0
         markedUntil = timedUntil = index + 1
         continue
       }
       const tookMs = nowMs - startedMs
       this.#elapsedMs += tookMs
+      timedUntil = index + 1
       if (tookMs <= quickMs && !isForeign) {
         this.#quickStreak = Math.min(this.#quickStreak + 1, quickStreakMax)
       } else {
         // Halved and not forgotten: a pause of the machine among quick items must not make the next ones slow.
         this.#quickStreak >>= 1
-        markedUntil = timedUntil = index + 1
-        this.#record(index)
+        if (!isKept) {
+          markedUntil = index + 1
+          if (!this.#record(index) && this.#connection.losableBytes > 0) await this.#untilKept(index)
+        }
       }
       if (nowMs - this.#flushedAt > flushAfterMs) this.#flush()
       if (nowMs - this.#lookedAtMs > lookEveryMs) {
@@ -368,12 +379,42 @@ export class Worker {
     this.#flush()
     // A limit of the last item does not hit what comes behind it.
     if (isExact) journal?.begin(chunkId, count, 0)
+    // The next chunk is about to take the place of what the journal keeps of this one.
+    if (journal?.isMemory && this.#connection.losableBytes > 0) {
+      if (!isExact) journal.start(chunkId, count, 0)
+      await this.#connection.untilKept()
+    }
   }
 
-  /** Reading the clock takes as long as a small function: quick items are timed in groups, though each has its mark. */
-  #timedTogether(index: number, markedUntil: number, count: number): number {
-    if (this.#quickStreak < quickStreakMin) return index + 1
-    return Math.min(index + timedItems, this.#journal?.isMemory ? count : markedUntil)
+  /**
+   * Reading the clock takes as long as a small function. Where each item has its mark and the journal keeps its result,
+   * quick ones are timed in groups, because nothing is lost of one that was slow after all.
+   */
+  #timedTogether(index: number, count: number): number {
+    if (this.#quickStreak < quickStreakMin || this.#journal?.isMemory !== true) return index + 1
+    return Math.min(index + timedItems, count)
+  }
+
+  #keepFrom(index: number): void {
+    this.#keptFrom = index
+    this.#journal?.keepFrom(index)
+  }
+
+  /** The journal has no room for more simple results: what it has is put on its way first. */
+  async #keepAnew(index: number): Promise<void> {
+    this.#flush()
+    if (this.#journal?.isMemory && this.#connection.losableBytes > 0) await this.#connection.untilKept()
+    this.#keepFrom(index)
+  }
+
+  /**
+   * An item has ended whose outcome is too large for the journal, and the other side has not made room for all of it.
+   * Were the next one to end this process, the item would be run again, and do twice what it does.
+   */
+  async #untilKept(index: number): Promise<void> {
+    this.#journal?.markEnded(this.#chunkId, index)
+    await this.#connection.untilKept()
+    this.#journal?.clearEnded()
   }
 
   /**
@@ -394,19 +435,24 @@ export class Worker {
     return index + marked
   }
 
-  /** Takes the last value out of the plain ones, encodes it, and writes it down before anything else starts. */
-  #record(index: number): void {
+  /**
+   * Takes the last value out of the plain ones, encodes it, and writes it down before anything else starts. Returns false
+   * when it was sent instead.
+   */
+  #record(index: number): boolean {
     const value = this.#values[--this.#valueCount]
     // The items that were timed together with it are sent.
     this.#flushValues()
     const body = this.#encode(index, value)
-    if (!body) return
+    if (!body) return false
     this.#encoded.push(body)
     const isRecorded =
       body.attachments === undefined &&
       body.bytes.byteLength <= journaledBytesMax &&
       this.#journal?.finish(this.#chunkId, index, body.bytes)
-    if (!isRecorded) this.#flush()
+    if (isRecorded) return true
+    this.#flush()
+    return false
   }
 
   /** Encodes one result, or reports that it cannot be sent: then the item has failed, and the worker is well. */
@@ -415,7 +461,7 @@ export class Worker {
       return encodeBody(value, this.#connection, {})
     } catch (error) {
       this.#flush()
-      this.#fail(index, unsendable(value, error))
+      this.#fail(index, unsendableResult(value, error))
       return undefined
     }
   }
@@ -427,6 +473,8 @@ export class Worker {
       { type: 'failure', bodies: 1, chunkId: this.#chunkId, index, elapsedMs },
       { bytes: encodeThrown(thrown) },
     )
+    // The next item may end this process.
+    this.#connection.flush()
     this.#first = index + 1
   }
 
@@ -568,14 +616,4 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
   )
-}
-
-function unsendable(value: unknown, error: unknown): MaybeEncodingError {
-  const shown = inspect(value, { depth: 0, breakLength: Infinity, maxStringLength: 80 }).slice(0, 200)
-  const reason = error instanceof Error ? error.message : String(error)
-  return new MaybeEncodingError(`The result of the task cannot be sent back: ${reason}`, {
-    value: shown,
-    cause: error,
-    ...(error instanceof SerializeError ? { path: error.path } : {}),
-  })
 }

@@ -3,7 +3,7 @@
  */
 import { beginMessage, endMessage, sealMessage } from '../platform/in-flight.ts'
 import { isStackOverflow, tooDeep } from './depth.ts'
-import { encodeGraph } from './function/graph-encoder.ts'
+import { encodeGraph, unchangingPayload } from './function/graph-encoder.ts'
 import type { GraphPayload } from './function/module-reference.ts'
 import { NEEDS_GRAPH } from './needs-graph.ts'
 import { Unsendable, unsendableError } from './unsendable.ts'
@@ -80,6 +80,12 @@ function writeGraph(writer: ValueWriter, value: unknown, options: EncodeOptions)
     writtenPayloads.set(payload, bytes)
   }
   return bytes
+}
+
+/** What `encode()` gives for a function whenever it is called, where that has been found to stay the same. */
+export function unchangingBytes(fn: (...args: never[]) => unknown): Uint8Array<ArrayBuffer> | undefined {
+  const payload = unchangingPayload(fn)
+  return payload && writtenPayloads.get(payload)
 }
 
 function packPlainData(value: object): PlainData | undefined {

@@ -33,6 +33,8 @@ export abstract class BufferedConnection implements Connection {
   #held: [bytes: Uint8Array, attachments: readonly unknown[]][] = []
   #heldBytes = 0
   #isReadingStopped = false
+  /** Those who wait in `untilKept()`. */
+  #keptListeners: (() => void)[] = []
 
   /** Writes the frames of one tick. */
   protected abstract write(frames: readonly Uint8Array[]): void
@@ -40,6 +42,8 @@ export abstract class BufferedConnection implements Connection {
   protected abstract writeAttached(frame: Uint8Array, attachments: readonly unknown[]): void
   /** Bytes that were written and not yet taken. */
   protected abstract readonly writtenBytes: number
+  /** Those of them that nothing but the memory of this process has. */
+  protected abstract readonly losableWrittenBytes: number
   /** Closes the transport after what was written has been taken; `finish()` follows. */
   protected abstract end(): void
   /** Closes the transport now; `finish()` follows. */
@@ -51,6 +55,27 @@ export abstract class BufferedConnection implements Connection {
 
   get bufferedBytes(): number {
     return this.#queuedBytes + this.writtenBytes
+  }
+
+  get losableBytes(): number {
+    return this.#queuedBytes + this.losableWrittenBytes
+  }
+
+  untilKept(): Promise<void> {
+    this.flush()
+    if (this.losableBytes === 0 || this.#state === 'ended' || this.#state === 'closed')
+      return Promise.resolve()
+    return new Promise(resolve => this.#keptListeners.push(resolve))
+  }
+
+  /** Transports call it whenever `losableWrittenBytes` has become less. */
+  protected noteKept(): void {
+    if (this.#keptListeners.length === 0 || this.losableBytes > 0) return
+    this.#tellKept()
+  }
+
+  #tellKept(): void {
+    for (const tell of this.#keptListeners.splice(0)) tell()
   }
 
   get isOpen(): boolean {
@@ -197,6 +222,7 @@ export abstract class BufferedConnection implements Connection {
     this.#state = 'ended'
     this.#queued = []
     this.#queuedBytes = 0
+    this.#tellKept()
     if (this.#wasClosedHere) this.#held = []
     if (this.#held.length === 0) this.#closeNow()
   }

@@ -38,6 +38,10 @@ export interface Connection {
   flush(): void
   /** Bytes that were sent here and not yet taken by the system (socket) or the other side (port). */
   readonly bufferedBytes: number
+  /** Bytes that were sent and are in the memory of this process alone: who kills it destroys them. */
+  readonly losableBytes: number
+  /** Resolves when `losableBytes` is 0, or the connection has ended, so that nobody will ever take them. */
+  untilKept(): Promise<void>
   /** Receives every frame. Frames that arrive before it is set are kept for it. The bytes are the receiver's. */
   onMessage: ((bytes: Uint8Array, attachments: readonly unknown[]) => void) | undefined
   /** Called when everything has been taken, after `bufferedBytes` had reached {@link HIGH_WATER_BYTES}. */

@@ -100,6 +100,11 @@ export class RingConnection extends BufferedConnection {
     return this.#waitingBytes + (this.#segment.isHeld ? this.#out.length : 0)
   }
 
+  // What is in the ring is in memory that the reader has too.
+  protected get losableWrittenBytes(): number {
+    return this.#waitingBytes
+  }
+
   // ---- Writing ----
 
   protected write(frames: readonly Uint8Array[]): void {
@@ -132,7 +137,10 @@ export class RingConnection extends BufferedConnection {
         this.#waitingOffset = 0
       }
       if (hasNews && this.#out.wakeReader()) this.#ring()
-      if (this.#waiting.length === 0) return
+      if (this.#waiting.length === 0) {
+        this.noteKept()
+        return
+      }
       // First say that room is wanted, then look once more: the reader may have made some since the last byte that
       // found none, and would not say so.
       this.#out.sleepWriter()

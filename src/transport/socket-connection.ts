@@ -22,7 +22,10 @@ export class SocketConnection extends BufferedConnection {
   readonly #writes: WatchedWrites
   #error: Error | undefined
   #receivedBytes = 0
-  readonly #noteTaken = (): void => void this.noteTaken()
+  readonly #noteTaken = (): void => {
+    this.noteKept()
+    this.noteTaken()
+  }
   readonly #attached = new AttachedFrameReader(undefined, (bytes, items) => this.deliver(bytes, items))
   readonly #emit = (frame: Buffer, isAttached: boolean): void => {
     if (!this.#attached.take(frame, isAttached)) this.deliver(frame)
@@ -48,6 +51,11 @@ export class SocketConnection extends BufferedConnection {
   }
 
   protected get writtenBytes(): number {
+    return this.#socket.writableLength
+  }
+
+  // What the system has taken outlives this process.
+  protected get losableWrittenBytes(): number {
     return this.#socket.writableLength
   }
 

@@ -96,6 +96,52 @@ for (const [kind, open] of Object.entries(kinds)) {
       journal.close()
     })
 
+    test('keeps simple results from one mark to the next, and forgets those before keepFrom()', () => {
+      const { journal, writer } = open()
+      writer.keepFrom(0)
+      const values = [1.5, -0, Number.NaN, undefined, null, true, false]
+      for (const [index, value] of values.entries()) {
+        writer.start(1, index, 1)
+        assert.equal(writer.keep(index, value), writer.isMemory)
+      }
+      writer.start(1, values.length, 1)
+      assert.equal(writer.keep(values.length, 'text'), false)
+      writer.start(1, values.length + 1, 1)
+      const kept = writer.isMemory ? [...values.entries()] : []
+      assert.deepEqual([...journal.read()!.kept], kept)
+      writer.keepFrom(9)
+      writer.start(1, 12, 1)
+      assert.deepEqual([...journal.read()!.kept], [])
+      journal.close()
+    })
+
+    test('tells an item that has ended without an outcome, until that is safe', () => {
+      const { journal, writer } = open()
+      writer.start(1, 4, 1)
+      writer.markEnded(1, 4)
+      assert.deepEqual([journal.read()!.endedIndex, journal.running()!.startedCount], [4, 0])
+      writer.clearEnded()
+      writer.start(1, 5, 1)
+      assert.equal(journal.read()!.endedIndex, undefined)
+      journal.close()
+    })
+
+    test('tells the results of the chunk before', () => {
+      const { journal, writer } = open()
+      writer.start(1, 0, 1)
+      writer.finish(1, 0, bytes('one'))
+      writer.start(1, 1, 1)
+      writer.finish(1, 1, bytes('two'))
+      writer.start(2, 0, 1)
+      const { earlier, finished } = journal.read()!
+      assert.deepEqual(texts(earlier.get(1)!), [
+        [0, 'one'],
+        [1, 'two'],
+      ])
+      assert.equal(finished.size, 0)
+      journal.close()
+    })
+
     test('carries the number of the message that must be read, and the memory of the worker', () => {
       const { journal, writer } = open()
       assert.equal(journal.memoryBytes(), undefined)

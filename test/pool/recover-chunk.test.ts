@@ -40,6 +40,9 @@ const journal = (
   startedIndex,
   startedCount,
   finished: new Map(finished.map(index => [index, new Uint8Array([index])])),
+  kept: new Map(),
+  endedIndex: undefined,
+  earlier: new Map(),
 })
 
 test('the item that was marked alone fails, what is before and after it goes back', () => {
@@ -108,6 +111,38 @@ test('a chunk that waited behind another one goes back however often its workers
     assert.deepEqual([shown(recovery.back), recovery.failed], [['100-102'], []])
     chunk = new Chunk(5, recovery.back, { bodies: [], isPacked: true })
   }
+})
+
+test('simple results that were kept are delivered like those that were encoded', () => {
+  const recovery = recoverChunk(chunkOf(6), {
+    ...journal(3, 1, [1])!,
+    kept: new Map<number, unknown>([
+      [0, undefined],
+      [2, 2.5],
+    ]),
+  })
+  assert.deepEqual(
+    recovery.finished.map(each => ('value' in each ? [each.index, each.value] : [each.index])),
+    [[0, undefined], [1], [2, 2.5]],
+  )
+  assert.deepEqual(recovery.failed, [3])
+  assert.deepEqual(shown(recovery.back), ['104-105'])
+})
+
+test('an item that has ended and whose result was lost with the worker fails, and nothing is run twice', () => {
+  const recovery = recoverChunk(chunkOf(4, 1), { ...journal(2, 0, [1])!, endedIndex: 2 })
+  assert.deepEqual(recovery.failed, [2])
+  assert.deepEqual(shown(recovery.back), ['103'])
+})
+
+test('results of the chunk before the one that runs are delivered', () => {
+  const earlier = new Map([[5, new Map([1, 2, 4].map(index => [index, new Uint8Array([index])]))]])
+  const recovery = recover(chunkOf(6, 2), { ...journal(0, 1)!, chunkId: 6, earlier }, { isFirst: true })
+  assert.deepEqual(
+    recovery.finished.map(each => each.index),
+    [2, 4],
+  )
+  assert.deepEqual(shown(recovery.back), ['103', '105'])
 })
 
 test('whatever the journal says, each owed item has exactly one fate', () => {

@@ -51,7 +51,7 @@ export type { GraphPayload, ModuleReference } from './module-reference.ts'
 export function encodeGraph(root: unknown, options: EncodeOptions = {}): GraphPayload {
   const isPlainCall =
     typeof root === 'function' && !options.captures && !options.byValue && !givenCaptures(root)
-  const cached = isPlainCall ? cachedPayload(root) : undefined
+  const cached = isPlainCall ? unchangingPayload(root) : undefined
   if (cached) return cached
   recheckCommonJs()
   recheckNodeModules()
@@ -60,6 +60,11 @@ export function encodeGraph(root: unknown, options: EncodeOptions = {}): GraphPa
   const { payload, encoder } = session ? session.use(encode) : encode()
   if (isPlainCall && encoder.isTimeless()) cachePayload(root, payload)
   return payload
+}
+
+/** The payload of a function that is known to stay the same, whatever else changes. */
+export function unchangingPayload(fn: Function): GraphPayload | undefined {
+  return givenCaptures(fn) ? undefined : cachedPayload(fn)
 }
 
 interface Encoded {
