@@ -126,9 +126,21 @@ export function deltasOf(values: readonly number[], kind: number): ColumnArray {
 }
 
 /** The numbers whose differences these are. `isDouble`: whether some of them are beyond 32 bits. */
-export function sumsOf(first: number, deltas: readonly number[], isDouble: boolean): number[] {
+export function sumsOf(first: number, deltas: ColumnArray, isDouble: boolean): number[] {
   const { length } = deltas
   const sums = newPackedArray(length, isDouble)
+  let sum = first
+  for (let i = 0; i < length; i++) {
+    sum += deltas[i]!
+    sums[i] = sum
+  }
+  return sums
+}
+
+/** As `sumsOf`, without a box for any number. */
+export function typedSumsOf(first: number, deltas: ColumnArray): Float64Array<ArrayBuffer> {
+  const { length } = deltas
+  const sums = new Float64Array(length)
   let sum = first
   for (let i = 0; i < length; i++) {
     sum += deltas[i]!
