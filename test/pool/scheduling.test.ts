@@ -22,6 +22,11 @@ const newLog = (): string => join(folder, `log-${++logCount}`)
 const linesOf = (log: string): string[] =>
   existsSync(log) ? readFileSync(log, 'utf8').trimEnd().split('\n') : []
 const numbersOf = (log: string): number[] => linesOf(log).map(Number)
+/** Tasks that write to a file tell nobody. */
+async function untilLines(log: string, count: number): Promise<void> {
+  // Sleep: nothing tells of a line in a file in the same way everywhere.
+  while (linesOf(log).length < count) await new Promise(resolve => setTimeout(resolve, 5))
+}
 const ascending = (numbers: number[]): number[] => numbers.toSorted((a, b) => a - b)
 
 interface Step {
@@ -109,11 +114,10 @@ forEachStartMethod(context => {
       const items: Step[] = range(40).map(index => ({ index, log }))
       items[0]!.latch = { address, name: 'first' }
       const result = pool.map(step, items, { chunkSize: 10 })
+      await untilLines(log, 31)
       // Sleep: that the rest of the first chunk is not asked for can only be seen when there was time for it.
-      const others = [...range(40).slice(10)]
-      while (linesOf(log).length < 31) await new Promise(resolve => setTimeout(resolve, 5))
       await new Promise(resolve => setTimeout(resolve, 50))
-      assert.deepEqual(ascending(numbersOf(log)), [0, ...others])
+      assert.deepEqual(ascending(numbersOf(log)), [0, ...range(40).slice(10)])
       latches.release('first')
       const workers = await result
       assert.equal(new Set(workers.slice(0, 10)).size, 1)
@@ -129,8 +133,7 @@ forEachStartMethod(context => {
       Object.assign(items[0]!, { latch: { address, name: 'first' }, isFatal: true })
       const result = pool.mapSettled(step, items)
       await latches.arrival('first')
-      // Sleep: for all others to have run.
-      while (linesOf(log).length < 200) await new Promise(resolve => setTimeout(resolve, 5))
+      await untilLines(log, 200)
       latches.release('first')
       const outcomes = await result
       const failed = outcomes.flatMap((outcome, index) =>
@@ -227,7 +230,7 @@ forEachStartMethod(context => {
       const mark = join(folder, `urgent-${context}`)
       const items: Step[] = range(100).map(index => ({ index, log, busyMs: 200, until: mark }))
       const low = pool.map(step, items)
-      while (linesOf(log).length === 0) await new Promise(resolve => setImmediate(resolve))
+      await untilLines(log, 1)
       await pool.apply(
         (file: string, done: string) => {
           appendFileSync(file, '1000\n')
