@@ -5,7 +5,7 @@
 import { type AsyncResult, rejectResult, resolveResult } from './async-result.ts'
 import { type Input, InputReader, isAsyncInput } from './input-reader.ts'
 import { Job, type JobOptions, type Part, firstPart } from './job.ts'
-import { NumberResults, type Values, type checkInto, copyOfNumbers } from './number-array.ts'
+import { type NumberArray, NumberResults, type Values, type checkInto, copyOfNumbers } from './number-array.ts'
 
 export interface MapJobOptions extends JobOptions {
   input: Input<unknown>
@@ -55,7 +55,10 @@ export class MapJob extends Job {
     let items: Values
     if (this.#items) {
       const end = Math.min(first + countMax, this.#items.length)
-      items = first === 0 && end === this.#items.length ? this.#items : this.#items.slice(first, end)
+      if (first === 0 && end === this.#items.length) items = this.#items
+      else if (Array.isArray(this.#items)) items = this.#items.slice(first, end)
+      // Nobody changes our copy.
+      else items = (this.#items as NumberArray).subarray(first, end)
     } else {
       items = this.#reader!.take(countMax)
     }

@@ -55,6 +55,7 @@ export interface NumberArray {
   readonly length: number
   readonly [index: number]: unknown
   slice(start?: number, end?: number): NumberArray
+  subarray(start: number, end: number): NumberArray
   set(values: ArrayLike<unknown>, offset?: number): void
 }
 

@@ -40,7 +40,7 @@ export function decode(bytes: Uint8Array, options?: ReadOptions): unknown {
 
 /**
  * The numbers of a message that is nothing but an array of numbers, without a box for any; `undefined` for every other
- * message. It may be a view of `bytes`: to be copied before these are used again.
+ * message. It may be a view of `bytes` or of memory for the next call: to be copied at once.
  */
 export function decodeNumbers(bytes: Uint8Array): ColumnArray | undefined {
   return new ValueReader(bytes).readNumberMessage()

@@ -137,10 +137,17 @@ export function sumsOf(first: number, deltas: ColumnArray, isDouble: boolean): n
   return sums
 }
 
-/** As `sumsOf`, without a box for any number. */
+/** Memory outside of V8's heap that comes and goes with every message makes V8 collect all garbage again and again. */
+const SCRATCH_LENGTH = 1 << 15
+let scratch: Float64Array<ArrayBuffer> | undefined
+
+/** As `sumsOf`, without a box for any number. The array is that of the next call, too. */
 export function typedSumsOf(first: number, deltas: ColumnArray): Float64Array<ArrayBuffer> {
   const { length } = deltas
-  const sums = new Float64Array(length)
+  const sums =
+    length > SCRATCH_LENGTH
+      ? new Float64Array(length)
+      : (scratch ??= new Float64Array(SCRATCH_LENGTH)).subarray(0, length)
   let sum = first
   for (let i = 0; i < length; i++) {
     sum += deltas[i]!
