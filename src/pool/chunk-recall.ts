@@ -40,8 +40,10 @@ export class ChunkRecall {
     if (this.#timer) return
     const holders = this.#holders()
     if (holders.length === 0) return
-    this.#recall(holders.filter(({ ageMs }) => ageMs >= recallAfterMs))
-    let waitMs = Infinity
+    const late = holders.filter(({ ageMs }) => ageMs >= recallAfterMs)
+    const asked = this.#recall(late)
+    // Whoever was asked may be within an item that takes long: the next one is asked then.
+    let waitMs = asked < late.length ? recallAfterMs : Infinity
     for (const { ageMs } of holders) {
       if (ageMs < recallAfterMs) waitMs = Math.min(waitMs, recallAfterMs - ageMs)
     }
@@ -71,11 +73,11 @@ export class ChunkRecall {
     const waiting = this.#options.highestWaiting()
     const holders: Holder[] = []
     if (idleCount === 0 && waiting === undefined) return holders
+    const isWanted = (chunk: Chunk): boolean =>
+      idleCount > 0 || (waiting !== undefined && priorityOf(chunk) < waiting)
     for (const runner of this.#options.runners) {
-      const chunks = recallable(runner).filter(
-        chunk => idleCount > 0 || (waiting !== undefined && priorityOf(chunk) < waiting),
-      )
-      if (chunks.length === 0) continue
+      const chunks = recallable(runner, isWanted)
+      if (chunks === undefined) continue
       let expectedMs = 0
       for (const chunk of chunks) expectedMs += expectedItemMs(chunk.task) * (chunk.count - chunk.received)
       holders.push({ runner, chunks, ageMs: monotonicMs() - runner.firstChunk!.firstSinceMs, expectedMs })
@@ -83,24 +85,24 @@ export class ChunkRecall {
     return holders
   }
 
-  #recall(holders: Holder[]): void {
+  /** Returns how many were asked. */
+  #recall(holders: Holder[]): number {
     // Each idle worker has use for what one other gives; whoever has most is asked first. For what is more important,
     // all are asked: nobody knows whose item ends first.
     const idleCount = this.#idleCount || Infinity
     holders.sort((a, b) => b.expectedMs - a.expectedMs)
-    for (const { runner, chunks } of holders.slice(0, idleCount)) {
-      for (const chunk of chunks) runner.recall(chunk)
-    }
+    const asked = holders.slice(0, idleCount)
+    for (const { runner, chunks } of asked) for (const chunk of chunks) runner.recall(chunk)
+    return asked.length
   }
 }
 
-/** Chunks of which something has certainly or probably not begun. */
-function recallable(runner: WorkerRunner): Chunk[] {
-  if (runner.chunkCount === 0) return []
-  const found: Chunk[] = []
+/** Chunks of which something has certainly or probably not begun. (It is asked after every message of a worker.) */
+function recallable(runner: WorkerRunner, isWanted: (chunk: Chunk) => boolean): Chunk[] | undefined {
+  let found: Chunk[] | undefined
   let isFirst = true
   for (const chunk of runner.chunks) {
-    if (!chunk.isRecalled && (!isFirst || canBeCut(chunk))) found.push(chunk)
+    if (!chunk.isRecalled && isWanted(chunk) && (!isFirst || canBeCut(chunk))) (found ??= []).push(chunk)
     isFirst = false
   }
   return found

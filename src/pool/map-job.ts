@@ -5,7 +5,13 @@
 import { type AsyncResult, rejectResult, resolveResult } from './async-result.ts'
 import { type Input, InputReader, isAsyncInput } from './input-reader.ts'
 import { Job, type JobOptions, type Part, firstPart } from './job.ts'
-import { type NumberArray, NumberResults, type Values, type checkInto, copyOfNumbers } from './number-array.ts'
+import {
+  type NumberArray,
+  NumberResults,
+  type Values,
+  type checkInto,
+  copyOfNumbers,
+} from './number-array.ts'
 
 export interface MapJobOptions extends JobOptions {
   input: Input<unknown>
