@@ -59,7 +59,14 @@ export { currentTask, type TaskContext } from './pool/current-task.ts'
 export { ImapIterator } from './pool/imap-iterator.ts'
 export type { Input } from './pool/input-reader.ts'
 export { Pool, type PoolStats, type WorkerStats } from './pool/pool.ts'
-export type { ContextOption, ImapOptions, MapOptions, PoolOptions } from './pool/pool-options.ts'
+export type { NumberArrayConstructor, NumberArrayOf, NumberIn } from './pool/number-array.ts'
+export type {
+  ContextOption,
+  ImapOptions,
+  MapIntoOptions,
+  MapOptions,
+  PoolOptions,
+} from './pool/pool-options.ts'
 export type { RetryPolicy } from './pool/retry-policy.ts'
 export { SpawnPool } from './pool/spawn-pool.ts'
 export type { TaskOptions } from './pool/task-limits.ts'

@@ -33,6 +33,11 @@ export function nextChunkSize({ task, remaining, workers, chunkSize }: ChunkDema
   return Math.max(1, Math.floor(Math.min(byTime, byBytes, byEnd, chunkItemsMax)))
 }
 
+/** How long an item will take, as far as anybody knows: a function that has never run is taken for one that takes long. */
+export function expectedItemMs(task: ShippedFunction): number {
+  return task.itemMs ?? chunkMs
+}
+
 /** Whether a chunk of `count` items is so short that another one may wait behind it. */
 export function allowsPrefetch(task: ShippedFunction, count: number): boolean {
   return task.itemMs !== undefined && task.itemMs * count <= prefetchMsMax

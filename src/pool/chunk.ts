@@ -10,12 +10,11 @@ import { type Body, releaseBodies } from './protocol.ts'
 export class Chunk {
   readonly id: number
   readonly task: ShippedFunction
-  readonly parts: readonly Part[]
-  readonly count: number
+  parts: readonly Part[]
+  count: number
   /** What is sent: one body with all items (`isPacked`), or one for each. */
-  readonly bodies: readonly Body[]
+  bodies: readonly Body[]
   readonly isPacked: boolean
-  readonly sentAtMs = performance.now()
   /** That of the function when the chunk was made. */
   readonly taskVersion: number
   isRecalled = false
@@ -97,6 +96,16 @@ export class Chunk {
     return this.bodies.filter(body => !again.has(body))
   }
 
+  /** Its worker gives back the items from `from` on, which it has not begun: they are in this chunk no more. */
+  cut(from: number): Part[] {
+    const tail = this.slice(from, this.count, { isSolo: false })
+    this.parts = this.slice(0, from, { isSolo: false })
+    // One body with all items stays what it is: the items that went back are encoded anew.
+    if (!this.isPacked) this.bodies = this.bodies.slice(0, from)
+    this.count = from
+    return tail
+  }
+
   /** One item, counted within the chunk, as a part. */
   at(index: number): Part {
     return this.slice(index, index + 1, { isSolo: false })[0]!
@@ -128,5 +137,6 @@ export function slicePart(part: Part, from: number, to: number, isSolo: boolean)
     deaths: part.deaths,
     attempt: part.attempt,
     kills: part.kills,
+    chargedItemMs: part.chargedItemMs,
   }
 }

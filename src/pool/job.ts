@@ -4,8 +4,10 @@
  * nothing more will be taken and everything taken is settled.
  */
 import type { ShippedFunction } from './function-table.ts'
+import type { Values } from './number-array.ts'
 import type { Body, CallMode } from './protocol.ts'
 import type { TaskLimits } from './task-limits.ts'
+import type { Account } from './turn-order.ts'
 
 /** Neighbouring items of one job on their way to a worker. */
 export interface Part {
@@ -14,7 +16,7 @@ export interface Part {
   first: number
   count: number
   /** The items, or, when they were encoded already, one body for each. */
-  items: readonly unknown[] | undefined
+  items: Values | undefined
   bodies: Body[] | undefined
   /** It may have killed a worker, and is to be sent alone, so that it is certain. */
   isSolo: boolean
@@ -24,6 +26,8 @@ export interface Part {
   attempt: number
   /** How many workers died while they ran it. */
   kills: number
+  /** What the job's account has paid for each of them in advance. */
+  chargedItemMs: number
 }
 
 /** Items of `job` that are taken for the first time. */
@@ -31,7 +35,18 @@ export function firstPart(
   job: Job,
   { first, count, items, bodies }: Pick<Part, 'first' | 'count'> & Partial<Pick<Part, 'items' | 'bodies'>>,
 ): Part {
-  return { job, first, count, items, bodies, isSolo: false, deaths: 0, attempt: 1, kills: 0 }
+  return {
+    job,
+    first,
+    count,
+    items,
+    bodies,
+    isSolo: false,
+    deaths: 0,
+    attempt: 1,
+    kills: 0,
+    chargedItemMs: 0,
+  }
 }
 
 export interface JobOptions {
@@ -61,12 +76,12 @@ export abstract class Job {
   readonly chunkSize: number | undefined
   readonly caller: { stack?: string }
   readonly limits: TaskLimits
+  /** The time of workers that it has used. Set when it comes into its order for the first time. */
+  account: Account | undefined
   /** Set when the job is submitted. */
   owner: JobOwner | undefined
   /** Lets go of what could call the job off (a timer, a listener). Called once, when it is done. */
   release: (() => void) | undefined
-  /** Whether it stands in the line of its pool's scheduler, which alone changes this. */
-  isInLine = false
   /** Whether it was called off, so that what runs of it is to be stopped as well. */
   isCancelled = false
   #isDone = false
@@ -96,8 +111,13 @@ export abstract class Job {
   abstract succeed(index: number, value: unknown): void
   abstract fail(index: number, reason: unknown): void
 
+  /** Whether `succeedAll` takes numbers as a typed array, which is faster. */
+  get wantsNumbers(): boolean {
+    return false
+  }
+
   /** Settles the items from `first` on. */
-  succeedAll(first: number, values: readonly unknown[]): void {
+  succeedAll(first: number, values: ArrayLike<unknown>): void {
     for (let offset = 0; offset < values.length; offset++) this.succeed(first + offset, values[offset])
   }
 

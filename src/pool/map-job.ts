@@ -5,19 +5,29 @@
 import { type AsyncResult, rejectResult, resolveResult } from './async-result.ts'
 import { type Input, InputReader, isAsyncInput } from './input-reader.ts'
 import { Job, type JobOptions, type Part, firstPart } from './job.ts'
+import {
+  type NumberArray,
+  NumberResults,
+  type Values,
+  type checkInto,
+  copyOfNumbers,
+} from './number-array.ts'
 
 export interface MapJobOptions extends JobOptions {
   input: Input<unknown>
   /** Collect outcomes as `Promise.allSettled` does. */
   isSettled: boolean
+  /** The class of the typed array that the results are put into, or `undefined` for an ordinary array. */
+  into: ReturnType<typeof checkInto>
 }
 
 export class MapJob extends Job {
   readonly #result: AsyncResult<unknown>
   readonly #isSettled: boolean
-  readonly #items: readonly unknown[] | undefined
+  readonly #items: Values | undefined
   readonly #reader: InputReader<unknown> | undefined
   readonly #results: unknown[]
+  readonly #numbers: NumberResults | undefined
   #taken = 0
   #settledCount = 0
   #firstFailure: { index: number; reason: unknown } | undefined
@@ -27,26 +37,34 @@ export class MapJob extends Job {
     super(options)
     this.#result = result
     this.#isSettled = options.isSettled
-    const { input } = options
+    const { input, into } = options
     if (isAsyncInput(input)) this.#reader = new InputReader(input, () => this.more())
-    // A copy, so that the caller may change the array meanwhile. (`Array.from` takes ten times as long.)
-    else this.#items = Array.isArray(input) ? input.slice() : Array.from(input)
+    else this.#items = copyOf(input)
+    const count = this.#items?.length
+    if (into) this.#numbers = new NumberResults(into, count)
     // With holes that are all filled: V8 then keeps numbers unboxed, and a million of them cost no garbage.
     // oxlint-disable-next-line unicorn/no-new-array
-    this.#results = new Array<unknown>(this.#items?.length ?? 0)
+    this.#results = new Array<unknown>(into ? 0 : (count ?? 0))
   }
 
   get remaining(): number | undefined {
     return this.#items ? this.#items.length - this.#taken : undefined
   }
 
+  override get wantsNumbers(): boolean {
+    return this.#numbers !== undefined
+  }
+
   take(countMax: number): Part | undefined {
     if (this.isDone) return undefined
     const first = this.#taken
-    let items: readonly unknown[]
+    let items: Values
     if (this.#items) {
       const end = Math.min(first + countMax, this.#items.length)
-      items = first === 0 && end === this.#items.length ? this.#items : this.#items.slice(first, end)
+      if (first === 0 && end === this.#items.length) items = this.#items
+      else if (Array.isArray(this.#items)) items = this.#items.slice(first, end)
+      // Nobody changes our copy.
+      else items = (this.#items as NumberArray).subarray(first, end)
     } else {
       items = this.#reader!.take(countMax)
     }
@@ -59,25 +77,34 @@ export class MapJob extends Job {
   }
 
   succeed(index: number, value: unknown): void {
-    this.#results[index] = this.#isSettled ? { status: 'fulfilled', value } : value
+    if (this.#numbers) {
+      const reason = this.#numbers.put(index, value)
+      if (reason) this.#noteFailure(index, reason)
+    } else {
+      this.#results[index] = this.#isSettled ? { status: 'fulfilled', value } : value
+    }
     this.#settledCount++
     this.#finish()
   }
 
-  override succeedAll(first: number, values: readonly unknown[]): void {
+  override succeedAll(first: number, values: ArrayLike<unknown>): void {
     if (this.#isSettled) {
       super.succeedAll(first, values)
       return
     }
-    const results = this.#results
-    for (let offset = 0; offset < values.length; offset++) results[first + offset] = values[offset]
+    if (this.#numbers) {
+      this.#numbers.putAll(first, values, (index, reason) => this.#noteFailure(index, reason))
+    } else {
+      const results = this.#results
+      for (let offset = 0; offset < values.length; offset++) results[first + offset] = values[offset]
+    }
     this.#settledCount += values.length
     this.#finish()
   }
 
   fail(index: number, reason: unknown): void {
     if (this.#isSettled) this.#results[index] = { status: 'rejected', reason }
-    else if (!this.#firstFailure || index < this.#firstFailure.index) this.#firstFailure = { index, reason }
+    else this.#noteFailure(index, reason)
     this.#settledCount++
     this.#finish()
   }
@@ -100,12 +127,21 @@ export class MapJob extends Job {
     this.done()
   }
 
+  #noteFailure(index: number, reason: unknown): void {
+    if (!this.#firstFailure || index < this.#firstFailure.index) this.#firstFailure = { index, reason }
+  }
+
   #finish(): void {
     if (this.isDone || this.#settledCount < this.#taken) return
     if (this.#items ? this.#taken < this.#items.length : !this.#reader!.isEnded) return
     const failure = this.#firstFailure ?? this.#reader?.failure
     if (failure) rejectResult(this.#result, failure.reason)
-    else resolveResult(this.#result, this.#results)
+    else resolveResult(this.#result, this.#numbers?.finish(this.#taken) ?? this.#results)
     this.done()
   }
+}
+
+/** A copy, so that the caller may change the array meanwhile. (For an array, `Array.from` takes ten times as long.) */
+function copyOf(input: Iterable<unknown>): Values {
+  return Array.isArray(input) ? input.slice() : (copyOfNumbers(input) ?? Array.from(input))
 }

@@ -13,6 +13,7 @@ import { popen } from '../process/popen.ts'
 import { newChildBoot, nextChildIdentity } from '../process/process-state.ts'
 import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
+import { ChunkRecall } from './chunk-recall.ts'
 import { allowsPrefetch, learnSize, learnTime } from './chunk-policy.ts'
 import { FunctionTable } from './function-table.ts'
 import { type End, fatalFunction, restartLimit, startFailure } from './death-report.ts'
@@ -22,7 +23,7 @@ import { KernelKills } from './kernel-kills.ts'
 import { type Body, encodeBody, releaseBodies, sizeOf } from './protocol.ts'
 import { RestartGuard } from './restart-guard.ts'
 import { RunSupervisor } from './run-supervisor.ts'
-import { Scheduler } from './scheduler.ts'
+import { Scheduler, settleCharge } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
 import { journalPlace } from './worker-journal.ts'
 import { type Death, WorkerRunner, encodeParts } from './worker-runner.ts'
@@ -52,8 +53,8 @@ const startDeathsMax = 3
 const bufferedBytesMax = 4 << 20
 /** A function that so many workers died of loading is not sent again. */
 const fatalLoadsMax = 3
-/** A chunk that waits this long behind another is given to a worker that is idle. */
-const recallAfterMs = 20
+/** Workers are looked at this often, and with them what keeps the program alive while somebody waits. */
+const tickMs = 20
 /** The memory of workers is looked at this often: it costs a system call for each. */
 const inspectEveryMs = 500
 
@@ -81,6 +82,10 @@ export class PoolCore implements JobOwner {
   #inspectedAtMs = 0
   #isDispatchScheduled = false
   readonly #outcomes: TaskOutcomes
+  readonly #recall = new ChunkRecall({
+    runners: this.#runners,
+    highestWaiting: () => this.#scheduler.highestPriority,
+  })
   readonly #supervisor = new RunSupervisor({
     giveUp: (chunk, index) => {
       this.#outcomes.giveUp(chunk, index)
@@ -88,7 +93,7 @@ export class PoolCore implements JobOwner {
     },
   })
   // The workers' own handles never keep the program alive; this one does, while somebody waits for something.
-  readonly #keepAlive: NodeJS.Timeout = setInterval(() => this.#tick(), recallAfterMs).unref()
+  readonly #keepAlive: NodeJS.Timeout = setInterval(() => this.#tick(), tickMs).unref()
 
   constructor(options: PoolCoreOptions) {
     this.options = options
@@ -239,6 +244,7 @@ export class PoolCore implements JobOwner {
   #abortJobs(reason: unknown): void {
     this.#scheduler.clear()
     this.#outcomes.clear()
+    this.#recall.clear()
     clearTimeout(this.#restartTimer)
     this.#restartTimer = undefined
     for (const job of Array.from(this.#jobs)) job.abort(reason)
@@ -307,12 +313,14 @@ export class PoolCore implements JobOwner {
           // What could be loaded once is not to blame when workers are killed, now and then, while they load it.
           chunk.task.fatalLoads = 0
           learnTime(chunk.task, count, elapsedMs)
+          settleCharge(chunk.parts[0]!, count, elapsedMs)
           learnSize(chunk.task, count, totalBytes(bodies))
           this.#outcomes.received(runner, { chunk, count, isPacked, bodies })
           this.#afterOutcome(runner)
         },
         onFailure: ({ chunk, elapsedMs, body }) => {
           learnTime(chunk.task, 1, elapsedMs)
+          settleCharge(chunk.parts[0]!, 1, elapsedMs)
           this.#outcomes.failed(runner, { chunk, body })
           this.#afterOutcome(runner)
         },
@@ -321,6 +329,10 @@ export class PoolCore implements JobOwner {
           this.#afterOutcome(runner)
         },
         onReturned: ({ chunk, why, body }) => this.#returned(runner, chunk, why, body),
+        onRecalled: ({ parts }) => {
+          this.#scheduler.giveBack(parts)
+          this.#afterOutcome(runner)
+        },
         onDeath: death => this.#died(runner, death),
       },
     })
@@ -341,13 +353,12 @@ export class PoolCore implements JobOwner {
   }
 
   #dispatch(): void {
-    for (;;) {
-      const runner = this.#freeRunner()
-      if (!runner) return
+    for (let runner = this.#freeRunner(); runner; runner = this.#freeRunner()) {
       const parts = this.#scheduler.next({ workers: this.options.processes, countMax: runner.tasksLeft })
-      if (!parts) return
+      if (!parts) break
       this.#send(runner, parts)
     }
+    this.#recall.consider()
   }
 
   /** An idle worker, or one whose running chunk is so short that the next may wait behind it. */
@@ -390,7 +401,6 @@ export class PoolCore implements JobOwner {
       runner.checkHeartbeat()
       if (runner.state === 'starting') this.#checkStart(runner, now)
     }
-    this.#recallWaiting()
   }
 
   /** An initializer that never ends would have everybody wait for ever, if it was given a time. */
@@ -407,26 +417,12 @@ export class PoolCore implements JobOwner {
     )
   }
 
-  /**
-   * A second chunk was put behind one that was expected to be short. If that one takes long after all while
-   * another worker is idle, the second is asked back. A worker in synchronous code answers only after it.
-   */
-  #recallWaiting(): void {
-    const isAnyIdle = [...this.#runners].some(runner => runner.state === 'ready' && runner.chunkCount === 0)
-    if (!isAnyIdle) return
-    const now = performance.now()
-    for (const runner of this.#runners) {
-      const [, waiting] = runner.chunks
-      if (waiting && now - waiting.sentAtMs > recallAfterMs) runner.recall(waiting)
-    }
-  }
-
   // ---- Taking results ----
 
   #returned(
     runner: WorkerRunner,
     chunk: Chunk,
-    why: 'recalled' | 'undecodable' | 'unloadable',
+    why: 'undecodable' | 'unloadable',
     body: Body | undefined,
   ): void {
     const all = chunk.slice(0, chunk.count, { isSolo: why === 'undecodable' })

@@ -3,6 +3,7 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { invalidArgument } from '../errors.ts'
 import type { StartMethod } from '../process/child-boot.ts'
 import { assertStartMethod, getStartMethod } from '../process/start-methods.ts'
+import type { NumberArrayConstructor } from './number-array.ts'
 import type { TaskOptions } from './task-limits.ts'
 
 /** Something that names a start method: the method, or a context made by `getContext()`. */
@@ -57,6 +58,15 @@ export interface MapOptions extends TaskOptions {
    * worker busy for some milliseconds and all workers finish together.
    */
   chunkSize?: number | undefined
+}
+
+/** Options of `map` and `starmap` whose results are put into a typed array. */
+export interface MapIntoOptions<C extends NumberArrayConstructor> extends MapOptions {
+  /**
+   * The class of the array that the call gives, such as `Float64Array`. A result that is no number (for the `BigInt`
+   * classes: no bigint), or that an array of integers cannot hold, fails its item. Default: an ordinary array.
+   */
+  into: C
 }
 
 /** Options of `imap` and `imapUnordered`. */

@@ -15,9 +15,11 @@ import { ImapJob } from './imap-job.ts'
 import type { Input } from './input-reader.ts'
 import type { Job } from './job.ts'
 import { MapJob } from './map-job.ts'
+import { type NumberArrayConstructor, type NumberArrayOf, type NumberIn, checkInto } from './number-array.ts'
 import { PoolCore, type PoolState } from './pool-core.ts'
 import {
   type ImapOptions,
+  type MapIntoOptions,
   type MapOptions,
   type PoolOptions,
   checkCount,
@@ -206,10 +208,28 @@ export class Pool {
    *
    * Every item runs, even when others fail; the promise then rejects with the failure of the first of them.
    *
+   * With `into: Float64Array`, or another class of typed arrays, that is what the results are put into, which is faster
+   * than an ordinary array. Typed arrays as `items` are sent as such.
+   *
+   * @example
+   * ```ts
+   * import { Pool } from 'multiproc'
+   *
+   * const pool = new Pool(2)
+   * const angles = Float64Array.of(0, Math.PI / 2)
+   * console.log(await pool.map(Math.sin, angles, { into: Float64Array })) // Float64Array(2) [ 0, 1 ]
+   * await pool.terminate()
+   * ```
    * @throws SerializeError when the function cannot be sent, ClosedError when the pool is closed.
    * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool.map
    */
-  map<T, R>(fn: (item: T) => R, items: Input<T>, options?: MapOptions): AsyncResult<Awaited<R>[]> {
+  map<T, C extends NumberArrayConstructor>(
+    fn: (item: T) => NumberIn<C> | PromiseLike<NumberIn<C>>,
+    items: Input<T>,
+    options: MapIntoOptions<C>,
+  ): AsyncResult<NumberArrayOf<C>>
+  map<T, R>(fn: (item: T) => R, items: Input<T>, options?: MapOptions): AsyncResult<Awaited<R>[]>
+  map(fn: (item: never) => unknown, items: Input<unknown>, options?: MapOptions): AsyncResult<unknown> {
     return this.#map(fn, items, options, { mode: 'item', isSettled: false, method: this.map })
   }
 
@@ -218,11 +238,21 @@ export class Pool {
    *
    * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool.starmap
    */
+  starmap<A extends unknown[], C extends NumberArrayConstructor>(
+    fn: (...args: A) => NumberIn<C> | PromiseLike<NumberIn<C>>,
+    items: Input<Readonly<A>>,
+    options: MapIntoOptions<C>,
+  ): AsyncResult<NumberArrayOf<C>>
   starmap<A extends unknown[], R>(
     fn: (...args: A) => R,
     items: Input<Readonly<A>>,
     options?: MapOptions,
-  ): AsyncResult<Awaited<R>[]> {
+  ): AsyncResult<Awaited<R>[]>
+  starmap(
+    fn: (...args: never[]) => unknown,
+    items: Input<readonly unknown[]>,
+    options?: MapOptions,
+  ): AsyncResult<unknown> {
     return this.#map(fn, items, options, { mode: 'arguments', isSettled: false, method: this.starmap })
   }
 
@@ -315,21 +345,23 @@ export class Pool {
   #map<R>(
     fn: (...args: never[]) => unknown,
     input: Input<unknown>,
-    options: MapOptions | undefined,
+    options: (MapOptions & { into?: unknown }) | undefined,
     kind: { mode: CallMode; isSettled: boolean; method: (...args: never[]) => unknown },
   ): AsyncResult<R> {
+    const { mode, isSettled } = kind
     checkInput(input)
-    assertKnownOptions(kind.method.name, options, ['chunkSize', 'totalTimeout', ...TASK_OPTIONS])
+    const known = ['chunkSize', 'totalTimeout', ...(isSettled ? [] : ['into']), ...TASK_OPTIONS]
+    assertKnownOptions(kind.method.name, options, known)
+    const into = checkInto(options?.into)
     const limits = checkLimits(options, this.#limits)
     const totalTimeoutMs = checkMilliseconds('totalTimeout', options?.totalTimeout, 1)
     const chunkSize = checkCount('chunkSize', options?.chunkSize)
     const task = this.#ship(fn, kind.method)
     const caller = this.#callers.take(task, kind.method)
-    const { mode, isSettled } = kind
     const result = new AsyncResult<R>()
     let job: MapJob
     try {
-      job = new MapJob({ task, mode, chunkSize, caller, limits, input, isSettled }, result)
+      job = new MapJob({ task, mode, chunkSize, caller, limits, input, isSettled, into }, result)
     } catch (reason) {
       // The input threw: that is the result of this call, as in Python.
       rejectResult(result, reason)

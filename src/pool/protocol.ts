@@ -52,8 +52,8 @@ export type ToWorker =
       why: StopReason
       notice: number
     }
-  /** Gives back a chunk that has not been started, because another worker is idle. */
-  | { type: 'recall'; bodies: 0; chunkId: number }
+  /** What of this chunk has not been started is wanted back. `notice` as in `cancel`. */
+  | { type: 'recall'; bodies: 0; chunkId: number; notice: number }
   /** Finish what is there, then end. */
   | { type: 'stop'; bodies: 0 }
 
@@ -83,8 +83,8 @@ export type FromWorker =
   | { type: 'undecodable'; bodies: 0; chunkId: number }
   /** The function cannot be rebuilt here; nothing of the chunk was started. Body: why. */
   | { type: 'unloadable'; bodies: 1; chunkId: number; functionId: number }
-  /** Answer to `recall`: the chunk was not started, and is forgotten here. */
-  | { type: 'returned'; bodies: 0; chunkId: number }
+  /** Answer to `recall`: the items of the chunk from `from` on were not started, and are forgotten here. */
+  | { type: 'returned'; bodies: 0; chunkId: number; from: number }
   /** The worker ends because of this error outside of any task's own call. Body: the error. */
   | { type: 'dying'; bodies: 1 }
 

@@ -1,84 +1,166 @@
 /**
- * Decides which items go next. Jobs take turns, one chunk each, so that a long map does not hold up a short one;
- * what comes back from a dead worker goes first. Invariant: every job that may have items to take is in the line.
+ * Decides which items go next: those of the highest priority; among them what comes back from a worker; then whoever
+ * has used the least time ("Turns" in README.md). Invariant: every job that may have items to take is in its order.
  */
-import { nextChunkSize } from './chunk-policy.ts'
+import { expectedItemMs, nextChunkSize } from './chunk-policy.ts'
 import { slicePart } from './chunk.ts'
-import { Fifo } from './fifo.ts'
 import type { Job, Part } from './job.ts'
+import { type Account, TurnOrder } from './turn-order.ts'
+
+/** Everything of one priority that waits. */
+interface Level {
+  readonly priority: number
+  readonly order: TurnOrder
+  returned: Part[]
+}
+
+interface Demand {
+  workers: number
+  /** So many items at most. */
+  countMax: number
+}
 
 export class Scheduler {
-  readonly #line = new Fifo<Job>()
-  readonly #returned: Part[] = []
+  /** The highest priority first. A level is here while something of it waits. */
+  readonly #levels: Level[] = []
+  /** Where the orders that were left have stopped: what a new one begins with, so that nobody is behind for ever. */
+  #clockMs = 0
 
   /** The job may have items to take. */
   offer(job: Job): void {
-    if (job.isInLine) return
-    job.isInLine = true
-    this.#line.push(job)
+    this.#level(job.limits.priority).order.add(job)
   }
 
-  /** These were sent to a worker and not run; they go first. */
+  /** These were sent to a worker and not run; they go first among those of their priority. */
   giveBack(parts: Part[]): void {
-    this.#returned.unshift(...parts)
+    const byPriority = new Map<number, Part[]>()
+    for (const part of parts) {
+      const { priority } = part.job.limits
+      const same = byPriority.get(priority)
+      if (same) same.push(part)
+      else byPriority.set(priority, [part])
+    }
+    for (const [priority, same] of byPriority) {
+      const level = this.#level(priority)
+      level.returned = same.concat(level.returned)
+    }
   }
 
-  /** The parts of the next chunk, at most `countMax` items. */
-  next(options: { workers: number; countMax: number }): Part[] | undefined {
-    const returned = this.#takeReturned(options.countMax)
-    if (returned) return [returned]
-    for (let job = this.#line.shift(); job; job = this.#line.shift()) {
-      job.isInLine = false
-      const size = Math.min(options.countMax, this.#chunkSize(job, options.workers))
-      const part = job.take(size)
-      if (!part) continue
-      if (job.isSingle) return this.#joinSingles(part, size)
-      // Back to the end of the line; when nothing is left there, its next turn finds out.
-      this.offer(job)
-      return [part]
+  /** The priority of what goes next, or `undefined` when nothing waits. */
+  get highestPriority(): number | undefined {
+    return this.#levels[0]?.priority
+  }
+
+  /** The parts of the next chunk. */
+  next(demand: Demand): Part[] | undefined {
+    for (let level = this.#levels[0]; level; level = this.#levels[0]) {
+      const parts = this.#takeReturned(level, demand) ?? this.#takeNew(level, demand)
+      if (level.returned.length === 0 && level.order.isEmpty) {
+        this.#levels.shift()
+        this.#clockMs = Math.max(this.#clockMs, level.order.clockMs)
+      }
+      if (parts) return parts
     }
     return undefined
   }
 
-  #chunkSize(job: Job, workers: number): number {
-    return nextChunkSize({
-      task: job.task,
-      remaining: job.isSingle ? this.#line.length + 1 : job.remaining,
-      workers,
-      chunkSize: job.chunkSize,
-    })
-  }
-
-  #takeReturned(countMax: number): Part | undefined {
-    let part = this.#returned[0]
-    while (part?.job.isDone) {
-      // Its job was cancelled or aborted meanwhile.
-      this.#returned.shift()
-      part = this.#returned[0]
-    }
-    if (!part) return undefined
-    const limit = part.isSolo ? 1 : countMax
-    if (part.count <= limit) return this.#returned.shift()
-    this.#returned[0] = slicePart(part, limit, part.count, false)
-    return slicePart(part, 0, limit, false)
-  }
-
-  /** Single calls of one function that stand behind each other in the line share a message. */
-  #joinSingles(first: Part, size: number): Part[] {
-    const parts = [first]
-    while (parts.length < size) {
-      const job = this.#line.peek()
-      if (!job?.isSingle || job.task !== first.job.task || job.mode !== first.job.mode) break
-      this.#line.shift()
-      job.isInLine = false
-      const part = job.take(1)
-      if (part) parts.push(part)
-    }
-    return parts
-  }
-
   clear(): void {
-    this.#line.clear()
-    this.#returned.length = 0
+    this.#levels.length = 0
   }
+
+  #level(priority: number): Level {
+    let at = 0
+    while (at < this.#levels.length && this.#levels[at]!.priority > priority) at++
+    let level = this.#levels[at]
+    if (level?.priority !== priority) {
+      level = { priority, order: new TurnOrder(this.#clockMs), returned: [] }
+      this.#levels.splice(at, 0, level)
+    }
+    return level
+  }
+
+  #takeNew({ order }: Level, demand: Demand): Part[] | undefined {
+    for (let account = order.next(); account; account = order.next()) {
+      const parts = account.job ? this.#takeOf(account.job, demand) : this.#takeSingles(order, demand)
+      if (!parts) continue
+      charge(parts, account)
+      // Back into the line; when nothing is left there, its next turn finds out.
+      if (account.job || order.singleJobs.length > 0) order.enter(account)
+      return parts
+    }
+    return undefined
+  }
+
+  #takeOf(job: Job, { workers, countMax }: Demand): Part[] | undefined {
+    const part = job.take(Math.min(countMax, sizeFor(job, { remaining: job.remaining, workers })))
+    return part && [part]
+  }
+
+  /** Single calls of one function that were made one after the other share a message. */
+  #takeSingles({ singleJobs }: TurnOrder, { workers, countMax }: Demand): Part[] | undefined {
+    const parts: Part[] = []
+    let size = 1
+    for (let job = singleJobs.peek(); job && parts.length < size; job = singleJobs.peek()) {
+      const first = parts[0]?.job
+      if (first && (job.task !== first.task || job.mode !== first.mode)) break
+      singleJobs.shift()
+      const part = job.take(1)
+      if (!part) continue
+      if (!first) size = Math.min(countMax, sizeFor(job, { remaining: singleJobs.length + 1, workers }))
+      parts.push(part)
+    }
+    return parts.length > 0 ? parts : undefined
+  }
+
+  #takeReturned(level: Level, { workers, countMax }: Demand): Part[] | undefined {
+    const { returned } = level
+    // The jobs of some were cancelled or aborted meanwhile.
+    while (returned[0]?.job.isDone === true) returned.shift()
+    const part = returned[0]
+    if (!part) return undefined
+    const { job } = part
+    if (job.isSingle) return takeReturnedSingles(returned, { workers, countMax })
+    const remaining = job.remaining === undefined ? undefined : job.remaining + part.count
+    const limit = part.isSolo ? 1 : Math.min(countMax, sizeFor(job, { remaining, workers }))
+    if (part.count <= limit) {
+      returned.shift()
+      return [part]
+    }
+    returned[0] = slicePart(part, limit, part.count, false)
+    return [slicePart(part, 0, limit, false)]
+  }
+}
+
+function takeReturnedSingles(returned: Part[], { workers, countMax }: Demand): Part[] {
+  const first = returned[0]!
+  const { job } = first
+  const size = Math.min(countMax, sizeFor(job, { remaining: returned.length, workers }))
+  const isAlike = (part: Part): boolean =>
+    part === first ||
+    (part.job.isSingle &&
+      !part.isSolo &&
+      !first.isSolo &&
+      part.attempt === first.attempt &&
+      part.job.task === job.task &&
+      part.job.mode === job.mode)
+  let count = 0
+  while (count < size && count < returned.length && isAlike(returned[count]!)) count++
+  return returned.splice(0, count).filter(part => !part.job.isDone)
+}
+
+function sizeFor(job: Job, rest: { remaining: number | undefined; workers: number }): number {
+  return nextChunkSize({ task: job.task, chunkSize: job.chunkSize, ...rest })
+}
+
+/** The account pays in advance, so that others have their turns while the chunk runs. */
+function charge(parts: readonly Part[], account: Account): void {
+  for (const part of parts) {
+    part.chargedItemMs = expectedItemMs(part.job.task)
+    account.usedMs += part.chargedItemMs * part.count
+  }
+}
+
+/** So long have `count` items of the part really taken. */
+export function settleCharge({ job, chargedItemMs }: Part, count: number, elapsedMs: number): void {
+  if (job.account) job.account.usedMs += elapsedMs - chargedItemMs * count
 }

@@ -19,33 +19,42 @@ export interface TaskOptions {
   gracePeriod?: number | undefined
   /** How often a task that failed runs again, or a policy. Default: that of the pool, or 0. */
   retries?: number | RetryPolicy | undefined
+  /**
+   * What waits with a higher number goes first, among all calls of the pool. What runs is not interrupted. Any finite
+   * number. Default: that of the pool, or 0.
+   */
+  priority?: number | undefined
   /** Calls everything off when it aborts; what is not done fails with the signal's reason. */
   signal?: AbortSignal | undefined
 }
 
 /** The names of these options. */
-export const TASK_OPTIONS = ['timeout', 'gracePeriod', 'retries', 'signal'] as const
+export const TASK_OPTIONS = ['timeout', 'gracePeriod', 'retries', 'priority', 'signal'] as const
 
 /** The checked options of one call. */
 export interface TaskLimits {
   timeoutMs: number | undefined
   graceMs: number
   retries: Retries | undefined
+  priority: number
 }
 
 /** Those of a pool whose options say nothing. */
-export const NO_LIMITS: TaskLimits = { timeoutMs: undefined, graceMs: 1000, retries: undefined }
+export const NO_LIMITS: TaskLimits = { timeoutMs: undefined, graceMs: 1000, retries: undefined, priority: 0 }
 
 /** The limits of a call, with what it leaves out from the pool's. */
 export function checkLimits(options: TaskOptions | undefined, defaults: TaskLimits): TaskLimits {
   if (options === undefined) return defaults
-  const { timeout, gracePeriod, retries, signal } = options
+  const { timeout, gracePeriod, retries, priority, signal } = options
   if (signal !== undefined) checkSignal(signal)
-  if (timeout === undefined && gracePeriod === undefined && retries === undefined) return defaults
+  const isDefault =
+    timeout === undefined && gracePeriod === undefined && retries === undefined && priority === undefined
+  if (isDefault) return defaults
   return {
     timeoutMs: checkMilliseconds('timeout', timeout, 1) ?? defaults.timeoutMs,
     graceMs: checkMilliseconds('gracePeriod', gracePeriod, 0) ?? defaults.graceMs,
     retries: checkRetries(retries) ?? defaults.retries,
+    priority: checkPriority(priority) ?? defaults.priority,
   }
 }
 
@@ -56,6 +65,15 @@ export function checkMilliseconds(name: string, value: unknown, min: number): nu
   throw invalidArgument(
     typeof value === 'number' ? RangeError : TypeError,
     `The option "${name}" must be a number of milliseconds from ${min} on, but it is ${typeof value === 'number' ? value : `of the type ${typeof value}`}\nTo fix: pass such a number, or leave "${name}" out`,
+  )
+}
+
+function checkPriority(value: unknown): number | undefined {
+  if (value === undefined || value === null) return undefined
+  if (typeof value === 'number' && Number.isFinite(value)) return value
+  throw invalidArgument(
+    typeof value === 'number' ? RangeError : TypeError,
+    `The option "priority" must be a finite number, but it is ${typeof value === 'number' ? value : `of the type ${typeof value}`}\nTo fix: pass such a number (higher ones go first), or leave "priority" out`,
   )
 }
 

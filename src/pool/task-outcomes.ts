@@ -3,10 +3,11 @@
  * may be tried again go back into the line, and a dead worker's chunks are taken apart. Invariant: each item that was
  * given to a worker leaves here exactly once, to its job or into the line.
  */
-import { decode, decodeThrown, prepare } from '../serialize/codec.ts'
+import { decode, decodeNumbers, decodeThrown, prepare } from '../serialize/codec.ts'
 import { type Chunk, slicePart } from './chunk.ts'
 import { type End, poisoned, timedOut, workerDied } from './death-report.ts'
 import type { Job, Part } from './job.ts'
+import type { Values } from './number-array.ts'
 import type { Body } from './protocol.ts'
 import { recoverChunk } from './recover-chunk.ts'
 import { isRetried, retryDelayMs } from './retry-policy.ts'
@@ -56,7 +57,7 @@ export class TaskOutcomes {
       for (let at = 0; at < count; at++) if (this.#endGivenUp(chunk, base + at)) dropped.add(at)
     }
     const deliver = (decoded: unknown): void => {
-      const values = decoded as unknown[]
+      const values = decoded as Values
       for (const { job, index, count: length, offset } of runs) {
         if (dropped.size === 0 && length === 1) {
           job.succeed(index, values[offset])
@@ -76,7 +77,10 @@ export class TaskOutcomes {
         for (let at = 0; at < length; at++) if (!dropped.has(offset + at)) job.fail(index + at, error)
       }
     }
-    rebuild(bodies[0]!, deliver, refuse)
+    const isOfNumbers = dropped.size === 0 && runs.every(({ job }) => job.wantsNumbers)
+    const body = bodies[0]!
+    if (isOfNumbers) rebuild(body, deliver, refuse, bytes => decodeNumbers(bytes) ?? decodeBody(body))
+    else rebuild(body, deliver, refuse)
   }
 
   /** One item threw. */
@@ -263,8 +267,7 @@ export function rebuild(
   body: Body,
   deliver: (value: unknown) => void,
   refuse: (error: unknown) => void,
-  read: (bytes: Uint8Array) => unknown = bytes =>
-    decode(bytes, body.attachments ? { attachments: body.attachments } : undefined),
+  read: (bytes: Uint8Array) => unknown = () => decodeBody(body),
 ): void {
   const finish = (): void => {
     let value: unknown
@@ -285,4 +288,8 @@ export function rebuild(
   }
   if (loading) loading.then(finish, refuse)
   else finish()
+}
+
+function decodeBody({ bytes, attachments }: Body): unknown {
+  return decode(bytes, attachments ? { attachments } : undefined)
 }

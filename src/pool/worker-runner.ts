@@ -11,7 +11,15 @@ import type { StopReason } from './current-task.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { StderrTail } from './stderr-tail.ts'
 import type { Job, Part } from './job.ts'
-import { type Body, type FromWorker, MessageReader, encodeBody, sendMessage } from './protocol.ts'
+import type { Values } from './number-array.ts'
+import {
+  type Body,
+  type FromWorker,
+  MessageReader,
+  type ToWorker,
+  encodeBody,
+  sendMessage,
+} from './protocol.ts'
 
 /** In the order of life. */
 export type RunnerState = 'starting' | 'ready' | 'stopping' | 'dead'
@@ -56,11 +64,9 @@ export interface RunnerEvents {
   onResults(run: { chunk: Chunk; count: number; elapsedMs: number; isPacked: boolean; bodies: Body[] }): void
   onFailure(run: { chunk: Chunk; elapsedMs: number; body: Body }): void
   /** Nothing of the chunk was run. */
-  onReturned(run: {
-    chunk: Chunk
-    why: 'recalled' | 'undecodable' | 'unloadable'
-    body: Body | undefined
-  }): void
+  onReturned(run: { chunk: Chunk; why: 'undecodable' | 'unloadable'; body: Body | undefined }): void
+  /** These were recalled in time, and not run. */
+  onRecalled(run: { chunk: Chunk; parts: Part[] }): void
   /** So many items of the chunk were called off and never began. */
   onSkipped(run: { chunk: Chunk; count: number }): void
   onDeath(death: Death): void
@@ -196,21 +202,30 @@ export class WorkerRunner {
     )
   }
 
-  /** Asks for a chunk that has not been started, so that an idle worker can have it. */
+  /** Asks for what of a chunk has not been started, so that another worker can have it. */
   recall(chunk: Chunk): void {
-    if (chunk.isRecalled) return
+    if (chunk.isRecalled || this.#state === 'dead') return
     chunk.isRecalled = true
-    this.#send({ type: 'recall', bodies: 0, chunkId: chunk.id }, [])
+    this.#sendNoticed(notice => ({ type: 'recall', bodies: 0, chunkId: chunk.id, notice }))
   }
 
   /** Calls items off, counted within the chunk; without `indexes` all of them. */
   cancel(chunk: Chunk, { indexes, why }: { indexes: number[] | undefined; why: StopReason }): void {
     if (this.#state === 'dead') return
+    this.#sendNoticed(notice => ({
+      type: 'cancel',
+      bodies: 0,
+      chunkId: chunk.id,
+      ...(indexes ? { indexes } : {}),
+      why,
+      notice,
+    }))
+  }
+
+  /** Sends what the worker reads before it starts another item. */
+  #sendNoticed(head: (notice: number) => ToWorker): void {
     const notice = ++this.#notices
-    this.#send(
-      { type: 'cancel', bodies: 0, chunkId: chunk.id, ...(indexes ? { indexes } : {}), why, notice },
-      [],
-    )
+    this.#send(head(notice), [])
     // The message is on its way before the worker is told to wait for it.
     this.#popen.connection.flush()
     this.#journal?.notice(notice)
@@ -328,7 +343,7 @@ export class WorkerRunner {
         this.#return(head.chunkId, 'undecodable', undefined)
         return
       case 'returned':
-        this.#return(head.chunkId, 'recalled', undefined)
+        this.#recalled(head.chunkId, head.from)
         return
       case 'unloadable':
         this.#return(head.chunkId, 'unloadable', bodies[0])
@@ -359,7 +374,21 @@ export class WorkerRunner {
     if (next && next.firstSinceMs === 0) next.firstSinceMs = monotonicMs()
   }
 
-  #return(chunkId: number, why: 'recalled' | 'undecodable' | 'unloadable', body: Body | undefined): void {
+  #recalled(chunkId: number, from: number): void {
+    const chunk = this.#chunk(chunkId)
+    if (from < chunk.received || from >= chunk.count) {
+      throw new Error(`The worker ${this.name} gave back items of chunk ${chunkId} that it does not have`)
+    }
+    const parts = chunk.cut(from)
+    this.tasksLeft += parts.reduce((sum, part) => sum + part.count, 0)
+    if (chunk.isDone) {
+      this.#forget(chunk)
+      chunk.release(parts)
+    }
+    this.#events.onRecalled({ chunk, parts })
+  }
+
+  #return(chunkId: number, why: 'undecodable' | 'unloadable', body: Body | undefined): void {
     const chunk = this.#chunk(chunkId)
     this.#forget(chunk)
     this.tasksLeft += chunk.count
@@ -427,6 +456,7 @@ export function encodeParts(
         deaths: part.deaths,
         attempt: part.attempt,
         kills: part.kills,
+        chargedItemMs: part.chargedItemMs,
       }
       try {
         bodies.push(
@@ -443,12 +473,12 @@ export function encodeParts(
 }
 
 /** The items of all parts, unless some were encoded already, or are to travel alone. */
-function itemsTogether(parts: readonly Part[]): readonly unknown[] | undefined {
+function itemsTogether(parts: readonly Part[]): Values | undefined {
   if (parts.length === 1) return parts[0]!.isSolo ? undefined : parts[0]!.items
   const together: unknown[] = []
   for (const { items, isSolo } of parts) {
     if (items === undefined || isSolo) return undefined
-    for (const item of items) together.push(item)
+    for (let index = 0; index < items.length; index++) together.push(items[index])
   }
   return together
 }

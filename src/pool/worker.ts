@@ -38,6 +38,8 @@ type CancelMessage = Extract<ToWorker, { type: 'cancel' }>
 interface WaitingChunk {
   head: ChunkMessage
   bodies: Body[]
+  /** How many of its items are to be run here: others were given back. */
+  count: number
   /** Items that were called off before they began. */
   skipped: Set<number> | 'all' | undefined
 }
@@ -124,17 +126,13 @@ export class Worker {
         this.#functions.delete(head.functionId)
         return
       case 'chunk':
-        this.#chunks.push({ head, bodies, skipped: undefined })
+        this.#chunks.push({ head, bodies, count: head.count, skipped: undefined })
         this.#wake()
         return
-      case 'recall': {
-        // A chunk that has been started is not in the list any more: it answers with its results.
-        const at = this.#chunks.findIndex(chunk => chunk.head.chunkId === head.chunkId)
-        if (at < 0) return
-        this.#chunks.splice(at, 1)
-        sendMessage(this.#connection, { type: 'returned', bodies: 0, chunkId: head.chunkId })
+      case 'recall':
+        this.#giveBack(head.chunkId)
+        this.#read(head.notice)
         return
-      }
       case 'cancel':
         this.#cancel(head)
         return
@@ -202,8 +200,31 @@ export class Worker {
         for (const index of indexes) chunk.skipped.add(index)
       }
     }
+    this.#read(notice)
+  }
+
+  #read(notice: number): void {
     this.#noticed = notice
     this.#onNoticed?.()
+  }
+
+  /** Gives back what of a chunk has not been started. Of the chunk that runs, the next item stays: it goes on with that. */
+  #giveBack(chunkId: number): void {
+    let from = 0
+    if (this.#running?.head.chunkId === chunkId) {
+      const ended = this.#first + this.#valueCount + this.#encoded.length
+      from = ended + 1
+      if (from >= this.#running.count) return
+      this.#running.count = from
+    } else {
+      const at = this.#chunks.findIndex(chunk => chunk.head.chunkId === chunkId)
+      // It has been answered.
+      if (at < 0) return
+      this.#chunks.splice(at, 1)
+    }
+    sendMessage(this.#connection, { type: 'returned', bodies: 0, chunkId, from })
+    // The next item may keep the event loop for long.
+    this.#connection.flush()
   }
 
   /**
@@ -221,7 +242,7 @@ export class Worker {
   }
 
   /** How many items from `index` on were called off. */
-  #skippedFrom(index: number, { head: { count }, skipped }: WaitingChunk): number {
+  #skippedFrom(index: number, { count, skipped }: WaitingChunk): number {
     if (!skipped) return 0
     if (skipped === 'all') return count - index
     let end = index
@@ -257,7 +278,7 @@ export class Worker {
 
   async #runChunk(chunk: WaitingChunk): Promise<void> {
     const { head, bodies } = chunk
-    const { chunkId, functionId, mode, count, isPacked, isExact = false } = head
+    const { chunkId, functionId, mode, isPacked, isExact = false } = head
     const journal = this.#journal
     if (this.#connection.losableBytes === 0) journal?.clear()
     this.#tellMemory()
@@ -268,7 +289,7 @@ export class Worker {
     journal?.begin(chunkId, 0, 0)
     if (journal && journal.notice > this.#noticed) await this.#readNotices(journal.notice)
     if (chunk.skipped === 'all') {
-      this.#skip(0, count)
+      this.#skip(0, chunk.count)
       this.#connection.flush()
       return
     }
@@ -287,8 +308,8 @@ export class Worker {
     let items: readonly unknown[] = []
     if (isPacked) {
       // Should the decoding itself kill this process, the items come again one by one.
-      if (isExact) journal?.begin(chunkId, 0, count)
-      else journal?.start(chunkId, 0, count)
+      if (isExact) journal?.begin(chunkId, 0, chunk.count)
+      else journal?.start(chunkId, 0, chunk.count)
       try {
         const loading = prepare(bodies[0]!.bytes)
         if (loading) await loading
@@ -300,13 +321,14 @@ export class Worker {
       }
     }
 
-    this.#countMax = count
-    this.#makeRoom(count)
+    this.#countMax = chunk.count
+    this.#makeRoom(chunk.count)
     this.#flushedAt = performance.now()
     let markedUntil = 0
     let timedUntil = 0
     let startedMs = 0
-    for (let index = 0; index < count; index++) {
+    // Whenever the event loop has its turn, the chunk may become shorter.
+    for (let index = 0; index < chunk.count; index++) {
       if (index >= markedUntil) {
         if (journal && journal.notice > this.#noticed) await this.#readNotices(journal.notice)
         const skipped = this.#skippedFrom(index, chunk)
@@ -317,7 +339,7 @@ export class Worker {
           continue
         }
         if (index - this.#keptFrom >= keptResultsMax) await this.#keepAnew(index)
-        markedUntil = this.#mark(chunkId, index, { count, isExact })
+        markedUntil = this.#mark(chunkId, index, { count: chunk.count, isExact })
       }
       this.#runningIndex = index
       let nowMs: number
@@ -328,7 +350,7 @@ export class Worker {
         if (loading) await loading
         const item = isPacked ? items[index] : rebuild(bodies[index]!, { classes })
         if (index >= timedUntil) {
-          timedUntil = isPacked ? this.#timedTogether(index, count) : index + 1
+          timedUntil = isPacked ? this.#timedTogether(index, chunk.count) : index + 1
           startedMs = performance.now()
         }
         let value = mode === 'item' ? task(item) : task(...argumentsIn(item))
@@ -343,7 +365,7 @@ export class Worker {
         this.#task = undefined
         this.#values[this.#valueCount++] = value
         isKept = journal !== undefined && journal.keep(index - this.#keptFrom, value)
-        if (isKept && index + 1 < timedUntil) continue
+        if (isKept && index + 1 < timedUntil && index + 1 < chunk.count) continue
         isForeign = typeof value === 'object' && value !== null && isInstance(value)
         nowMs = performance.now()
       } catch (thrown) {
@@ -378,10 +400,10 @@ export class Worker {
     }
     this.#flush()
     // A limit of the last item does not hit what comes behind it.
-    if (isExact) journal?.begin(chunkId, count, 0)
+    if (isExact) journal?.begin(chunkId, chunk.count, 0)
     // The next chunk is about to take the place of what the journal keeps of this one.
     if (journal?.isMemory && this.#connection.losableBytes > 0) {
-      if (!isExact) journal.start(chunkId, count, 0)
+      if (!isExact) journal.start(chunkId, chunk.count, 0)
       await this.#connection.untilKept()
     }
   }

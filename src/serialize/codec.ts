@@ -4,7 +4,7 @@
 import { FLAG_MODULES, FLAG_REDUCED } from './tags.ts'
 import { addReducer, type Reducer } from './reducers.ts'
 
-export { decode, prepare } from './decode.ts'
+export { decode, decodeNumbers, prepare } from './decode.ts'
 export type { ClassScope } from './function/shared-classes.ts'
 export { type Beside, encode, type EncodeOptions, unchangingBytes } from './encode.ts'
 export type { Receiver, Reducer } from './reducers.ts'

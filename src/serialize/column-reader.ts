@@ -3,7 +3,7 @@
  * no count can ask for more memory than the frame justifies.
  */
 import { corrupt } from './byte-reader.ts'
-import { sumsOf } from './number-columns.ts'
+import { type ColumnArray, sumsOf, typedSumsOf } from './number-columns.ts'
 import { rowMakerOf, setProperty, type ReadShape } from './read-shapes.ts'
 import * as tags from './tags.ts'
 import type { ValueReader } from './value-reader.ts'
@@ -27,12 +27,26 @@ function isNumberKind(kind: number): boolean {
 
 function readNumbers(reader: ValueReader, kind: number, count: number): number[] {
   if (kind !== tags.COLUMN_DELTAS) return reader.readNumbers(kind, count)
+  const { sumKind, first, deltaKind } = readDeltaHead(reader)
+  return sumsOf(first, reader.readNumberArray(deltaKind, count), sumKind === tags.COLUMN_FLOAT64)
+}
+
+function readDeltaHead(reader: ValueReader): { sumKind: number; first: number; deltaKind: number } {
   const sumKind = reader.readByte()
   const first = reader.read()
   const deltaKind = reader.readByte()
   if (typeof first !== 'number' || deltaKind < tags.COLUMN_INT8 || deltaKind > tags.COLUMN_INT32)
     throw corrupt(`a column of differences of kind ${deltaKind}`)
-  return sumsOf(first, reader.readNumbers(deltaKind, count), sumKind === tags.COLUMN_FLOAT64)
+  return { sumKind, first, deltaKind }
+}
+
+/** An array that was written as a column of numbers, as a typed array; `undefined` for any other column. */
+export function readNumberColumn(reader: ValueReader, count: number): ColumnArray | undefined {
+  const kind = reader.readByte()
+  if (!isNumberKind(kind)) return undefined
+  if (kind !== tags.COLUMN_DELTAS) return reader.readNumberArray(kind, count)
+  const { first, deltaKind } = readDeltaHead(reader)
+  return typedSumsOf(first, reader.readNumberArray(deltaKind, count))
 }
 
 /** One field of all rows. */

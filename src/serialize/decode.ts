@@ -6,6 +6,7 @@ import { corrupt } from './byte-reader.ts'
 import { isStackOverflow } from './depth.ts'
 import { loadModules } from './function/graph-decoder.ts'
 import type { ModuleReference } from './function/graph-encoder.ts'
+import type { ColumnArray } from './number-columns.ts'
 import { readModules, ValueReader, type ReadOptions } from './value-reader.ts'
 
 /**
@@ -35,4 +36,12 @@ export function decode(bytes: Uint8Array, options?: ReadOptions): unknown {
   } finally {
     endArrival(outer, { isWhole })
   }
+}
+
+/**
+ * The numbers of a message that is nothing but an array of numbers, without a box for any; `undefined` for every other
+ * message. It may be a view of `bytes` or of memory for the next call: to be copied at once.
+ */
+export function decodeNumbers(bytes: Uint8Array): ColumnArray | undefined {
+  return new ValueReader(bytes).readNumberMessage()
 }

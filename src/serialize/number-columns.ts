@@ -126,9 +126,28 @@ export function deltasOf(values: readonly number[], kind: number): ColumnArray {
 }
 
 /** The numbers whose differences these are. `isDouble`: whether some of them are beyond 32 bits. */
-export function sumsOf(first: number, deltas: readonly number[], isDouble: boolean): number[] {
+export function sumsOf(first: number, deltas: ColumnArray, isDouble: boolean): number[] {
   const { length } = deltas
   const sums = newPackedArray(length, isDouble)
+  let sum = first
+  for (let i = 0; i < length; i++) {
+    sum += deltas[i]!
+    sums[i] = sum
+  }
+  return sums
+}
+
+/** Memory outside of V8's heap that comes and goes with every message makes V8 collect all garbage again and again. */
+const SCRATCH_LENGTH = 1 << 15
+let scratch: Float64Array<ArrayBuffer> | undefined
+
+/** As `sumsOf`, without a box for any number. The array is that of the next call, too. */
+export function typedSumsOf(first: number, deltas: ColumnArray): Float64Array<ArrayBuffer> {
+  const { length } = deltas
+  const sums =
+    length > SCRATCH_LENGTH
+      ? new Float64Array(length)
+      : (scratch ??= new Float64Array(SCRATCH_LENGTH)).subarray(0, length)
   let sum = first
   for (let i = 0; i < length; i++) {
     sum += deltas[i]!

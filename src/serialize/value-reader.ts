@@ -4,13 +4,19 @@
  */
 import { readBuiltin } from './builtin-reader.ts'
 import { ByteReader, corrupt } from './byte-reader.ts'
-import { readColumn } from './column-reader.ts'
+import { readColumn, readNumberColumn } from './column-reader.ts'
 import { rebuiltClassOf, type Constructor } from './described-classes.ts'
 import type { ClassOptions } from './function/payload-classes.ts'
 import { SerializeError } from '../errors.ts'
 import { decodeGraph } from './function/graph-decoder.ts'
 import { addReadShape, findReadShape, setProperty, type ReadShape } from './read-shapes.ts'
-import { COLUMN_ARRAYS, COLUMN_WIDTHS, IS_LITTLE_ENDIAN, packedArrayFrom } from './number-columns.ts'
+import {
+  COLUMN_ARRAYS,
+  COLUMN_WIDTHS,
+  type ColumnArray,
+  IS_LITTLE_ENDIAN,
+  packedArrayFrom,
+} from './number-columns.ts'
 import { registeredReducer } from './reducers.ts'
 import * as tags from './tags.ts'
 
@@ -54,6 +60,14 @@ export class ValueReader extends ByteReader {
     if (this.deferred !== undefined) this.readDeferred(this.deferred)
     if (this.position !== this.end) throw corrupt('something follows the value')
     return value
+  }
+
+  /** A message that is one column of numbers; `undefined` for any other. */
+  readNumberMessage(): ColumnArray | undefined {
+    if (this.readByte() !== tags.COLUMN) return undefined
+    const numbers = readNumberColumn(this, this.readCountOf(1))
+    if (numbers !== undefined && this.position !== this.end) throw corrupt('something follows the value')
+    return numbers
   }
 
   get countsReferences(): boolean {
@@ -268,19 +282,31 @@ export class ValueReader extends ByteReader {
 
   /** The numbers of a column as an ordinary packed array. */
   readNumbers(kind: number, count: number): number[] {
+    if (count >= TYPED_READ_MIN && IS_LITTLE_ENDIAN) return packedArrayFrom(this.readNumberArray(kind, count))
+    const at = this.skipColumn(kind, count)
+    return this.readNumbersOneByOne(kind, at, count)
+  }
+
+  /** The numbers of a column as they lie in the message, or a copy where they lie badly. */
+  readNumberArray(kind: number, count: number): ColumnArray {
+    const at = this.skipColumn(kind, count)
+    if (!IS_LITTLE_ENDIAN) return Float64Array.from(this.readNumbersOneByOne(kind, at, count))
+    const width = COLUMN_WIDTHS[kind]!
+    const address = this.bytes.byteOffset + at
+    // The sender aligned the column in its own memory; where the frame lies here is chance.
+    return address % width === 0
+      ? new COLUMN_ARRAYS[kind]!(this.bytes.buffer as ArrayBuffer, address, count)
+      : new COLUMN_ARRAYS[kind]!(copyOf(this.bytes, at, this.position), 0, count)
+  }
+
+  /** Where a column of numbers begins. The position is then behind it. */
+  private skipColumn(kind: number, count: number): number {
     const width = COLUMN_WIDTHS[kind]!
     if (width > 1) this.align()
     this.need(count * width)
     const at = this.position
     this.position = at + count * width
-    if (count < TYPED_READ_MIN || !IS_LITTLE_ENDIAN) return this.readNumbersOneByOne(kind, at, count)
-    const address = this.bytes.byteOffset + at
-    // The sender aligned the column in its own memory; where the frame lies here is chance.
-    const column =
-      address % width === 0
-        ? new COLUMN_ARRAYS[kind]!(this.bytes.buffer as ArrayBuffer, address, count)
-        : new COLUMN_ARRAYS[kind]!(copyOf(this.bytes, at, this.position), 0, count)
-    return packedArrayFrom(column)
+    return at
   }
 
   private readNumbersOneByOne(kind: number, at: number, count: number): number[] {
