@@ -78,6 +78,17 @@ export class Scheduler {
     return parts
   }
 
+  /** How many items wait to be taken, at most `countMax`. An input of unknown length counts as that many. */
+  waiting(countMax: number): number {
+    let count = 0
+    for (const part of this.#returned) if (!part.job.isDone) count += part.count
+    for (const job of this.#inLine) {
+      if (count >= countMax) break
+      if (!job.isDone) count += job.remaining ?? countMax
+    }
+    return Math.min(count, countMax)
+  }
+
   clear(): void {
     this.#line.clear()
     this.#inLine.clear()
