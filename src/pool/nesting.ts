@@ -5,6 +5,7 @@
  */
 import { ProcessError, invalidArgument } from '../errors.ts'
 import type { Nesting } from '../process/child-boot.ts'
+import { assertNotImporting } from '../process/import-guard.ts'
 import { processState } from '../process/process-state.ts'
 
 /** One program has places in shared memory for 512 processes and threads. */
@@ -24,10 +25,13 @@ export function workersLeft(workersHere: number): number {
  * Called before a pool starts or grows.
  *
  * @param workersHere - those of the other pools of this process
- * @throws ProcessError `ERR_LIMIT` when this process is too deep, or may not have so many workers.
+ * @throws ProcessError `ERR_LIMIT` when this process is too deep, or may not have so many workers; `ERR_INVALID_STATE`
+ * while this worker imports what it preloads.
  */
 export function assertMayNest(workers: number, workersHere: number): void {
   const { nesting } = processState
+  // A module that is preloaded by the workers of the pool that it makes would make one in each of them.
+  if (nesting) assertNotImporting()
   const depth = (nesting?.depth ?? 0) + 1
   const depthMax = maxDepth()
   if (depth > depthMax) {

@@ -4,7 +4,6 @@
 import { inspect } from 'node:util'
 import { cpuCount } from '../platform/cpu-count.ts'
 import type { StartMethod } from '../process/child-boot.ts'
-import { assertNotImporting } from '../process/import-guard.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { SerializeError, invalidArgument, invalidState } from '../errors.ts'
 import { ApplyJob } from './apply-job.ts'
@@ -132,7 +131,6 @@ export class Pool {
     this.#limits = checkLimits(given, NO_LIMITS)
     this.#signal = given.signal
     this.#signal?.throwIfAborted()
-    assertNotImporting()
     assertMayNest(processes + life.spares, workersHere)
     const hooks = atCaller(Pool, () => encodeHooks(given, method))
     const name = given.name ?? `Pool-${++poolCount}`

@@ -223,6 +223,22 @@ forEachStartMethod(context => {
       }
     })
 
+    test('that is killed is a warning, and the pool ends', { skip: context === 'thread' }, async () => {
+      const warning = finalizerWarning()
+      const pool = new Pool({
+        processes: 1,
+        context,
+        finalizer: () => {
+          process.kill(process.pid, 'SIGKILL')
+          return new Promise(() => {})
+        },
+      })
+      await pool.apply(square, [1])
+      pool.close()
+      await pool.join()
+      assert.match((await warning).message, /killed by SIGKILL/)
+    })
+
     test('does not hold up those who wait for work: the next worker starts meanwhile', async () => {
       await using latches = await Latches.open()
       const { address } = latches

@@ -7,7 +7,8 @@ import { isMainThread } from 'node:worker_threads'
 import { BrokenPoolError, ClosedError, Pool, WorkerDiedError, type StartMethod } from 'multiproc'
 import { forEachStartMethod } from '../conformance.js'
 import { Latches, passLatch } from '../latch.js'
-import { checkLeaks, eventually } from '../leak-check.js'
+import { checkLeaks, eventually, isRunning } from '../leak-check.js'
+import { randomNumbers, seed } from '../queue/random-numbers.js'
 import { square } from './tasks.js'
 
 checkLeaks()
@@ -271,6 +272,48 @@ forEachStartMethod(context => {
     })
   })
 })
+
+test('workers that are killed at random while a pool is resized cost nothing but their own items', async () => {
+  const random = randomNumbers(seed)
+  await using pool = new Pool({ processes: 2, spares: 1, retries: 50, maxDeathsPerItem: 50 })
+  const results: number[] = []
+  for await (const result of pool.imap(square, range(400), { chunkSize: 2, bufferSize: 20 })) {
+    results.push(result)
+    if (results.length % 20 !== 0) continue
+    void pool.resize(1 + random(3))
+    const { workers } = pool.stats()
+    const { pid, state } = workers[random(workers.length)]!
+    // One that dies before it is ready counts against the pool.
+    if (state === 'ready') process.kill(pid!, 'SIGKILL')
+  }
+  assert.deepEqual(results, range(400).map(square))
+  await pool.resize(2)
+  await eventually(() => ready(pool, { isSpare: true }).length === 1)
+  assert.equal(ready(pool, { isSpare: false }).length, 2)
+})
+
+test(
+  'workers and spares end when their program is killed',
+  { skip: process.platform === 'win32' },
+  async () => {
+    const child = spawn(process.execPath, [
+      '--input-type=module',
+      '-e',
+      `import { Pool } from ${JSON.stringify(import.meta.resolve('multiproc'))}
+     const pool = new Pool({ processes: 1, spares: 1, finalizer: () => new Promise(() => {}), finalizerTimeout: Infinity })
+     await pool.apply(x => x, [1])
+     while (pool.stats().workers.length < 2) await new Promise(resolve => setImmediate(resolve))
+     console.log(pool.stats().workers.map(worker => worker.pid).join(' '))
+     await pool.apply(() => new Promise(() => {}))`,
+    ])
+    const [line] = (await once(child.stdout, 'data')) as [Buffer]
+    const pids = line.toString().trim().split(' ').map(Number)
+    assert.equal(pids.length, 2)
+    child.kill('SIGKILL')
+    await once(child, 'close')
+    await eventually(() => !pids.some(isRunning))
+  },
+)
 
 test('a pool with spares and idle workers does not keep its program alive', async () => {
   const child = spawn(process.execPath, [
