@@ -93,16 +93,10 @@ export class PoolCore implements JobOwner {
   }
 
   #asOwner(): WorkforceOwner {
-    const isInNeed = (): boolean => this.#isInNeed
-    const isOpen = (): boolean => this.#state === 'running'
     return {
       name: this.options.name,
-      get isInNeed() {
-        return isInNeed()
-      },
-      get isOpen() {
-        return isOpen()
-      },
+      isInNeed: () => this.#state === 'running' || (this.#state === 'closed' && this.#jobs.size > 0),
+      isOpen: () => this.#state === 'running',
       startWorker: start => this.#startWorker(start),
       onStartFailed: error => this.#startFailed(error),
       onPromoted: () => this.#scheduleDispatch(),
@@ -542,10 +536,6 @@ export class PoolCore implements JobOwner {
     }
     const cause = lastWords && this.#outcomes.thrown(runner, lastWords.bytes, undefined)
     return { status, cause, stderr, memoryBytes, isFrozen: sentence?.why === 'frozen', isKernelShort }
-  }
-
-  get #isInNeed(): boolean {
-    return this.#state === 'running' || (this.#state === 'closed' && this.#jobs.size > 0)
   }
 
   #startFailed(cause: unknown): void {

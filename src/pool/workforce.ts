@@ -21,9 +21,9 @@ export interface WorkerStart {
 export interface WorkforceOwner {
   readonly name: string
   /** Whether there is, or may come, something to do. */
-  readonly isInNeed: boolean
+  isInNeed(): boolean
   /** Whether it accepts work. */
-  readonly isOpen: boolean
+  isOpen(): boolean
   /** Starts a worker, which the workforce then has. */
   startWorker(start: WorkerStart): WorkerRunner
   onStartFailed(error: unknown): void
@@ -88,7 +88,7 @@ export class Workforce {
 
   /** One has ended, or is about to: somebody takes its place, after a pause when many have died. */
   replace(): void {
-    if (this.#pause || !this.#owner.isInNeed) return
+    if (this.#pause || !this.#owner.isInNeed()) return
     const { delayMs } = this.restarts
     if (delayMs === 0) {
       this.#fillOrFail()
@@ -205,7 +205,7 @@ export class Workforce {
   }
 
   #fill(): void {
-    while (this.#owner.isInNeed && this.#active().length < this.#wanted) {
+    while (this.#owner.isInNeed() && this.#active().length < this.#wanted) {
       const spare = this.#bestSpare()
       if (spare) this.#promote(spare)
       else this.#start(false)
@@ -260,7 +260,7 @@ export class Workforce {
   }
 
   #refill(): void {
-    const isWanted = (): boolean => this.#owner.isOpen && this.#spares().length < this.#life.spares
+    const isWanted = (): boolean => this.#owner.isOpen() && this.#spares().length < this.#life.spares
     if (this.#pause || this.#in('starting').length > 0) return
     try {
       while (isWanted()) this.#start(true)
