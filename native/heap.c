@@ -405,6 +405,20 @@ static napi_value end_with_parent(napi_env env, napi_callback_info info) {
   return from_int32(env, os_end_with_parent(parent, grace_ms));
 }
 
+/* setAffinity(threadId, cpus as Uint32Array): 0 or an error number. */
+static napi_value set_affinity(napi_env env, napi_callback_info info) {
+  ARGUMENTS(2);
+  int32_t thread = 0;
+  uint32_t *cpus = NULL;
+  size_t count = 0;
+  napi_typedarray_type type;
+  napi_get_value_int32(env, argv[0], &thread);
+  if (napi_get_typedarray_info(env, argv[1], &type, &count, (void **)&cpus, NULL, NULL) != napi_ok ||
+      type != napi_uint32_array)
+    return from_int32(env, EINVAL);
+  return from_int32(env, os_set_affinity(thread, cpus, count));
+}
+
 void heap_define(napi_env env, napi_value exports) {
   const napi_property_descriptor functions[] = {
       {"open", NULL, open_heap, NULL, NULL, NULL, napi_enumerable, NULL},
@@ -424,6 +438,7 @@ void heap_define(napi_env env, napi_value exports) {
       {"watchLife", NULL, watch_life, NULL, NULL, NULL, napi_enumerable, NULL},
       {"ring", NULL, ring, NULL, NULL, NULL, napi_enumerable, NULL},
       {"endWithParent", NULL, end_with_parent, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"setAffinity", NULL, set_affinity, NULL, NULL, NULL, napi_enumerable, NULL},
   };
   napi_define_properties(env, exports, sizeof functions / sizeof *functions, functions);
 }

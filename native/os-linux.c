@@ -195,3 +195,16 @@ int os_end_with_parent(int parent, int grace_ms) {
 }
 
 int os_thread_id(void) { return (int)syscall(SYS_gettid); }
+
+/* More CPUs than any kernel of Linux is configured for. */
+#define CPUS_MAX 16384
+
+int os_set_affinity(int thread, const uint32_t *cpus, size_t count) {
+  unsigned long mask[CPUS_MAX / (8 * sizeof(unsigned long))] = {0};
+  const size_t bits = 8 * sizeof *mask;
+  for (size_t index = 0; index < count; index++) {
+    if (cpus[index] >= CPUS_MAX) return EINVAL;
+    mask[cpus[index] / bits] |= 1ul << (cpus[index] % bits);
+  }
+  return syscall(SYS_sched_setaffinity, thread, sizeof mask, mask) == 0 ? 0 : errno;
+}

@@ -130,3 +130,11 @@ int os_thread_id(void) {
   pthread_threadid_np(NULL, &id);
   return (int)id;
 }
+
+/* There are hints only, or masks for whole processes and up to 64 processors. */
+int os_set_affinity(int thread, const uint32_t *cpus, size_t count) {
+  (void)thread;
+  (void)cpus;
+  (void)count;
+  return ENOTSUP;
+}

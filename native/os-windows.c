@@ -337,3 +337,11 @@ void os_stay_loaded(void) {
   GetModuleHandleExW(GET_MODULE_HANDLE_EX_FLAG_PIN | GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, (LPCWSTR)(void *)&here,
                      &own);
 }
+
+/* There are hints only, or masks for whole processes and up to 64 processors. */
+int os_set_affinity(int thread, const uint32_t *cpus, size_t count) {
+  (void)thread;
+  (void)cpus;
+  (void)count;
+  return ENOTSUP;
+}

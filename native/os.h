@@ -120,6 +120,9 @@ int os_end_with_parent(int parent, int grace_ms);
 
 int os_thread_id(void);
 
+/* Lets a thread of this process run on these CPUs only; 0 is the thread that calls. 0 or errno. */
+int os_set_affinity(int thread, const uint32_t *cpus, size_t count);
+
 /* Writes one byte to a socket without waiting. 0 or errno. */
 int os_ring(int fd, unsigned char byte);
 

@@ -58,6 +58,7 @@ export { AsyncResult } from './pool/async-result.ts'
 export { currentTask, type TaskContext } from './pool/current-task.ts'
 export { ImapIterator } from './pool/imap-iterator.ts'
 export type { Input } from './pool/input-reader.ts'
+export type { Affinity, LifeOptions } from './pool/life-options.ts'
 export { Pool, type PoolStats, type WorkerStats } from './pool/pool.ts'
 export type { NumberArrayConstructor, NumberArrayOf, NumberIn } from './pool/number-array.ts'
 export type {

@@ -30,6 +30,7 @@ export interface NativeAddon {
   watchLife(recordOffset: number, free: number): number
   ring(fd: number, byte: number): number
   endWithParent(pid: number, graceMs: number): number
+  setAffinity(threadId: number, cpus: Uint32Array): number
   wait(
     offset: number,
     expected: number,

@@ -61,8 +61,8 @@ export class ChunkRecall {
 
   get #idleCount(): number {
     let count = 0
-    for (const { state, chunkCount, tasksLeft } of this.#options.runners) {
-      if (state === 'ready' && chunkCount === 0 && tasksLeft > 0) count++
+    for (const { takesWork, chunkCount, tasksLeft } of this.#options.runners) {
+      if (takesWork && chunkCount === 0 && tasksLeft > 0) count++
     }
     return count
   }

@@ -9,13 +9,15 @@ import { processState } from '../process/process-state.ts'
 export type StopReason = 'timeout' | 'cancelled'
 
 /** The task that runs, as it sees itself; what {@link currentTask} gives. */
-export interface TaskContext {
+export interface TaskContext<State = unknown> {
   /** Index of the item when the call is a map; `undefined` for `apply`. */
   readonly index: number | undefined
   /** 1 in the first run, 2 when it runs again (see the option `retries`). */
   readonly attempt: number
   /** The name of the worker, such as `PoolWorker-3`. */
   readonly workerName: string
+  /** What the pool's `initializer` returned in this worker, the same object for all of its tasks. */
+  readonly workerState: State
   /**
    * Aborts when the task is called off: its reason is a {@link TimeoutError} after its `timeout`, else an `AbortError`.
    * The worker is killed when the task does not end within the grace period.
@@ -34,6 +36,10 @@ export class RunningTask implements TaskContext {
   constructor({ index, attempt }: { index: number | undefined; attempt: number }) {
     this.index = index
     this.attempt = attempt
+  }
+
+  get workerState(): unknown {
+    return workerState
   }
 
   get signal(): AbortSignal {
@@ -60,6 +66,13 @@ function reasonOf(why: StopReason): unknown {
     : new DOMException('The task was cancelled', 'AbortError')
 }
 
+let workerState: unknown
+
+/** For the worker: what its initializer returned. */
+export function setWorkerState(state: unknown): void {
+  workerState = state
+}
+
 let source: (() => TaskContext | undefined) | undefined
 
 /** For the worker: who knows which task runs. */
@@ -68,7 +81,8 @@ export function setTaskSource(find: () => TaskContext | undefined): void {
 }
 
 /**
- * The task that this worker runs: its index, its attempt, and the signal that tells it to stop.
+ * The task that this worker runs: its index, its attempt, what the initializer of its worker returned, and the signal
+ * that tells it to stop.
  *
  * Ask for it while the task runs, and keep it: what a task leaves behind (a timer, say) would be given the next one.
  *
@@ -89,9 +103,9 @@ export function setTaskSource(find: () => TaskContext | undefined): void {
  * await pool.terminate()
  * ```
  */
-export function currentTask(): TaskContext {
+export function currentTask<State = unknown>(): TaskContext<State> {
   const task = source?.()
-  if (task) return task
+  if (task) return task as TaskContext<State>
   throw invalidState(
     'There is no current task: this code does not run in a task of a pool\nTo fix: call currentTask() in a function that was given to a pool, while it runs',
   )

@@ -11,6 +11,7 @@ import { describeExit } from '../process/exit-description.ts'
 import type { ExitStatus } from '../process/popen.ts'
 import type { ShippedFunction } from './function-table.ts'
 import type { Job, Part } from './job.ts'
+import type { SetupStage } from './protocol.ts'
 
 interface DeadWorker {
   name: string
@@ -160,6 +161,27 @@ export function startFailure(poolName: string, worker: DeadWorker, end: End): Br
       ...lastLines(stderr),
     ].join('\n'),
     status.error ? { cause: status.error } : undefined,
+  )
+}
+
+const setupWords: Record<SetupStage, string> = {
+  scheduling: 'its priority or CPUs could not be set',
+  preload: 'a module of "preload" could not be imported',
+  initializer: 'its initializer failed',
+  finalizer: 'its finalizer could not be loaded',
+}
+
+/** For all work of a pool whose workers cannot get ready. */
+export function setupFailure(
+  poolName: string,
+  worker: DeadWorker,
+  { stage, cause }: { stage: SetupStage; cause: unknown },
+): BrokenPoolError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new BrokenPoolError(
+    stage === 'scheduling' ? 'ERR_START_FAILED' : 'ERR_INITIALIZER_FAILED',
+    `The pool "${poolName}" cannot work: ${setupWords[stage]} in ${worker.name} (pid ${worker.pid}): ${reason}\nTo fix: see the cause`,
+    { cause },
   )
 }
 

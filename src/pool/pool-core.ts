@@ -3,47 +3,35 @@
  * dies. It does not know the public object, so that a pool that is dropped without being closed can be collected.
  * The life of a worker, and what happens when it dies, are told step by step in README.md.
  */
-import type { ResourceLimits } from 'node:worker_threads'
 import { BrokenPoolError, ClosedError, ModuleLoadError, type ProcessError, TimeoutError } from '../errors.ts'
 import { dropMessage } from '../platform/in-flight.ts'
-import { Journal } from '../platform/journal.ts'
-import type { StartMethod } from '../process/child-boot.ts'
-import { childEntry } from '../platform/child-entry.ts'
-import { popen } from '../process/popen.ts'
-import { newChildBoot, nextChildIdentity } from '../process/process-state.ts'
 import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
 import { allowsPrefetch, learnSize, learnTime } from './chunk-policy.ts'
 import { FunctionTable } from './function-table.ts'
-import { type End, fatalFunction, restartLimit, startFailure } from './death-report.ts'
-import { Heartbeat } from './heartbeat.ts'
+import { type End, fatalFunction, restartLimit, setupFailure, startFailure } from './death-report.ts'
+import { finalizerDied, finalizerThrew } from './finalizer-warning.ts'
 import type { Job, JobOwner, Part } from './job.ts'
 import { KernelKills } from './kernel-kills.ts'
-import { type Body, encodeBody, releaseBodies, sizeOf } from './protocol.ts'
-import { RestartGuard } from './restart-guard.ts'
+import { MemoryLimit } from './memory-limit.ts'
+import { type Body, type SetupStage, encodeBody, releaseBodies, sizeOf } from './protocol.ts'
 import { RunSupervisor } from './run-supervisor.ts'
 import { Scheduler, settleCharge } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
-import { journalPlace } from './worker-journal.ts'
-import { type Death, WorkerRunner, encodeParts } from './worker-runner.ts'
+import { type WorkerOptions, launchWorker } from './worker-launch.ts'
+import { type Death, type WorkerRunner, encodeParts } from './worker-runner.ts'
+import { type WorkerStart, Workforce, type WorkforceOwner } from './workforce.ts'
 
 /** In the order of life. */
 export type PoolState = 'running' | 'closed' | 'terminated' | 'broken'
 
-export interface PoolCoreOptions {
-  method: StartMethod
+export interface PoolCoreOptions extends WorkerOptions {
   processes: number
-  maxTasksPerChild: number | undefined
-  /** The encoded initializer and its arguments, or nothing. */
-  initializer: Body[]
-  /** How long an initializer may take. */
+  /** How long a worker may take from its start until it is ready. */
   initializerTimeoutMs: number | undefined
-  /** A worker without a sign of life for so long is killed. */
-  heartbeatMs: number | undefined
   /** An item is not run again when so many workers have died while they ran it. */
   deathsMax: number
-  resourceLimits: ResourceLimits | undefined
   name: string
 }
 
@@ -64,7 +52,8 @@ export class PoolCore implements JobOwner {
   readonly options: PoolCoreOptions
   readonly functions = new FunctionTable()
   readonly #scheduler = new Scheduler()
-  readonly #runners = new Set<WorkerRunner>()
+  readonly #workforce: Workforce
+  readonly #runners: Set<WorkerRunner>
   readonly #jobs = new Set<Job>()
   /** Modules that workers could not load. */
   readonly #byValue = new Set<string>()
@@ -76,16 +65,12 @@ export class PoolCore implements JobOwner {
   #workerCount = 0
   #lastChunkId = 0
   #startDeaths = 0
-  readonly #restarts = new RestartGuard()
-  #restartTimer: NodeJS.Timeout | undefined
+  readonly #memory: MemoryLimit
   readonly #kernelKills = new KernelKills()
   #inspectedAtMs = 0
   #isDispatchScheduled = false
   readonly #outcomes: TaskOutcomes
-  readonly #recall = new ChunkRecall({
-    runners: this.#runners,
-    highestWaiting: () => this.#scheduler.highestPriority,
-  })
+  readonly #recall: ChunkRecall
   readonly #supervisor = new RunSupervisor({
     giveUp: (chunk, index) => {
       this.#outcomes.giveUp(chunk, index)
@@ -102,9 +87,39 @@ export class PoolCore implements JobOwner {
       giveBack: parts => this.#scheduler.giveBack(parts),
       onDelayed: () => this.#scheduleDispatch(),
     })
+    this.#memory = new MemoryLimit(options.name, options.life.memoryBytesMax)
+    this.#workforce = new Workforce(this.#asOwner(), options)
+    this.#runners = this.#workforce.runners
+    this.#recall = new ChunkRecall({
+      runners: this.#runners,
+      highestWaiting: () => this.#scheduler.highestPriority,
+    })
     if (live.size === 0) process.on('exit', killAll)
     live.add(this)
-    while (this.#runners.size < options.processes && this.#state === 'running') this.#startWorker()
+    this.#workforce.begin()
+  }
+
+  #asOwner(): WorkforceOwner {
+    return {
+      name: this.options.name,
+      isInNeed: () => this.#state === 'running' || (this.#state === 'closed' && this.#jobs.size > 0),
+      isOpen: () => this.#state === 'running',
+      startWorker: start => this.#startWorker(start),
+      onStartFailed: error => this.#startFailed(error),
+      onPromoted: () => this.#scheduleDispatch(),
+      onChange: () => this.#afterChange(),
+    }
+  }
+
+  /** How many workers it is to have. */
+  get processes(): number {
+    return this.#workforce.processes
+  }
+
+  /** Resolves when it has so many workers. */
+  async resize(processes: number): Promise<void> {
+    this.assertRunning()
+    await this.#workforce.resize(processes)
   }
 
   get state(): PoolState {
@@ -193,7 +208,7 @@ export class PoolCore implements JobOwner {
   async join(): Promise<void> {
     this.#afterChange()
     // During a pause before a restart there is no worker, and work may be left.
-    if (this.#runners.size > 0 || this.#restartTimer) {
+    if (this.#runners.size > 0 || this.#workforce.isPausing) {
       const ended = new Promise<void>(resolve => {
         this.#joiners.push(resolve)
       })
@@ -212,29 +227,26 @@ export class PoolCore implements JobOwner {
   }
 
   #updateKeepAlive(): void {
-    const isEnding = this.#runners.size > 0 || this.#restartTimer !== undefined
-    if (this.#jobs.size > 0 || (this.#joiners.length > 0 && isEnding)) this.#keepAlive.ref()
+    const isEnding = this.#runners.size > 0 || this.#workforce.isPausing
+    const isAwaited = this.#workforce.isResizing || (this.#joiners.length > 0 && isEnding)
+    if (this.#jobs.size > 0 || isAwaited) this.#keepAlive.ref()
     else this.#keepAlive.unref()
   }
 
   /** Ends workers that a closed pool needs no more, and tells those who wait for the end. */
   #afterChange(): void {
     if (this.#state === 'closed' && this.#jobs.size === 0) {
-      clearTimeout(this.#restartTimer)
-      this.#restartTimer = undefined
-      // One that is still starting would have nothing to do once it is ready.
-      for (const runner of this.#runners) {
-        if (runner.state === 'starting') runner.kill('SIGTERM')
-        else runner.stop()
-      }
+      this.#workforce.cancelPause()
+      for (const runner of this.#runners) runner.dismiss()
     }
-    if (this.#state !== 'running' && this.#runners.size === 0 && !this.#restartTimer) {
+    if (this.#state !== 'running' && this.#runners.size === 0 && !this.#workforce.isPausing) {
       clearInterval(this.#keepAlive)
+      this.#workforce.end(this.#broken)
       this.onEnded?.()
       live.delete(this)
       if (live.size === 0) process.removeListener('exit', killAll)
       this.functions.end()
-      for (const { bytes } of this.options.initializer) dropMessage(bytes)
+      for (const { bytes } of this.options.hooks.bodies) dropMessage(bytes)
       for (const joined of this.#joiners.splice(0)) joined()
     } else {
       this.#updateKeepAlive()
@@ -245,8 +257,7 @@ export class PoolCore implements JobOwner {
     this.#scheduler.clear()
     this.#outcomes.clear()
     this.#recall.clear()
-    clearTimeout(this.#restartTimer)
-    this.#restartTimer = undefined
+    this.#workforce.cancelPause()
     for (const job of Array.from(this.#jobs)) job.abort(reason)
     this.#jobs.clear()
   }
@@ -265,50 +276,19 @@ export class PoolCore implements JobOwner {
     this.#killWorkers()
   }
 
-  #startWorker(): void {
-    const { method, maxTasksPerChild, initializer, resourceLimits, heartbeatMs } = this.options
-    const journal = method === 'thread' ? Journal.inMemory() : Journal.forProcess()
-    const heartbeat = heartbeatMs === undefined ? undefined : Heartbeat.open(heartbeatMs)
+  #startWorker(start: WorkerStart): WorkerRunner {
     const name = `PoolWorker-${++this.#workerCount}`
-    const { roleData, extraFds } = journalPlace(journal, heartbeat)
-    const kernelKillsAtStart = method === 'thread' ? undefined : this.#kernelKills.count()
-    let child
-    try {
-      child = popen(method, {
-        entry: childEntry('worker-main', import.meta.url),
-        boot: newChildBoot({
-          name,
-          identity: nextChildIdentity(),
-          isDaemon: true,
-          startMethod: method,
-          roleData,
-        }),
-        // What it writes there passes through this process, so that its last lines can be told when it dies.
-        stdio: { stderr: 'pipe' },
-        resourceLimits,
-        extraFds,
-        sharedBuffers: journal?.memory === undefined ? [] : [journal.memory],
-      })
-    } catch (error) {
-      journal?.close()
-      heartbeat?.close()
-      throw error
-    }
-    child.unref()
-    const runner: WorkerRunner = new WorkerRunner({
+    const workers = this.#workforce.processes + this.options.life.spares
+    const runner: WorkerRunner = launchWorker(this.options, {
       name,
-      popen: child,
-      journal,
-      heartbeat,
-      tasksMax: maxTasksPerChild ?? Infinity,
-      generation: this.#restarts.generation,
-      kernelKillsAtStart,
+      workers,
+      start,
+      kernelKillsAtStart: this.options.method === 'thread' ? undefined : this.#kernelKills.count(),
       events: {
-        onReady: () => {
-          this.#startDeaths = 0
-          this.#scheduleDispatch()
-        },
-        onInitializerFailed: body => this.#initializerFailed(runner, body),
+        onReady: memoryBytes => this.#ready(runner, memoryBytes),
+        onSetupFailed: (stage, body) => this.#setupFailed(runner, stage, body),
+        onRetire: () => this.#replaceIfUsedUp(runner),
+        onFinalizerFailed: body => this.#finalizerFailed(runner, body),
         onResults: ({ chunk, count, elapsedMs, isPacked, bodies }) => {
           // What could be loaded once is not to blame when workers are killed, now and then, while they load it.
           chunk.task.fatalLoads = 0
@@ -336,8 +316,14 @@ export class PoolCore implements JobOwner {
         onDeath: death => this.#died(runner, death),
       },
     })
-    this.#runners.add(runner)
-    runner.initialize(initializer)
+    return runner
+  }
+
+  #ready(runner: WorkerRunner, memoryBytes: number | undefined): void {
+    this.#startDeaths = 0
+    this.#memory.noteFresh(memoryBytes)
+    this.#workforce.noteReady(runner)
+    this.#scheduleDispatch()
   }
 
   // ---- Giving work out ----
@@ -353,8 +339,14 @@ export class PoolCore implements JobOwner {
   }
 
   #dispatch(): void {
-    for (let runner = this.#freeRunner(); runner; runner = this.#freeRunner()) {
-      const parts = this.#scheduler.next({ workers: this.options.processes, countMax: runner.tasksLeft })
+    for (;;) {
+      const runner = this.#freeRunner()
+      if (!runner) {
+        const { canGrow, processes } = this.#workforce
+        if (canGrow) this.#workforce.demand(this.#scheduler.waiting(processes))
+        break
+      }
+      const parts = this.#scheduler.next({ workers: this.processes, countMax: runner.tasksLeft })
       if (!parts) break
       this.#send(runner, parts)
     }
@@ -365,7 +357,7 @@ export class PoolCore implements JobOwner {
   #freeRunner(): WorkerRunner | undefined {
     let best: WorkerRunner | undefined
     for (const runner of this.#runners) {
-      if (runner.state !== 'ready' || runner.tasksLeft <= 0) continue
+      if (!runner.takesWork) continue
       if (runner.chunkCount === 0) return runner
       if (runner.chunkCount > 1 || runner.bufferedBytes > bufferedBytesMax) continue
       const [running] = runner.chunks
@@ -401,6 +393,7 @@ export class PoolCore implements JobOwner {
       runner.checkHeartbeat()
       if (runner.state === 'starting') this.#checkStart(runner, now)
     }
+    this.#workforce.endIdle(now)
   }
 
   /** An initializer that never ends would have everybody wait for ever, if it was given a time. */
@@ -475,50 +468,63 @@ export class PoolCore implements JobOwner {
   #afterOutcome(runner: WorkerRunner): void {
     if (!runner.isUseful) {
       runner.isUseful = true
-      this.#restarts.noteOutcome()
+      this.#workforce.restarts.noteOutcome()
     }
     this.#supervisor.watch(runner)
-    if (runner.chunkCount === 0 && runner.tasksLeft <= 0 && runner.state === 'ready') {
-      runner.stop()
-      this.#replaceWorkers()
-    }
+    this.#replaceIfUsedUp(runner)
     this.#dispatch()
+  }
+
+  #replaceIfUsedUp(runner: WorkerRunner): void {
+    if (!runner.isUsedUp) return
+    runner.stop()
+    this.#workforce.replace()
   }
 
   // ---- Deaths ----
 
-  #initializerFailed(runner: WorkerRunner, body: Body): void {
+  #setupFailed(runner: WorkerRunner, stage: SetupStage, body: Body): void {
     const fail = (cause: unknown): void =>
-      this.#break(
-        new BrokenPoolError(
-          'ERR_INITIALIZER_FAILED',
-          `The pool "${this.options.name}" cannot work: its initializer failed in ${runner.name} (pid ${runner.pid}): ${cause instanceof Error ? cause.message : String(cause)}\nTo fix: see the cause`,
-          { cause },
-        ),
-      )
+      this.#break(setupFailure(this.options.name, runner, { stage, cause }))
     rebuild(body, fail, fail, bytes => this.#outcomes.thrown(runner, bytes, undefined))
   }
 
+  #finalizerFailed(runner: WorkerRunner, body: Body): void {
+    const warn = (cause: unknown): void =>
+      process.emitWarning(finalizerThrew(this.options.name, runner, cause))
+    rebuild(body, warn, warn, bytes => this.#outcomes.thrown(runner, bytes, undefined))
+  }
+
+  /** A finalizer that was stopped together with everything else was not meant to end. */
+  #reportFinalizer(runner: WorkerRunner, { finalizerEnd }: Death, end: End): void {
+    if (!finalizerEnd) return
+    const { name, life } = this.options
+    const limitMs = finalizerEnd === 'timedOut' ? life.finalizerMsMax : undefined
+    process.emitWarning(finalizerDied(name, runner, { end, limitMs }))
+  }
+
   #died(runner: WorkerRunner, death: Death): void {
-    this.#runners.delete(runner)
+    this.#workforce.remove(runner)
     this.#supervisor.forget(runner)
+    const { restarts } = this.#workforce
     if (this.#state === 'running' || this.#state === 'closed') {
       const end = this.#endOf(runner, death)
       const { isUseful } = this.#outcomes.recover(runner, death, end)
-      if (isUseful) this.#restarts.noteOutcome()
+      this.#reportFinalizer(runner, death, end)
+      if (isUseful) restarts.noteOutcome()
       if (death.wasStarting && (this.#state !== 'closed' || this.#jobs.size > 0)) {
         this.#startDeaths++
         if (death.status.error?.name === 'ProcessError' || this.#startDeaths >= startDeathsMax) {
           this.#break(startFailure(this.options.name, runner, end))
         }
       } else if (!isUseful && !runner.isUseful && !death.wasAsked) {
-        this.#restarts.noteUselessDeath(runner.generation)
-        if (this.#restarts.isExhausted) {
-          const generations = this.#restarts.generation
+        restarts.noteUselessDeath(runner.generation)
+        if (restarts.isExhausted) {
+          const generations = restarts.generation
           this.#break(restartLimit(this.options.name, runner, { end, generations }))
         }
       }
-      this.#replaceWorkers()
+      this.#workforce.replace()
     } else for (const chunk of death.chunks) chunk.release()
     this.#afterChange()
     this.#scheduleDispatch()
@@ -531,46 +537,25 @@ export class PoolCore implements JobOwner {
     return { status, cause, stderr, memoryBytes, isFrozen: sentence?.why === 'frozen', isKernelShort }
   }
 
-  get #isInNeed(): boolean {
-    return this.#state === 'running' || (this.#state === 'closed' && this.#jobs.size > 0)
-  }
-
-  #replaceWorkers(): void {
-    if (this.#restartTimer || !this.#isInNeed) return
-    const { delayMs } = this.#restarts
-    if (delayMs === 0) {
-      this.#startMissing()
-      return
-    }
-    this.#restartTimer = setTimeout(() => {
-      this.#restartTimer = undefined
-      this.#startMissing()
-      this.#afterChange()
-    }, delayMs)
-    // The pool keeps the program alive while somebody waits for its work.
-    this.#restartTimer.unref()
-  }
-
-  #startMissing(): void {
-    // One that is about to end is replaced already, so that the next one starts meanwhile.
-    const active = (): number => [...this.#runners].filter(runner => runner.state !== 'stopping').length
-    while (this.#isInNeed && active() < this.options.processes) {
-      try {
-        this.#startWorker()
-      } catch (error) {
-        this.#break(
-          new BrokenPoolError('ERR_START_FAILED', `The pool "${this.options.name}" cannot start a worker`, {
-            cause: error,
-          }),
-        )
-      }
-    }
+  #startFailed(cause: unknown): void {
+    this.#break(
+      new BrokenPoolError('ERR_START_FAILED', `The pool "${this.options.name}" cannot start a worker`, {
+        cause,
+      }),
+    )
   }
 }
 
 function totalBytes(bodies: readonly Body[]): number {
   let sum = 0
   for (const body of bodies) sum += sizeOf(body)
+  return sum
+}
+
+/** How many workers the pools of this process or thread may have, spares included. */
+export function workersOfAllPools(): number {
+  let sum = 0
+  for (const { processes, options } of live) sum += processes + options.life.spares
   return sum
 }
 

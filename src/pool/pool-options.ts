@@ -3,23 +3,25 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { invalidArgument } from '../errors.ts'
 import type { StartMethod } from '../process/child-boot.ts'
 import { assertStartMethod, getStartMethod } from '../process/start-methods.ts'
+import type { LifeOptions } from './life-options.ts'
 import type { NumberArrayConstructor } from './number-array.ts'
+import { show } from './option-checks.ts'
 import type { TaskOptions } from './task-limits.ts'
 
 /** Something that names a start method: the method, or a context made by `getContext()`. */
 export type ContextOption = StartMethod | { getStartMethod(): StartMethod }
 
-/** One program has places in shared memory for 4096 processes and threads. */
-export const WORKERS_MAX = 4000
-
 /**
  * Options of `new Pool()`. `timeout`, `gracePeriod` and `retries` hold for all calls that do not say otherwise; when
  * `signal` aborts, all calls are called off, and later ones throw its reason.
  */
-export interface PoolOptions extends TaskOptions {
-  /** How many workers, from 1 to 4000. Default: `cpuCount()`. */
+export interface PoolOptions extends TaskOptions, LifeOptions {
+  /** How many workers, from 1 to 4000; {@link Pool.resize} changes it. Default: `cpuCount()`. */
   processes?: number | undefined
-  /** Called once in every worker before its first task. If it throws, the pool rejects all its work. */
+  /**
+   * Called once in every worker before its first task. If it throws, the pool rejects all its work. What it returns is
+   * `currentTask().workerState` of all tasks of that worker.
+   */
   initializer?: ((...args: never[]) => unknown) | undefined
   /** Milliseconds that `initializer` may take, after which the pool breaks as if it had thrown. Default: no limit. */
   initializerTimeout?: number | undefined
@@ -78,29 +80,6 @@ export interface ImapOptions extends MapOptions {
   bufferSize?: number | undefined
 }
 
-export function checkCount(name: string, value: unknown, max = Infinity): number | undefined {
-  if (value === undefined || value === null) return undefined
-  if (typeof value !== 'number') {
-    throw invalidArgument(
-      TypeError,
-      `The option "${name}" must be a whole number from 1, but it is ${show(value)}\nTo fix: pass a number`,
-    )
-  }
-  if (!Number.isInteger(value) || value < 1) {
-    throw invalidArgument(
-      RangeError,
-      `The option "${name}" must be a whole number from 1, but it is ${value}\nTo fix: pass such a number, or leave "${name}" out`,
-    )
-  }
-  if (value > max) {
-    throw invalidArgument(
-      RangeError,
-      `The option "${name}" must be at most ${max}, but it is ${value}\nTo fix: pass a smaller number; more workers than processors rarely help`,
-    )
-  }
-  return value
-}
-
 export function checkFunction(name: string, value: unknown): void {
   if (typeof value === 'function') return
   throw invalidArgument(
@@ -145,10 +124,4 @@ export function checkHeartbeat(heartbeatMs: number | undefined, method: StartMet
     TypeError,
     'The option "heartbeat" is for processes, but the workers are threads, which are stopped only together with this process\nTo fix: leave it out (a "timeout" stops tasks that do not end), or use the context "spawn"',
   )
-}
-
-function show(value: unknown): string {
-  if (value === null || value === undefined) return String(value)
-  if (typeof value === 'string') return JSON.stringify(value)
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }

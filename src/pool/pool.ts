@@ -3,6 +3,7 @@
  */
 import { inspect } from 'node:util'
 import { cpuCount } from '../platform/cpu-count.ts'
+import type { StartMethod } from '../process/child-boot.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { SerializeError, invalidArgument, invalidState } from '../errors.ts'
 import { ApplyJob } from './apply-job.ts'
@@ -15,21 +16,23 @@ import { ImapJob } from './imap-job.ts'
 import type { Input } from './input-reader.ts'
 import type { Job } from './job.ts'
 import { MapJob } from './map-job.ts'
+import { LIFE_OPTIONS, checkLife } from './life-options.ts'
+import { WORKERS_MAX, assertMayNest, workersLeft } from './nesting.ts'
 import { type NumberArrayConstructor, type NumberArrayOf, type NumberIn, checkInto } from './number-array.ts'
-import { PoolCore, type PoolState } from './pool-core.ts'
+import { checkCount } from './option-checks.ts'
+import { PoolCore, type PoolState, workersOfAllPools } from './pool-core.ts'
 import {
   type ImapOptions,
   type MapIntoOptions,
   type MapOptions,
   type PoolOptions,
-  checkCount,
   checkFunction,
   checkHeartbeat,
   checkInput,
   resolveMethod,
-  WORKERS_MAX,
 } from './pool-options.ts'
 import { type Body, type CallMode, encodeBody } from './protocol.ts'
+import type { WorkerHooks } from './worker-launch.ts'
 import {
   NO_LIMITS,
   TASK_OPTIONS,
@@ -46,6 +49,8 @@ export interface WorkerStats {
   /** Set for threads. */
   threadId: number | undefined
   state: 'starting' | 'ready' | 'stopping'
+  /** Whether it waits to take the place of another; see the option `spares`. */
+  isSpare: boolean
   /** Items that it was given and has not finished. */
   items: number
 }
@@ -111,13 +116,18 @@ export class Pool {
       'heartbeat',
       'maxTasksPerChild',
       'maxDeathsPerItem',
+      ...LIFE_OPTIONS,
       ...TASK_OPTIONS,
       'context',
       'resourceLimits',
       'name',
     ])
     const method = resolveMethod(given.context)
-    const processes = checkCount('processes', given.processes, WORKERS_MAX) ?? cpuCount()
+    const workersHere = workersOfAllPools()
+    const processes =
+      checkCount('processes', given.processes, { max: WORKERS_MAX }) ??
+      Math.min(cpuCount(), workersLeft(workersHere + (Number(given.spares) || 0)))
+    const life = checkLife(given, { method, processes, workersMax: WORKERS_MAX })
     const maxTasksPerChild = checkCount('maxTasksPerChild', given.maxTasksPerChild)
     const deathsMax = checkCount('maxDeathsPerItem', given.maxDeathsPerItem) ?? deathsMaxDefault
     const initializerTimeoutMs = checkMilliseconds('initializerTimeout', given.initializerTimeout, 1)
@@ -125,23 +135,16 @@ export class Pool {
     this.#limits = checkLimits(given, NO_LIMITS)
     this.#signal = given.signal
     this.#signal?.throwIfAborted()
-    const initializer: Body[] = []
-    if (given.initializer !== undefined) {
-      checkFunction('The option "initializer"', given.initializer)
-      const wire = { canAttach: method === 'thread' }
-      const { initializer: hook, initArgs = [] } = given
-      atCaller(Pool, () => {
-        initializer.push(encodeBody(hook, wire, { rootName: `initializer ${hook.name}`, isReadOften: true }))
-        initializer.push(encodeBody([...initArgs], wire, { rootName: 'initArgs', isReadOften: true }))
-      })
-    }
+    assertMayNest(processes + life.spares, workersHere)
+    const hooks = atCaller(Pool, () => encodeHooks(given, method))
     const name = given.name ?? `Pool-${++poolCount}`
     const { resourceLimits } = given
     this.#core = new PoolCore({
       method,
       processes,
       maxTasksPerChild,
-      initializer,
+      hooks,
+      life,
       initializerTimeoutMs,
       heartbeatMs,
       deathsMax,
@@ -159,9 +162,50 @@ export class Pool {
     return this.#core.options.name
   }
 
-  /** How many workers it has. */
+  /** How many workers it has, or may have at most with `idleTimeout`. */
   get processes(): number {
-    return this.#core.options.processes
+    return this.#core.processes
+  }
+
+  /**
+   * Gives the pool another number of workers. New ones start at once. When there are to be fewer, those that are idle
+   * end first, and those that are busy finish what they run.
+   *
+   * @param processes - how many, from 1 to 500
+   * @returns when there are as many. A later call takes the place of one that is not done, and both resolve together.
+   * Rejects when the pool ends before.
+   * @throws RangeError for a number out of range or below `minProcesses`, ClosedError when the pool is closed,
+   * ProcessError with code `ERR_LIMIT` in a worker of another pool that may not have so many.
+   *
+   * @example
+   * ```ts
+   * import { Pool } from 'multiproc'
+   *
+   * const pool = new Pool(1)
+   * await pool.resize(3)
+   * console.log(pool.processes) // 3
+   * await pool.terminate()
+   * ```
+   */
+  resize(processes: number): Promise<void> {
+    const core = this.#core
+    const { life } = core.options
+    const min = Math.max(1, life.processesMin)
+    const count = checkCount('processes', processes, { min, max: WORKERS_MAX - life.spares })
+    if (count === undefined) {
+      throw invalidArgument(
+        TypeError,
+        `The number of workers must be a whole number from ${min}, but it is ${String(processes)}\nTo fix: pass a number`,
+      )
+    }
+    core.assertRunning()
+    if (count > core.processes) {
+      assertMayNest(count + life.spares, workersOfAllPools() - core.processes - life.spares)
+    }
+    const resized = core.resize(count)
+    // Nobody has to wait for it: a pool that ends before is no error of the program then.
+    resized.catch(() => {})
+    return resized
   }
 
   /**
@@ -328,11 +372,11 @@ export class Pool {
   stats(): PoolStats {
     const workers: WorkerStats[] = []
     for (const runner of this.#core.runners) {
-      const { name, pid, threadId, state } = runner
+      const { name, pid, threadId, state, isSpare } = runner
       if (state === 'dead') continue
       let items = 0
       for (const chunk of runner.chunks) items += chunk.count - chunk.received
-      workers.push({ name, pid, threadId, state, items })
+      workers.push({ name, pid, threadId, state, isSpare, items })
     }
     return { state: this.#core.state, jobs: this.#core.jobs.size, workers }
   }
@@ -444,6 +488,24 @@ function isConstant(value: unknown): boolean {
     default:
       return value === null
   }
+}
+
+/** Checks and encodes what the workers run at their start and their end. */
+function encodeHooks(given: PoolOptions, method: StartMethod): WorkerHooks {
+  const { initializer, initArgs = [], finalizer } = given
+  if (initializer !== undefined) checkFunction('The option "initializer"', initializer)
+  if (finalizer !== undefined) checkFunction('The option "finalizer"', finalizer)
+  const wire = { canAttach: method === 'thread' }
+  const bodies: Body[] = []
+  const add = (value: unknown, rootName: string): void => {
+    bodies.push(encodeBody(value, wire, { rootName, isReadOften: true }))
+  }
+  if (initializer) {
+    add(initializer, `initializer ${initializer.name}`)
+    add([...initArgs], 'initArgs')
+  }
+  if (finalizer) add(finalizer, `finalizer ${finalizer.name}`)
+  return { bodies, hasInitializer: initializer !== undefined, hasFinalizer: finalizer !== undefined }
 }
 
 type Caller = ((...args: never[]) => unknown) | typeof Pool

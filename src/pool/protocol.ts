@@ -8,14 +8,30 @@ import { unsendMessage } from '../platform/in-flight.ts'
 import { AttachmentList, bytesBeside, releaseAttachments } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
 import type { StopReason } from './current-task.ts'
+import type { Preload } from './life-options.ts'
 
 /** How a task's function is called with an item: with the item, or with the members of the item. */
 export type CallMode = 'item' | 'arguments'
 
+/** What a worker does before its first task and at its end. */
+export interface WorkerSetup {
+  hasInitializer: boolean
+  hasFinalizer: boolean
+  preload: Preload | undefined
+  niceness: number | undefined
+  cpus: readonly number[] | undefined
+  memoryBytesMax: number | undefined
+}
+
+/** What a worker does first, in this order. */
+export type SetupStage = 'scheduling' | 'preload' | 'initializer' | 'finalizer'
+
 /** From the pool to a worker. */
 export type ToWorker =
-  /** First message. Bodies: the initializer and its array of arguments, or nothing. */
-  | { type: 'initialize'; bodies: number }
+  /** First message. Bodies: the initializer and its array of arguments, then the finalizer, as far as there are any. */
+  | { type: 'initialize'; bodies: number; setup: WorkerSetup }
+  /** A spare has taken a place, and may use these CPUs only. */
+  | { type: 'pin'; bodies: 0; cpus: readonly number[] }
   /** A function that later chunks name by its id. Body: the function. */
   | { type: 'function'; bodies: 1; functionId: number }
   /** The function will not be named again. */
@@ -59,9 +75,16 @@ export type ToWorker =
 
 /** From a worker to its pool. */
 export type FromWorker =
-  | { type: 'ready'; bodies: 0 }
-  /** Body: what the initializer threw. */
-  | { type: 'initializerFailed'; bodies: 1 }
+  /** With what it has before its first item, where its memory is limited. */
+  | { type: 'ready'; bodies: 0; memoryBytes?: number }
+  /** Body: what was thrown at that stage. */
+  | { type: 'setupFailed'; bodies: 1; stage: SetupStage }
+  /** It has more memory than it may have, and is to be replaced. */
+  | { type: 'retire'; bodies: 0 }
+  /** It has been told to stop, has nothing more to run, and runs its finalizer. */
+  | { type: 'finalizing'; bodies: 0 }
+  /** Body: what the finalizer threw. */
+  | { type: 'finalizerFailed'; bodies: 1 }
   /**
    * Items `first .. first + count - 1` of the chunk returned. Bodies: one array of all their results
    * (`isPacked`), or one result each.

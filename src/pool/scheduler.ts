@@ -64,6 +64,16 @@ export class Scheduler {
     return undefined
   }
 
+  /** How many items wait to be taken, at most `countMax`. An input of unknown length counts as that many. */
+  waiting(countMax: number): number {
+    let count = 0
+    for (const { returned, order } of this.#levels) {
+      for (const part of returned) if (!part.job.isDone) count += part.count
+      count += order.waiting(countMax)
+    }
+    return Math.min(count, countMax)
+  }
+
   clear(): void {
     this.#levels.length = 0
   }

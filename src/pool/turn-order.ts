@@ -83,6 +83,16 @@ export class TurnOrder {
     return undefined
   }
 
+  /** How many items wait. An input of unknown length counts as `countMax`. */
+  waiting(countMax: number): number {
+    let count = this.#singleJobs.length
+    for (const { account } of this.#line) {
+      const { job } = account
+      if (job && !job.isDone) count += job.remaining ?? countMax
+    }
+    return count
+  }
+
   #insert(account: Account): void {
     const { usedMs } = account
     let from = 0

@@ -16,10 +16,13 @@ import {
   type Body,
   type FromWorker,
   MessageReader,
+  type SetupStage,
   type ToWorker,
+  type WorkerSetup,
   encodeBody,
   sendMessage,
 } from './protocol.ts'
+import type { WorkerStart } from './workforce.ts'
 
 /** In the order of life. */
 export type RunnerState = 'starting' | 'ready' | 'stopping' | 'dead'
@@ -29,6 +32,8 @@ const functionsMax = 1000
 
 /** A worker that does not end within this time after it was asked to is killed. */
 const terminateGraceMs = 1000
+/** The longest delay that a timer of Node.js takes. */
+const timerMsMax = 2 ** 31 - 1
 
 /** What a dead worker leaves to its pool. */
 export interface Death {
@@ -49,6 +54,8 @@ export interface Death {
   stderr: string
   /** Its memory when it was last looked at. */
   memoryBytes: number | undefined
+  /** How its finalizer ended it, if it did: its time was up, or it took the whole worker with it. */
+  finalizerEnd: 'timedOut' | 'died' | undefined
 }
 
 /** Why a pool kills a worker, and what that was running at that moment. Nothing else was started since. */
@@ -58,8 +65,13 @@ export interface Sentence {
 }
 
 export interface RunnerEvents {
-  onReady(): void
-  onInitializerFailed(body: Body): void
+  /** `memoryBytes`: what it has before its first item, where that is limited. */
+  onReady(memoryBytes: number | undefined): void
+  onSetupFailed(stage: SetupStage, body: Body): void
+  /** It is to be replaced, because it has become too large. */
+  onRetire(): void
+  /** Of a worker that was told to end; it goes on to do so. */
+  onFinalizerFailed(body: Body): void
   /** Outcomes of some items. `isDone`: the chunk has no more, and there is room for another. */
   onResults(run: { chunk: Chunk; count: number; elapsedMs: number; isPacked: boolean; bodies: Body[] }): void
   onFailure(run: { chunk: Chunk; elapsedMs: number; body: Body }): void
@@ -89,11 +101,22 @@ export class WorkerRunner {
   #sampledBytes: number | undefined
   readonly #stderr = new StderrTail()
   readonly #heartbeat: Heartbeat | undefined
-  /** How many times in a row workers had died uselessly when it was started; see RestartGuard. */
-  readonly generation: number
   /** Of the kernel, for want of memory; see KernelKills. */
   readonly kernelKillsAtStart: number | undefined
+  readonly #finalizerMsMax: number
+  #finalizer: 'running' | 'failed' | 'timedOut' | undefined
+  /** Cleared when it has ended. */
+  #finalizerTimer: NodeJS.Timeout | undefined
+  #isRetiring = false
+  /** How many times in a row workers had died uselessly when it began to be needed; see RestartGuard. */
+  generation: number
+  /** Whether it only waits to take the place of another. */
+  isSpare: boolean
+  /** Its place among the workers that are no spares. */
+  place: number | undefined
   readonly startedAtMs = performance.now()
+  /** Since when it has had nothing to do, if it has nothing. */
+  idleSinceMs = this.startedAtMs
   /** Whether it has settled an item. */
   isUseful = false
   /** Items it may still get before it is replaced. */
@@ -105,8 +128,9 @@ export class WorkerRunner {
     journal: Journal | undefined
     heartbeat: Heartbeat | undefined
     tasksMax: number
-    generation: number
     kernelKillsAtStart: number | undefined
+    finalizerMsMax: number
+    start: WorkerStart
     events: RunnerEvents
   }) {
     this.name = options.name
@@ -114,8 +138,11 @@ export class WorkerRunner {
     this.#journal = options.journal
     this.#events = options.events
     this.tasksLeft = options.tasksMax
-    this.generation = options.generation
     this.kernelKillsAtStart = options.kernelKillsAtStart
+    this.#finalizerMsMax = options.finalizerMsMax
+    this.generation = options.start.generation
+    this.isSpare = options.start.isSpare
+    this.place = options.start.place
     this.#heartbeat = options.heartbeat
     this.#stderr.follow(this.#popen.stderr)
     const reader = new MessageReader<FromWorker>((head, bodies) => this.#receive(head, bodies))
@@ -167,9 +194,28 @@ export class WorkerRunner {
     return this.#popen.connection.canAttach
   }
 
-  /** First message, with the encoded initializer and its arguments if there is one. */
-  initialize(bodies: Body[]): void {
-    this.#send({ type: 'initialize', bodies: bodies.length }, bodies)
+  /** Whether it may get more items. */
+  get takesWork(): boolean {
+    return this.#state === 'ready' && !this.isSpare && !this.#isRetiring && this.tasksLeft > 0
+  }
+
+  /** Whether it has run all that it may run, so that another is to take its place. */
+  get isUsedUp(): boolean {
+    return this.#state === 'ready' && this.#chunks.size === 0 && (this.#isRetiring || this.tasksLeft <= 0)
+  }
+
+  /** First message, with the encoded hooks. */
+  initialize(setup: WorkerSetup, bodies: Body[]): void {
+    this.#send({ type: 'initialize', bodies: bodies.length, setup }, bodies)
+  }
+
+  /** From a spare it becomes one that works. */
+  promote({ place, generation, cpus }: Omit<WorkerStart, 'isSpare'>): void {
+    this.isSpare = false
+    this.place = place
+    this.generation = generation
+    this.idleSinceMs = performance.now()
+    if (cpus) this.#send({ type: 'pin', bodies: 0, cpus }, [])
   }
 
   /** Sends a chunk, after its function if the worker does not have it. */
@@ -280,6 +326,22 @@ export class WorkerRunner {
     this.#send({ type: 'stop', bodies: 0 }, [])
   }
 
+  /** It is not needed any more: it finishes what it runs, and others get what it has not begun. */
+  dismiss(): void {
+    if (this.#state === 'starting') {
+      // It would have nothing to do once it is ready.
+      this.kill('SIGTERM')
+      return
+    }
+    this.#recallWaiting()
+    this.stop()
+  }
+
+  #recallWaiting(): void {
+    const [, ...waiting] = this.#chunks.values()
+    for (const chunk of waiting) this.recall(chunk)
+  }
+
   /** Ends it now. By another signal than SIGKILL it is asked to, and killed when it does not. */
   kill(signal: NodeJS.Signals): void {
     if (this.#state === 'dead') return
@@ -318,11 +380,25 @@ export class WorkerRunner {
   #receive(head: FromWorker, bodies: Body[]): void {
     switch (head.type) {
       case 'ready':
-        if (this.#state === 'starting') this.#state = 'ready'
-        this.#events.onReady()
+        if (this.#state !== 'starting') return
+        this.#state = 'ready'
+        this.idleSinceMs = performance.now()
+        this.#events.onReady(head.memoryBytes)
         return
-      case 'initializerFailed':
-        this.#events.onInitializerFailed(bodies[0]!)
+      case 'setupFailed':
+        this.#events.onSetupFailed(head.stage, bodies[0]!)
+        return
+      case 'retire':
+        this.#isRetiring = true
+        this.#recallWaiting()
+        this.#events.onRetire()
+        return
+      case 'finalizing':
+        this.#startFinalizer()
+        return
+      case 'finalizerFailed':
+        this.#finalizer = 'failed'
+        this.#events.onFinalizerFailed(bodies[0]!)
         return
       case 'results': {
         const { count, elapsedMs, isPacked } = head
@@ -370,6 +446,7 @@ export class WorkerRunner {
 
   #forget(chunk: Chunk): void {
     this.#chunks.delete(chunk.id)
+    if (this.#chunks.size === 0) this.idleSinceMs = performance.now()
     const next = this.firstChunk
     if (next && next.firstSinceMs === 0) next.firstSinceMs = monotonicMs()
   }
@@ -395,11 +472,31 @@ export class WorkerRunner {
     this.#events.onReturned({ chunk, why, body })
   }
 
+  /** It tells of itself that it runs it; how long it may is decided here, since it may be in an endless loop. */
+  #startFinalizer(): void {
+    this.#finalizer = 'running'
+    if (this.#finalizerMsMax === Infinity) return
+    this.#finalizerTimer = setTimeout(
+      () => {
+        this.#finalizer = 'timedOut'
+        this.kill('SIGKILL')
+      },
+      Math.min(this.#finalizerMsMax, timerMsMax),
+    ).unref()
+  }
+
+  /** A finalizer that calls `process.exit(0)` has ended its worker as it should. */
+  #finalizerEnd({ exitCode }: ExitStatus): Death['finalizerEnd'] {
+    if (this.#finalizer === 'timedOut') return 'timedOut'
+    return this.#finalizer === 'running' && exitCode !== 0 ? 'died' : undefined
+  }
+
   #die(status: ExitStatus): void {
     const wasStarting = this.#state === 'starting'
     const wasAsked = this.#state === 'stopping'
     this.#state = 'dead'
     clearTimeout(this.#killTimer)
+    clearTimeout(this.#finalizerTimer)
     let journal = this.#journal?.read()
     const memoryBytes = this.#sampledBytes ?? this.#journal?.memoryBytes()
     this.#journal?.close()
@@ -420,6 +517,7 @@ export class WorkerRunner {
       sentence,
       stderr,
       memoryBytes,
+      finalizerEnd: this.#finalizerEnd(status),
     })
   }
 }

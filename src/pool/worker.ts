@@ -9,9 +9,11 @@ import { invalidArgument } from '../errors.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
 import { RunningTask, setTaskSource } from './current-task.ts'
 import { type JournalWriter, keptResultsMax } from '../platform/journal.ts'
+import { pinTo } from '../platform/scheduling.ts'
 import type { Connection } from '../transport/connection.ts'
 import { decode, dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
 import { loadingFunction } from './recover-chunk.ts'
+import { WorkerLife } from './worker-life.ts'
 import {
   type Body,
   MessageReader,
@@ -63,6 +65,7 @@ const memoryEveryMs = 250
 export class Worker {
   readonly #connection: Connection
   readonly #journal: JournalWriter | undefined
+  readonly #life: WorkerLife
   readonly #functions = new Map<number, LoadedFunction>()
   readonly #chunks: WaitingChunk[] = []
   /** The chunk that runs, and its item that does; -1 between items. */
@@ -96,6 +99,7 @@ export class Worker {
   constructor(connection: Connection, journal: JournalWriter | undefined) {
     this.#connection = connection
     this.#journal = journal
+    this.#life = new WorkerLife(connection)
   }
 
   /** Begins to listen to the pool. */
@@ -117,7 +121,10 @@ export class Worker {
   #receive(head: ToWorker, bodies: Body[]): void {
     switch (head.type) {
       case 'initialize':
-        void this.#initialize(bodies)
+        void this.#life.begin(head.setup, bodies)
+        return
+      case 'pin':
+        pinTo(head.cpus)
         return
       case 'function':
         this.#functions.set(head.functionId, { body: bodies[0]!, classes: new Map() })
@@ -143,22 +150,6 @@ export class Worker {
     }
   }
 
-  async #initialize(bodies: Body[]): Promise<void> {
-    try {
-      if (bodies.length > 0) {
-        for (const body of bodies) await prepare(body.bytes)
-        const [initializerBody, valuesBody] = bodies as [Body, Body]
-        const classes: ClassScope = new Map()
-        const initializer = rebuild(initializerBody, { definedClasses: classes }) as Task
-        await initializer(...(rebuild(valuesBody, { classes }) as unknown[]))
-      }
-      sendMessage(this.#connection, { type: 'ready', bodies: 0 })
-    } catch (thrown) {
-      sendMessage(this.#connection, { type: 'initializerFailed', bodies: 1 }, { bytes: encodeThrown(thrown) })
-    }
-    this.#connection.flush()
-  }
-
   /** Starts the loop once the frames that came together have all been read. */
   #wake(): void {
     if (this.#isRunning) return
@@ -173,10 +164,11 @@ export class Worker {
       this.#running = undefined
     }
     this.#isRunning = false
-    if (this.#isStopping) this.#stop()
+    if (this.#isStopping) await this.#stop()
   }
 
-  #stop(): void {
+  async #stop(): Promise<void> {
+    await this.#life.end()
     // Whatever handles the tasks left open must not keep a worker that its pool wants to end.
     this.#connection.onClose = () => process.exit(0)
     this.#connection.close()
@@ -398,6 +390,7 @@ export class Worker {
         journal?.look()
       }
     }
+    this.#life.checkMemory()
     this.#flush()
     // A limit of the last item does not hit what comes behind it.
     if (isExact) journal?.begin(chunkId, chunk.count, 0)

@@ -8,6 +8,13 @@ import type { RingEnd } from '../transport/ring-connection.ts'
 /** How a child is started: as a process (`spawn`) or as a thread of this process. */
 export type StartMethod = 'spawn' | 'thread'
 
+/** How deep in pools a process is, and how many workers its own pools may have; see pool/nesting.ts. */
+export interface Nesting {
+  /** How many workers of pools there are among this process and its ancestors. */
+  depth: number
+  workersMax: number
+}
+
 /** The identity of a child and what its entry file needs. */
 export interface ChildBoot {
   name: string
@@ -21,6 +28,8 @@ export interface ChildBoot {
   authKey: Uint8Array
   /** `process.argv` of the main program. */
   argv: readonly string[]
+  /** Absent outside of pools. */
+  nesting?: Nesting | undefined
   /** Plain JSON data for the entry file. */
   roleData?: unknown
   /** The shared heap, as `passDescriptor()` names it to the child; set by `popen()`. */

@@ -3,7 +3,7 @@
  * method. One per isolate, filled once by the child's bootstrap; the main process has the values of a new state.
  */
 import { randomBytes } from 'node:crypto'
-import type { ChildBoot, StartMethod } from './child-boot.ts'
+import type { ChildBoot, Nesting, StartMethod } from './child-boot.ts'
 import type { ParentProcess } from './parent-process.ts'
 
 interface ProcessState {
@@ -20,6 +20,8 @@ interface ProcessState {
   childCount: number
   /** Greater than 0 while modules are imported to decode what the parent sent. */
   importDepth: number
+  /** Set in workers of pools, and in what these start. */
+  nesting: Nesting | undefined
 }
 
 export const processState: ProcessState = {
@@ -32,6 +34,7 @@ export const processState: ProcessState = {
   argv: process.argv,
   childCount: 0,
   importDepth: 0,
+  nesting: undefined,
 }
 
 /** Makes this process the child that `boot` describes. */
@@ -43,6 +46,7 @@ export function becomeChild(boot: ChildBoot, parent: ParentProcess): void {
   processState.startMethod = boot.startMethod
   processState.parent = parent
   processState.argv = boot.argv
+  processState.nesting = boot.nesting
 }
 
 /** The key that authenticates connections among the processes of this program: made by the main process, inherited. */
@@ -62,10 +66,12 @@ export function newChildBoot(child: {
   isDaemon: boolean
   startMethod: StartMethod
   authKey?: Uint8Array
+  nesting?: Nesting
   roleData?: unknown
 }): ChildBoot {
   return {
     authKey: getAuthKey(),
+    nesting: processState.nesting,
     ...child,
     parentPid: process.pid,
     parentName: processState.name,

@@ -1,0 +1,102 @@
+/** Starts one worker of a pool: its journal, its process or thread, and the runner that stands for it here. */
+import type { ResourceLimits } from 'node:worker_threads'
+import { childEntry } from '../platform/child-entry.ts'
+import { Journal } from '../platform/journal.ts'
+import type { StartMethod } from '../process/child-boot.ts'
+import { popen } from '../process/popen.ts'
+import { newChildBoot, nextChildIdentity } from '../process/process-state.ts'
+import { Heartbeat } from './heartbeat.ts'
+import type { Life } from './life-options.ts'
+import { nestingOfWorkers } from './nesting.ts'
+import type { Body } from './protocol.ts'
+import { journalPlace } from './worker-journal.ts'
+import { type RunnerEvents, WorkerRunner } from './worker-runner.ts'
+import type { WorkerStart } from './workforce.ts'
+
+/** What all workers of a pool have in common. */
+export interface WorkerOptions {
+  method: StartMethod
+  maxTasksPerChild: number | undefined
+  /** The encoded initializer and its arguments, and the finalizer. */
+  hooks: WorkerHooks
+  /** A worker without a sign of life for so long is killed. */
+  heartbeatMs: number | undefined
+  resourceLimits: ResourceLimits | undefined
+  life: Life
+}
+
+/** Bodies of `initialize`. */
+export interface WorkerHooks {
+  hasInitializer: boolean
+  hasFinalizer: boolean
+  bodies: Body[]
+}
+
+/** @throws ProcessError `ERR_START_FAILED`. */
+export function launchWorker(
+  { method, maxTasksPerChild, hooks, heartbeatMs, resourceLimits, life }: WorkerOptions,
+  {
+    name,
+    workers,
+    start,
+    kernelKillsAtStart,
+    events,
+  }: {
+    name: string
+    workers: number
+    start: WorkerStart
+    kernelKillsAtStart: number | undefined
+    events: RunnerEvents
+  },
+): WorkerRunner {
+  const journal = method === 'thread' ? Journal.inMemory() : Journal.forProcess()
+  const heartbeat = heartbeatMs === undefined ? undefined : Heartbeat.open(heartbeatMs)
+  const { roleData, extraFds } = journalPlace(journal, heartbeat)
+  let child
+  try {
+    child = popen(method, {
+      entry: childEntry('worker-main', import.meta.url),
+      boot: newChildBoot({
+        name,
+        identity: nextChildIdentity(),
+        isDaemon: true,
+        startMethod: method,
+        nesting: nestingOfWorkers(workers),
+        roleData,
+      }),
+      // What it writes there passes through this process, so that its last lines can be told when it dies.
+      stdio: { stderr: 'pipe' },
+      env: environment(life),
+      resourceLimits,
+      extraFds,
+      sharedBuffers: journal?.memory === undefined ? [] : [journal.memory],
+    })
+  } catch (error) {
+    journal?.close()
+    heartbeat?.close()
+    throw error
+  }
+  child.unref()
+  const runner = new WorkerRunner({
+    name,
+    popen: child,
+    journal,
+    heartbeat,
+    tasksMax: maxTasksPerChild ?? Infinity,
+    finalizerMsMax: life.finalizerMsMax,
+    kernelKillsAtStart,
+    start,
+    events,
+  })
+  const { hasInitializer, hasFinalizer, bodies } = hooks
+  const { preload, niceness, memoryBytesMax } = life
+  const { cpus } = start
+  runner.initialize({ hasInitializer, hasFinalizer, preload, niceness, cpus, memoryBytesMax }, bodies)
+  return runner
+}
+
+function environment({ threadPoolSize }: Life): NodeJS.ProcessEnv | undefined {
+  return threadPoolSize === undefined
+    ? undefined
+    : { ...process.env, UV_THREADPOOL_SIZE: String(threadPoolSize) }
+}
