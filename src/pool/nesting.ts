@@ -1,7 +1,8 @@
 /**
  * Pools in workers of pools: how deep they may go, and how many workers there may be, so that a function which makes a
- * pool and gives it itself is an error and not the end of the machine. Invariant: the workers of a pool, and of all
- * pools below it, are never more than `WORKERS_MAX` if it is not resized; no process has to ask another one for that.
+ * pool and gives it itself is an error and not the end of the machine. Invariant: the workers of a pool and of all pools
+ * below it are never more than `TREE_WORKERS_MAX`, or than its own, if it is not resized; no process has to ask another
+ * one for that.
  */
 import { ProcessError, invalidArgument } from '../errors.ts'
 import type { Nesting } from '../process/child-boot.ts'
@@ -10,6 +11,8 @@ import { processState } from '../process/process-state.ts'
 
 /** One program has places in shared memory for 4096 processes and threads. */
 export const WORKERS_MAX = 4000
+/** With pools in its workers, a pool that somebody means to have is far smaller. */
+const TREE_WORKERS_MAX = 500
 
 /** A pool, a pool in its workers, and a pool in theirs. */
 const depthMaxDefault = 3
@@ -43,14 +46,14 @@ export function assertMayNest(workers: number, workersHere: number): void {
   if (nesting && workersHere + workers > nesting.workersMax) {
     throw new ProcessError(
       'ERR_LIMIT',
-      `Cannot have ${workers} workers for a pool in "${processState.name}": the pools of this worker may have ${nesting.workersMax} together, and have ${workersHere}, so that a program does not exceed ${WORKERS_MAX}\nTo fix: ask for fewer "processes" in one of the nested pools, close those that are not used any more, or call the function directly`,
+      `Cannot have ${workers} workers for a pool in "${processState.name}": the pools of this worker may have ${nesting.workersMax} together, and have ${workersHere}, so that all of them do not exceed ${TREE_WORKERS_MAX}\nTo fix: ask for fewer "processes" in one of the nested pools, close those that are not used any more, or call the function directly`,
     )
   }
 }
 
 /** What the workers of a pool of this process are told. The places below it are divided among them. */
 export function nestingOfWorkers(workers: number): Nesting {
-  const { depth, workersMax } = processState.nesting ?? { depth: 0, workersMax: WORKERS_MAX }
+  const { depth, workersMax } = processState.nesting ?? { depth: 0, workersMax: TREE_WORKERS_MAX }
   return { depth: depth + 1, workersMax: Math.max(0, Math.floor(workersMax / workers) - 1) }
 }
 

@@ -171,7 +171,7 @@ export class Pool {
    * Gives the pool another number of workers. New ones start at once. When there are to be fewer, those that are idle
    * end first, and those that are busy finish what they run.
    *
-   * @param processes - how many, from 1 to 500
+   * @param processes - how many, from 1 to 4000
    * @returns when there are as many. A later call takes the place of one that is not done, and both resolve together.
    * Rejects when the pool ends before.
    * @throws RangeError for a number out of range or below `minProcesses`, ClosedError when the pool is closed,

@@ -6,11 +6,12 @@ import { isMainThread } from 'node:worker_threads'
 import { ModuleLoadError } from '../errors.ts'
 import { pinTo, setNiceness } from '../platform/scheduling.ts'
 import { whileImporting } from '../process/import-guard.ts'
-import { type ClassScope, decode, encodeThrown, prepare } from '../serialize/codec.ts'
+import { type ClassScope, encodeThrown, prepare } from '../serialize/codec.ts'
 import { importFrom } from '../serialize/function/dynamic-import.ts'
 import type { Connection } from '../transport/connection.ts'
 import { setWorkerState } from './current-task.ts'
 import type { Preload } from './life-options.ts'
+import { rebuild } from './loaded-functions.ts'
 import { type Body, type SetupStage, type WorkerSetup, sendMessage } from './protocol.ts'
 
 /** Asking for the memory of this process takes some 10 µs, for that of a thread some 50 µs. */
@@ -94,14 +95,6 @@ export class WorkerLife {
 }
 
 type Hook = (...values: unknown[]) => unknown
-
-/** Not async, because what it returns may be an object with a `then` of its own. */
-function rebuild(
-  { bytes, attachments }: Body,
-  classes: { classes?: ClassScope; definedClasses?: ClassScope },
-): unknown {
-  return decode(bytes, { ...classes, attachments })
-}
 
 /** One after the other, as the lines of a module would. */
 async function importAll({ modules, base }: Preload): Promise<void> {

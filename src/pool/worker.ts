@@ -6,12 +6,14 @@
 import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import { invalidArgument } from '../errors.ts'
+import { exitWhenLoaded } from '../platform/module-loading.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
 import { RunningTask, setTaskSource } from './current-task.ts'
 import { type JournalWriter, keptResultsMax } from '../platform/journal.ts'
 import { pinTo } from '../platform/scheduling.ts'
 import type { Connection } from '../transport/connection.ts'
-import { decode, dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
+import { dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
+import { LoadedFunctions, rebuild, type Task } from './loaded-functions.ts'
 import { loadingFunction } from './recover-chunk.ts'
 import { WorkerLife } from './worker-life.ts'
 import {
@@ -23,15 +25,6 @@ import {
   sendMessage,
 } from './protocol.ts'
 import { unsendableResult } from './unsendable-result.ts'
-
-type Task = (...values: unknown[]) => unknown
-
-/** A function, and the classes that came with it: its items are instances of these. */
-interface LoadedFunction {
-  body: Body
-  classes: ClassScope
-  task?: Task
-}
 
 type ChunkMessage = Extract<ToWorker, { type: 'chunk' }>
 type CancelMessage = Extract<ToWorker, { type: 'cancel' }>
@@ -66,7 +59,7 @@ export class Worker {
   readonly #connection: Connection
   readonly #journal: JournalWriter | undefined
   readonly #life: WorkerLife
-  readonly #functions = new Map<number, LoadedFunction>()
+  readonly #functions = new LoadedFunctions()
   readonly #chunks: WaitingChunk[] = []
   /** The chunk that runs, and its item that does; -1 between items. */
   #running: WaitingChunk | undefined
@@ -127,7 +120,7 @@ export class Worker {
         pinTo(head.cpus)
         return
       case 'function':
-        this.#functions.set(head.functionId, { body: bodies[0]!, classes: new Map() })
+        this.#functions.set(head.functionId, bodies[0]!)
         return
       case 'forget':
         this.#functions.delete(head.functionId)
@@ -170,7 +163,7 @@ export class Worker {
   async #stop(): Promise<void> {
     await this.#life.end()
     // Whatever handles the tasks left open must not keep a worker that its pool wants to end.
-    this.#connection.onClose = () => process.exit(0)
+    this.#connection.onClose = () => exitWhenLoaded(0)
     this.#connection.close()
   }
 
@@ -288,7 +281,9 @@ export class Worker {
     let task: Task
     let classes: ClassScope
     try {
-      ;({ task, classes } = await this.#load(functionId, chunkId))
+      ;({ task, classes } = await this.#functions.get(functionId, () =>
+        journal?.begin(chunkId, loadingFunction, 0),
+      ))
     } catch (error) {
       sendMessage(
         this.#connection,
@@ -576,19 +571,6 @@ export class Worker {
     })
   }
 
-  async #load(functionId: number, chunkId: number): Promise<Required<LoadedFunction>> {
-    const entry = this.#functions.get(functionId)
-    if (!entry) {
-      throw new Error(`This is a bug in multiproc, please report it: function ${functionId} is not here`)
-    }
-    if (!entry.task) {
-      this.#journal?.begin(chunkId, loadingFunction, 0)
-      await prepare(entry.body.bytes)
-      entry.task = rebuild(entry.body, { definedClasses: entry.classes }) as Task
-    }
-    return entry as Required<LoadedFunction>
-  }
-
   #die(error: unknown): void {
     process.stderr.write(`${inspect(error)}\n`)
     try {
@@ -600,14 +582,6 @@ export class Worker {
     }
     process.exit(1)
   }
-}
-
-/** Not async, because what it returns may be an object with a `then` of its own. */
-function rebuild(
-  { bytes, attachments }: Body,
-  classes: { classes?: ClassScope; definedClasses?: ClassScope },
-): unknown {
-  return decode(bytes, { ...classes, attachments })
 }
 
 function argumentsIn(item: unknown): Iterable<unknown> {

@@ -7,6 +7,7 @@ import { isMainThread, workerData } from 'node:worker_threads'
 import { ClosedError, ProcessError } from '../errors.ts'
 import { boundedWait } from '../platform/bounded-wait.ts'
 import { CHANNEL_FD, hasChannel } from '../platform/child-channel.ts'
+import { exitWhenLoaded } from '../platform/module-loading.ts'
 import { nativeAddon } from '../platform/native-addon.ts'
 import { watchForOrphan } from '../platform/orphan-watch.ts'
 import { inheritKeeper } from '../platform/descriptors.ts'
@@ -74,10 +75,8 @@ async function openProcess(): Promise<OpenedConnection> {
   if (boot.sharedHeapFd !== undefined) {
     inheritHeap({ fd: boot.sharedHeapFd, parentPid: boot.parentPid })
     inheritKeeper(boot.keeperFd)
-  }
-  const addon = nativeAddon()
-  if (addon) addon.endWithParent(boot.parentPid, ORPHAN_GRACE_MS)
-  else watchForOrphan(boot.parentPid, ORPHAN_GRACE_MS)
+    nativeAddon()?.endWithParent(boot.parentPid, ORPHAN_GRACE_MS)
+  } else watchForOrphan(boot.parentPid, ORPHAN_GRACE_MS)
   const connection =
     boot.ring === undefined ? new SocketConnection(socket) : await attachRing(socket, boot.ring)
   socket.resume()
@@ -132,5 +131,5 @@ function notStartedByUs(): ProcessError {
 // The parent is gone, or has closed the connection to say that it wants nothing more. Those who wait for it
 // (ParentProcess.join) are told first and get the rest of this turn.
 function endWithParent(): void {
-  setImmediate(() => process.exit(0))
+  setImmediate(() => exitWhenLoaded(0))
 }

@@ -6,6 +6,7 @@ import { Process, type StartMethod } from 'multiproc'
 import { randomNumbers } from '../queue/random-numbers.js'
 import { type Desk, Table, TABLE_WORDS, Violation } from './desk.js'
 import { heapState, whereIs } from './diagnosis.js'
+import { stopProcess } from './stopping.js'
 import { makeWords, removeWords, type WordsHandle } from './words.js'
 
 /** Much longer than anything takes on a machine that is busy with other things, too. */
@@ -145,7 +146,7 @@ export class Round {
     if (kind < 5) return await this.pause(this.random(20))
     if (kind < 8 || this.method === 'thread') return await this.progress(victim, 1 + this.random(20))
     // The system stops it, wherever it is; it may go on before it is killed.
-    process.kill(victim.child.pid!, 'SIGSTOP')
+    stopProcess(victim.child.pid!)
     await this.pause(this.random(60))
     if (kind === 9) {
       process.kill(victim.child.pid!, 'SIGCONT')

@@ -2,6 +2,7 @@
 import { Pool, WorkerDiedError } from 'multiproc'
 import { spin } from '../desk.js'
 import type { Round, Scenario } from '../round.js'
+import { stopProcess } from '../stopping.js'
 import { openWords, type Words, type WordsHandle } from '../words.js'
 
 const WORKERS = 3
@@ -117,7 +118,7 @@ async function killWorkers(round: Round, pool: Pool, begun: Words): Promise<void
     if (ready.length === 0) continue
     const { pid } = ready[round.random(ready.length)]!
     if (round.random(5) === 0) {
-      process.kill(pid!, 'SIGSTOP')
+      stopProcess(pid!)
       await round.pause(round.random(30))
     }
     process.kill(pid!, 'SIGKILL')
