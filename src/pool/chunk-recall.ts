@@ -102,7 +102,8 @@ function recallable(runner: WorkerRunner, isWanted: (chunk: Chunk) => boolean): 
   let found: Chunk[] | undefined
   let isFirst = true
   for (const chunk of runner.chunks) {
-    if (!chunk.isRecalled && isWanted(chunk) && (!isFirst || canBeCut(chunk))) (found ??= []).push(chunk)
+    const canGo = !hasPorts(chunk) && (!isFirst || canBeCut(chunk))
+    if (!chunk.isRecalled && isWanted(chunk) && canGo) (found ??= []).push(chunk)
     isFirst = false
   }
   return found
@@ -115,9 +116,13 @@ function recallable(runner: WorkerRunner, isWanted: (chunk: Chunk) => boolean): 
 function canBeCut(chunk: Chunk): boolean {
   if (chunk.count - chunk.received < 2 || chunk.parts[0]!.job.chunkSize !== undefined) return false
   if (!chunk.isPacked) return true
-  return chunk.bodies.every(
-    ({ bytes, attachments = [] }) =>
-      !hasLeases(bytes) && !attachments.some(attachment => attachment instanceof MessagePort),
+  return chunk.bodies.every(({ bytes }) => !hasLeases(bytes))
+}
+
+/** A port is with the worker that it was sent to. */
+function hasPorts(chunk: Chunk): boolean {
+  return chunk.bodies.some(
+    ({ attachments }) => attachments?.some(attachment => attachment instanceof MessagePort) === true,
   )
 }
 

@@ -12,7 +12,7 @@ export interface ImapJobOptions extends JobOptions {
   isOrdered: boolean
   /** Items that may be under way or wait for the consumer, or undefined to choose by time. */
   bufferSize?: number | undefined
-  workers: number
+  workers: () => number
 }
 
 type Outcome = { is: 'value'; value: unknown } | { is: 'failure'; reason: unknown }
@@ -33,7 +33,7 @@ export class ImapJob extends Job {
   readonly #isSized: boolean
   readonly #isOrdered: boolean
   readonly #bufferSize: number | undefined
-  readonly #workers: number
+  readonly #workers: () => number
   readonly #outcomes = new Map<number, Outcome>()
   readonly #waiters: Waiter[] = []
   #taken = 0
@@ -61,13 +61,14 @@ export class ImapJob extends Job {
   get #window(): number {
     if (this.#isUnbounded) return Infinity
     if (this.#bufferSize !== undefined) return this.#bufferSize
+    const workers = this.#workers()
     const chunk = nextChunkSize({
       task: this.task,
       remaining: undefined,
-      workers: this.#workers,
+      workers,
       chunkSize: this.chunkSize,
     })
-    return Math.min(windowMax, chunk * this.#workers * chunksPerWorker)
+    return Math.min(windowMax, chunk * workers * chunksPerWorker)
   }
 
   take(countMax: number): Part | undefined {

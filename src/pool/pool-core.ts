@@ -3,7 +3,14 @@
  * dies. It does not know the public object, so that a pool that is dropped without being closed can be collected.
  * The life of a worker, and what happens when it dies, are told step by step in README.md.
  */
-import { BrokenPoolError, ClosedError, ModuleLoadError, type ProcessError, TimeoutError } from '../errors.ts'
+import {
+  BrokenPoolError,
+  ClosedError,
+  ModuleLoadError,
+  type ProcessError,
+  SerializeError,
+  TimeoutError,
+} from '../errors.ts'
 import { dropMessage } from '../platform/in-flight.ts'
 import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
@@ -353,15 +360,19 @@ export class PoolCore implements JobOwner {
     this.#recall.consider()
   }
 
-  /** An idle worker, or one whose running chunk is so short that the next may wait behind it. */
+  /**
+   * An idle worker, or one whose running chunk is so short that the next may wait behind it. (A pool that has shrunk
+   * starts a worker for that instead: nothing can be asked back from the midst of synchronous code.)
+   */
   #freeRunner(): WorkerRunner | undefined {
+    const { canGrow } = this.#workforce
     let best: WorkerRunner | undefined
     for (const runner of this.#runners) {
       if (!runner.takesWork) continue
       if (runner.chunkCount === 0) return runner
       if (runner.chunkCount > 1 || runner.bufferedBytes > bufferedBytesMax) continue
       const [running] = runner.chunks
-      if (!best && allowsPrefetch(running!.task, running!.count)) best = runner
+      if (!best && !canGrow && allowsPrefetch(running!.task, running!.count)) best = runner
     }
     return best
   }
@@ -379,8 +390,30 @@ export class PoolCore implements JobOwner {
     if (encoded.parts.length === 0) return
     const chunk = new Chunk(++this.#lastChunkId, encoded.parts, encoded)
     learnSize(chunk.task, chunk.count, totalBytes(encoded.bodies))
-    runner.run(chunk)
+    try {
+      runner.run(chunk)
+    } catch (error) {
+      this.#cannotBeSent(chunk, error)
+      return
+    }
     this.#supervisor.watch(runner)
+  }
+
+  /** Something of it cannot be sent a second time: whose it is is found by sending each item alone. */
+  #cannotBeSent(chunk: Chunk, cause: unknown): void {
+    if (chunk.count > 1) {
+      const parts = chunk.slice(0, chunk.count, { isSolo: true })
+      chunk.release(parts)
+      this.#scheduler.giveBack(parts)
+      return
+    }
+    chunk.release()
+    const [part] = chunk.parts
+    const reason = new SerializeError(
+      `"${chunk.task.name}" cannot be sent to another worker: ${cause instanceof Error ? cause.message : String(cause)}\nTo fix: a MessagePort can be sent once, so a task that was given one cannot run again when it is retried or its worker has died; pass a new one to a new call`,
+      { cause },
+    )
+    part!.job.fail(part!.first, reason)
   }
 
   /** Called again and again while the pool lives. */

@@ -433,6 +433,7 @@ export class Pool {
     const chunkSize = checkCount('chunkSize', options?.chunkSize)
     const bufferSize = checkCount('bufferSize', options?.bufferSize)
     const task = this.#ship(fn, kind.method)
+    const core = this.#core
     const job = new ImapJob({
       task,
       mode: 'item',
@@ -442,7 +443,7 @@ export class Pool {
       limits,
       input,
       isOrdered: kind.isOrdered,
-      workers: this.processes,
+      workers: () => core.processes,
     })
     this.#submit(job, undefined, { signal: options?.signal, totalTimeoutMs })
     return new ImapIterator<R>(job)

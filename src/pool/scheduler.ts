@@ -56,7 +56,9 @@ export class Scheduler {
     for (let level = this.#levels[0]; level; level = this.#levels[0]) {
       const parts = this.#takeReturned(level, demand) ?? this.#takeNew(level, demand)
       if (level.returned.length === 0 && level.order.isEmpty) {
-        this.#levels.shift()
+        // Not simply the first: the input of a map, which has just been read, may have made a more important call.
+        const at = this.#levels.indexOf(level)
+        if (at >= 0) this.#levels.splice(at, 1)
         this.#clockMs = Math.max(this.#clockMs, level.order.clockMs)
       }
       if (parts) return parts

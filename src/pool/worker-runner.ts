@@ -218,7 +218,7 @@ export class WorkerRunner {
     if (cpus) this.#send({ type: 'pin', bodies: 0, cpus }, [])
   }
 
-  /** Sends a chunk, after its function if the worker does not have it. */
+  /** Sends a chunk, after its function if the worker does not have it. Throws when it cannot be sent; it is not here then. */
   run(chunk: Chunk): void {
     const { task, id } = chunk
     if (this.#functions.get(task.id) !== task.version) {
@@ -231,21 +231,25 @@ export class WorkerRunner {
     if (this.#chunks.size === 1) chunk.firstSinceMs = monotonicMs()
     this.tasksLeft -= chunk.count
     const part = chunk.parts[0]!
-    this.#send(
-      {
-        type: 'chunk',
-        bodies: chunk.bodies.length,
-        chunkId: id,
-        functionId: task.id,
-        mode: part.job.mode,
-        count: chunk.count,
-        isPacked: chunk.isPacked,
-        ...placesOf(chunk),
-        ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
-        ...(chunk.isExact ? { isExact: true } : {}),
-      },
-      chunk.bodies,
-    )
+    const head: ToWorker = {
+      type: 'chunk',
+      bodies: chunk.bodies.length,
+      chunkId: id,
+      functionId: task.id,
+      mode: part.job.mode,
+      count: chunk.count,
+      isPacked: chunk.isPacked,
+      ...placesOf(chunk),
+      ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
+      ...(chunk.isExact ? { isExact: true } : {}),
+    }
+    try {
+      this.#send(head, chunk.bodies)
+    } catch (error) {
+      this.#forget(chunk)
+      this.tasksLeft += chunk.count
+      throw error
+    }
   }
 
   /** Asks for what of a chunk has not been started, so that another worker can have it. */

@@ -31,9 +31,10 @@ function program(arena: string): string {
     for (let count = 0; count < 10; count++) await round()
     const faults = (process.resourceUsage().minorPageFault - before) / 500
     const held = Array.from({ length: 120 }, receive)
+    // Before they are freed: that happens in a thread, and some of it may go back at once.
+    const most = process.memoryUsage.rss()
     held.length = 0
     gc()
-    const most = process.memoryUsage.rss()
     // Sleep: what goes back after some idle time is told by no event.
     while (process.memoryUsage.rss() > most - 30 * ${MIB}) await new Promise(resolve => setTimeout(resolve, 20))
     console.log(JSON.stringify({ faults }))`

@@ -225,6 +225,8 @@ forEachStartMethod(context => {
         // A WeakRef keeps its object to the end of the turn in which it was made or looked at.
         await new Promise(resolve => setImmediate(resolve))
         collectGarbage()
+        // More was read in that turn.
+        readAhead = Math.max(readAhead, read - seen)
         const alive = watched.filter(each => each.deref() !== undefined).length
         // Of the items and results that have been consumed, none is kept; those read ahead may be.
         assert.ok(alive <= readAhead / 10 + 10, `${alive} of ${watched.length} objects are still there`)

@@ -3,6 +3,7 @@ import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFil
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { Pool, WorkerDiedError } from 'multiproc'
 import { forEachStartMethod } from '../conformance.js'
 import { Latches, passLatch } from '../latch.js'
@@ -282,4 +283,73 @@ test('a priority that is no finite number is refused at the call', async () => {
     assert.throws(() => pool.imap(x => x, [1], options), refused)
     assert.throws(() => new Pool({ processes: 1, ...options }), refused)
   }
+})
+
+test('a more important call that the input of an imap makes is not lost', async () => {
+  await using pool = new Pool(2)
+  let inner: Promise<number> | undefined
+  const input = function* (): Generator<number> {
+    yield 1
+    yield 2
+    inner = pool.apply(x => x + 1, [41], { priority: 5 })
+  }
+  const results: number[] = []
+  for await (const result of pool.imap(x => x * 2, input(), { chunkSize: 1 })) results.push(result)
+  assert.deepEqual(results, [2, 4])
+  assert.equal(await inner, 42)
+})
+
+describe('a task that was given a MessagePort', () => {
+  const spoiled = { code: 'ERR_NOT_SERIALIZABLE', message: /a MessagePort can be sent once/ }
+
+  test('fails when it would have to run again', async () => {
+    await using pool = new Pool({ processes: 2, context: 'thread' })
+    const failing = (port: MessagePort): void => {
+      port.close()
+      throw new Error('once')
+    }
+    await assert.rejects(
+      async () => pool.apply(failing, [new MessageChannel().port1], { retries: 2 }),
+      spoiled,
+    )
+    assert.equal(await pool.apply(x => x + 1, [1]), 2)
+  })
+
+  test('fails when the worker has died behind whose task it waited, and hits nobody else', async () => {
+    await using pool = new Pool({ processes: 1, context: 'thread' })
+    const task = async (port: MessagePort | null, ms: number): Promise<number> => {
+      // Sleep: the worker dies after what waits behind this has been sent to it.
+      if (ms > 0) await new Promise(resolve => setTimeout(resolve, ms))
+      if (ms > 100) process.exit(3)
+      port?.close()
+      return ms
+    }
+    // It is known as quick, so that another call is sent ahead.
+    for (let call = 0; call < 40; call++) await pool.apply(task, [null, 0])
+    const [first, second] = [pool.apply(task, [null, 300]), pool.apply(task, [new MessageChannel().port1, 1])]
+    await assert.rejects(async () => first, WorkerDiedError)
+    await assert.rejects(async () => second, spoiled)
+    assert.equal(await pool.apply(task, [null, 0]), 0)
+  })
+
+  test('is not asked back from the worker that has it', async () => {
+    await using pool = new Pool({ processes: 2, context: 'thread' })
+    const task = async (port: MessagePort | null, ms: number): Promise<number> => {
+      // Sleep: one worker is idle while the other is not.
+      if (ms > 0) await new Promise(resolve => setTimeout(resolve, ms))
+      port?.close()
+      return ms
+    }
+    for (let round = 0; round < 40; round++) {
+      await Promise.all([pool.apply(task, [null, 0]), pool.apply(task, [null, 0])])
+    }
+    const port = (): MessagePort => new MessageChannel().port1
+    const calls: [MessagePort | null, number][] = [
+      [null, 600],
+      [null, 100],
+      [port(), 1],
+      [port(), 1],
+    ]
+    assert.deepEqual(await Promise.all(calls.map(args => pool.apply(task, args))), [600, 100, 1, 1])
+  })
 })

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, test } from 'node:test'
 import { isMainThread } from 'node:worker_threads'
-import { BrokenPoolError, ClosedError, Pool, WorkerDiedError, type StartMethod } from 'multiproc'
+import { Barrier, BrokenPoolError, ClosedError, Pool, WorkerDiedError, type StartMethod } from 'multiproc'
 import { forEachStartMethod } from '../conformance.js'
 import { Latches, passLatch } from '../latch.js'
 import { checkLeaks, eventually, isRunning } from '../leak-check.js'
@@ -170,6 +170,20 @@ forEachStartMethod(context => {
       assert.equal(pool.processes, 2)
       assert.equal(await pool.apply(square, [7]), 49)
       assert.deepEqual(await pool.map(square, range(10)), range(10).map(square))
+    })
+
+    test('starts one for a call that would otherwise wait behind one which was expected to be short', async () => {
+      await using pool = new Pool({ processes: 2, context, idleTimeout: 50, minProcesses: 1 })
+      const barrier = new Barrier(2)
+      const meet = async (waits: boolean): Promise<void> => {
+        if (waits) await barrier.wait()
+      }
+      await pool.map(
+        meet,
+        range(200).map(() => false),
+      )
+      await eventually(() => pool.stats().workers.length === 1)
+      await pool.map(meet, [true, true])
     })
 
     test('starts as many again as there is work for', async () => {
