@@ -9,6 +9,7 @@ import { churn } from './scenarios/churn.js'
 import { conditions } from './scenarios/conditions.js'
 import { events } from './scenarios/events.js'
 import { locks } from './scenarios/locks.js'
+import { maps } from './scenarios/maps.js'
 import { memory } from './scenarios/memory.js'
 import { pipes } from './scenarios/pipes.js'
 import { pools } from './scenarios/pools.js'
@@ -25,6 +26,7 @@ export const SCENARIOS: readonly Scenario[] = [
   queues,
   pipes,
   pools,
+  maps,
   processes,
   memory,
   churn,
