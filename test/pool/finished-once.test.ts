@@ -1,6 +1,14 @@
 /** What a task has done it does not do again when the next one ends the worker, however both stand beside each other. */
 import assert from 'node:assert/strict'
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -74,6 +82,35 @@ forEachStartMethod(context => {
       }
     })
   }
+
+  test('items that only write one byte are run once each, though one of them ends the worker', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
+    const log = join(folder, 'log')
+    const warmUp = 1_000_000
+    const task = (x: number): { x: number } => {
+      if (x === -2) process.exit(4)
+      if (x < 1_000_000) {
+        const kept = globalThis as { logOfFinishedOnce?: number }
+        writeSync((kept.logOfFinishedOnce ??= openSync(log, 'a')), 'x')
+      }
+      // No simple value, which would be kept anyway.
+      return { x }
+    }
+    await using pool = new Pool({ processes: 1, context })
+    await pool.map(
+      task,
+      range(30_000).map(x => x + warmUp),
+      { chunkSize: 30_000 },
+    )
+    const settled = await pool.mapSettled(task, range(3000).with(2345, DEADLY), { chunkSize: 3000 })
+    assert.deepEqual(
+      settled.flatMap((each, index) => (each.status === 'rejected' ? [index] : [])),
+      [2345],
+    )
+    assert.equal(readFileSync(log, 'utf8').length, 2999)
+    await pool.terminate()
+    rmSync(folder, { recursive: true })
+  })
 
   test(
     'quick items that change shared memory are run once each, though the last of them ends the worker',

@@ -34,26 +34,23 @@ function deedOf(item: number): Deed {
 }
 
 export function runItem(item: number): number | Promise<number> {
+  const deed = deedOf(item)
   begun?.store(process.pid % BEGUN_WORDS, process.pid)
   begun = undefined
   const end = (): number => {
     ended!.add(item, 1)
     return 2 * item + 1
   }
-  switch (deedOf(item)) {
-    case 'hang':
-      // Half of them end when they are told to, and half are killed.
-      return new Promise((_resolve, reject) => {
-        if (item % 2 === 0) currentTask().signal.addEventListener('abort', () => reject(new Error('told')))
-      })
-    case 'wait':
-      return delay(1).then(end)
-    case 'compute':
-      spin(200)
-      return end()
-    case 'nothing':
-      return end()
+  if (deed === 'hang') {
+    // Half of them end when they are told to, and half are killed.
+    return new Promise((_resolve, reject) => {
+      if (item % 2 === 0) currentTask().signal.addEventListener('abort', () => reject(new Error('told')))
+    })
   }
+  // Sleep: an item that waits is killed as well.
+  if (deed === 'wait') return delay(1).then(end)
+  if (deed === 'compute') spin(200)
+  return end()
 }
 
 const CALLED_OFF = 'called off by the round'
@@ -103,7 +100,13 @@ async function disturb(round: Round, pool: Pool, begun: Words, hasEnded: () => b
       return state === 'ready' && items > 0 && begun.load(pid! % BEGUN_WORDS) === pid
     })
     if (ready.length === 0 || hasEnded()) continue
-    process.kill(ready[round.random(ready.length)]!.pid!, 'SIGKILL')
+    try {
+      process.kill(ready[round.random(ready.length)]!.pid!, 'SIGKILL')
+    } catch (error) {
+      // It has ended by itself: it was one too many, or its item was timed out.
+      if ((error as NodeJS.ErrnoException).code === 'ESRCH') continue
+      throw error
+    }
     round.kills++
   }
 }
