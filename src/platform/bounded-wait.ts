@@ -1,5 +1,6 @@
 /** Waiting with an end: for a promise, no longer than a timeout, and not beyond an abort signal. */
 import { invalidArgument } from '../errors.ts'
+import { TIMER_MS_MAX } from './long-timer.ts'
 
 /** How long to wait. Without either field: until it happens. */
 export interface WaitOptions {
@@ -8,9 +9,6 @@ export interface WaitOptions {
   /** Ends the wait with the signal's reason. What was waited for goes on. */
   signal?: AbortSignal | undefined
 }
-
-/** The longest delay that a timer of Node.js takes. Longer timeouts are waited for in several steps. */
-const TIMER_MS_MAX = 2 ** 31 - 1
 
 /** Throws unless `timeout` is a number of milliseconds. */
 export function assertTimeout(timeout: number | undefined): void {

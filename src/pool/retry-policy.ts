@@ -10,6 +10,7 @@ import {
   invalidArgument,
 } from '../errors.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
+import { TIMER_MS_MAX } from '../platform/long-timer.ts'
 
 /**
  * When an item that failed is to run again.
@@ -76,16 +77,13 @@ export function checkRetries(given: unknown): Retries | undefined {
   }
   return {
     limit,
-    delayMs: inRange('delay', policy.delay, { min: 0, max: delayMsLimit, fallback: 0 }),
+    delayMs: inRange('delay', policy.delay, { min: 0, max: TIMER_MS_MAX, fallback: 0 }),
     factor: inRange('factor', policy.factor, { min: 1, max: 1000, fallback: 2 }),
-    delayMsMax: inRange('delayMax', policy.delayMax, { min: 0, max: delayMsLimit, fallback: 30_000 }),
+    delayMsMax: inRange('delayMax', policy.delayMax, { min: 0, max: TIMER_MS_MAX, fallback: 30_000 }),
     jitter: inRange('jitter', policy.jitter, { min: 0, max: 1, fallback: 0.5 }),
     when,
   }
 }
-
-/** The longest delay that a timer of Node.js takes: 24 days. */
-const delayMsLimit = 2 ** 31 - 1
 
 function inRange(
   name: string,

@@ -23,6 +23,7 @@ import {
   sendMessage,
 } from './protocol.ts'
 import type { WorkerStart } from './workforce.ts'
+import { TIMER_MS_MAX } from '../platform/long-timer.ts'
 
 /** In the order of life. */
 export type RunnerState = 'starting' | 'ready' | 'stopping' | 'dead'
@@ -32,8 +33,6 @@ const functionsMax = 1000
 
 /** A worker that does not end within this time after it was asked to is killed. */
 const terminateGraceMs = 1000
-/** The longest delay that a timer of Node.js takes. */
-const timerMsMax = 2 ** 31 - 1
 
 /** What a dead worker leaves to its pool. */
 export interface Death {
@@ -485,7 +484,7 @@ export class WorkerRunner {
         this.#finalizer = 'timedOut'
         this.kill('SIGKILL')
       },
-      Math.min(this.#finalizerMsMax, timerMsMax),
+      Math.min(this.#finalizerMsMax, TIMER_MS_MAX),
     ).unref()
   }
 

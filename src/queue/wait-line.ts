@@ -5,6 +5,7 @@
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import type { PendingWait } from '../platform/heap-backend.ts'
 import type { SharedHeap } from '../platform/shared-heap.ts'
+import { TIMER_MS_MAX } from '../platform/long-timer.ts'
 
 /** What an attempt found: it is done, it has to wait, or somebody has stopped in the middle of an operation. */
 export type Attempt<T> = { value: T } | 'wait' | 'busy'
@@ -17,8 +18,6 @@ interface Waiter {
   fail(error: unknown): void
 }
 
-/** The longest delay that a timer of Node.js takes. */
-const TIMER_MS_MAX = 2 ** 31 - 1
 /** Who has stopped in the middle of an operation (by a debugger, say) is looked at this often. */
 const BUSY_MS = 2
 

@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream'
 import { invalidArgument } from '../errors.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { type Readiness, readiness } from './waitable.ts'
+import { TIMER_MS_MAX } from '../platform/long-timer.ts'
 
 /**
  * What `wait()` takes: ends of pipes and queues (ready when receiving would not wait), a process that was started or
@@ -80,9 +81,6 @@ async function untilChanged(
     stop.abort()
   }
 }
-
-/** The longest delay that a timer of Node.js takes. */
-const TIMER_MS_MAX = 2 ** 31 - 1
 
 function startTimer(timeout: number | undefined, expired: () => void, stop: AbortSignal): void {
   if (timeout === undefined || timeout === Infinity) return

@@ -6,6 +6,7 @@ import { memberEnded } from '../platform/block-handle.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import type { PendingWait } from '../platform/heap-backend.ts'
 import { type Attempt, newSleep, type SyncHeap } from './waiting.ts'
+import { TIMER_MS_MAX } from '../platform/long-timer.ts'
 
 /** How often to look whether another process did what only this thread was expected to do. As in the heap's waits. */
 const LOOK_AROUND_MS = 10
@@ -13,8 +14,6 @@ const LOOK_AROUND_MS = 10
 const HAND_OVERS_MAX = 64
 /** What they need to wake up: some 100 µs on an idle machine. */
 const CHANCE_MS = 1
-/** The longest delay that a timer of Node.js takes. */
-const TIMER_MS_MAX = 2 ** 31 - 1
 
 /** Why a task stops waiting without success. */
 export type GiveUp = 'timeout' | 'abort'
