@@ -334,7 +334,8 @@ test('a pool with spares and idle workers does not keep its program alive', asyn
     '--input-type=module',
     '-e',
     `import { Pool } from ${JSON.stringify(import.meta.resolve('multiproc'))}
-     const pool = new Pool({ processes: 1, spares: 1, idleTimeout: 60_000 })
+     // Where it is not collected, which would be told.
+     const pool = (globalThis.pool = new Pool({ processes: 1, spares: 1, idleTimeout: 60_000 }))
      await pool.resize(2)
      console.log(await pool.apply(x => x + 1, [1]))`,
   ])
