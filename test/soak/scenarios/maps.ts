@@ -2,7 +2,6 @@
  * Maps of many items, while workers are killed, items timed out, maps called off and the pool resized: each item has one
  * outcome, and none that has ended is run again.
  */
-import { setTimeout as delay } from 'node:timers/promises'
 import { Pool, TimeoutError, WorkerDiedError, currentTask } from 'multiproc'
 import { spin } from '../desk.js'
 import type { Round, Scenario } from '../round.js'
@@ -48,7 +47,7 @@ export function runItem(item: number): number | Promise<number> {
     })
   }
   // Sleep: an item that waits is killed as well.
-  if (deed === 'wait') return delay(1).then(end)
+  if (deed === 'wait') return new Promise(resolve => setTimeout(() => resolve(end()), 1))
   if (deed === 'compute') spin(200)
   return end()
 }
