@@ -11,6 +11,7 @@ import { describeExit } from '../process/exit-description.ts'
 import type { ExitStatus } from '../process/popen.ts'
 import type { ShippedFunction } from './function-table.ts'
 import type { Job, Part } from './job.ts'
+import { mebibytes } from './memory-limit.ts'
 import type { SetupStage } from './protocol.ts'
 
 interface DeadWorker {
@@ -101,7 +102,9 @@ function describeDeath(
   const why = cause instanceof Error && reason !== 'outOfMemory' ? `: ${cause.message.split('\n')[0]}` : ''
   const isAboutMemory = reason === 'outOfMemory' || status.signal === 'SIGKILL'
   const memory =
-    isAboutMemory && memoryBytes !== undefined ? `; it had ${mebibytes(memoryBytes)} when last seen` : ''
+    isAboutMemory && memoryBytes !== undefined
+      ? `; it had ${mebibytes(memoryBytes)} of memory when last seen`
+      : ''
   const message = [
     `The worker ${worker.name} (pid ${worker.pid}) ${endInWords(status, reason, stderr)} while it ran "${task.name}"${which}${why}${memory}`,
     `To fix: ${advice(status, reason)}`,
@@ -262,8 +265,4 @@ function lastLines(stderr: string): string[] {
     'Its last lines on stderr:',
     ...lines.slice(-linesShown).map(line => `  ${line.slice(0, lineCharactersMax)}`),
   ]
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.round(bytes / 2 ** 20)} MiB of memory`
 }

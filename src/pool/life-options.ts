@@ -9,8 +9,7 @@ import { invalidArgument } from '../errors.ts'
 import { NICENESS, assertThreadNiceness, pinnableCpus } from '../platform/scheduling.ts'
 import type { StartMethod } from '../process/child-boot.ts'
 import { processState } from '../process/process-state.ts'
-import { checkCount, show } from './option-checks.ts'
-import { checkMilliseconds } from './task-limits.ts'
+import { checkCount, checkMilliseconds, show } from './option-checks.ts'
 
 /** Which CPUs the workers of a pool may use; see {@link LifeOptions.affinity}. */
 export type Affinity = 'spread' | readonly (number | readonly number[])[]

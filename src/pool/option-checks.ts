@@ -29,6 +29,16 @@ export function checkCount(
   return value
 }
 
+/** `Infinity` is no limit, also where the pool has one. */
+export function checkMilliseconds(name: string, value: unknown, min: number): number | undefined {
+  if (value === undefined || value === null) return undefined
+  if (typeof value === 'number' && value >= min) return value
+  throw invalidArgument(
+    typeof value === 'number' ? RangeError : TypeError,
+    `The option "${name}" must be a number of milliseconds from ${min} on, but it is ${typeof value === 'number' ? value : `of the type ${typeof value}`}\nTo fix: pass such a number, or leave "${name}" out`,
+  )
+}
+
 /** A value in a message: what it is, and not what is in it. */
 export function show(value: unknown): string {
   if (value === null || value === undefined) return String(value)

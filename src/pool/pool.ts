@@ -19,7 +19,7 @@ import { MapJob } from './map-job.ts'
 import { LIFE_OPTIONS, checkLife } from './life-options.ts'
 import { WORKERS_MAX, assertMayNest, workersLeft } from './nesting.ts'
 import { type NumberArrayConstructor, type NumberArrayOf, type NumberIn, checkInto } from './number-array.ts'
-import { checkCount } from './option-checks.ts'
+import { checkCount, checkMilliseconds } from './option-checks.ts'
 import { PoolCore, type PoolState, workersOfAllPools } from './pool-core.ts'
 import {
   type ImapOptions,
@@ -33,14 +33,7 @@ import {
 } from './pool-options.ts'
 import { type Body, type CallMode, encodeBody } from './protocol.ts'
 import type { WorkerHooks } from './worker-launch.ts'
-import {
-  NO_LIMITS,
-  TASK_OPTIONS,
-  type TaskLimits,
-  type TaskOptions,
-  checkLimits,
-  checkMilliseconds,
-} from './task-limits.ts'
+import { NO_LIMITS, TASK_OPTIONS, type TaskLimits, type TaskOptions, checkLimits } from './task-limits.ts'
 
 /** What `Pool.stats()` tells of one worker. */
 export interface WorkerStats {

@@ -3,6 +3,7 @@
  * same options as defaults of its calls. Invariant: what is checked here needs no further check.
  */
 import { invalidArgument } from '../errors.ts'
+import { checkMilliseconds } from './option-checks.ts'
 import { type Retries, type RetryPolicy, checkRetries } from './retry-policy.ts'
 
 /** Options of `Pool.apply`, and of each item of a map. */
@@ -56,16 +57,6 @@ export function checkLimits(options: TaskOptions | undefined, defaults: TaskLimi
     retries: checkRetries(retries) ?? defaults.retries,
     priority: checkPriority(priority) ?? defaults.priority,
   }
-}
-
-/** `Infinity` is no limit, also where the pool has one. */
-export function checkMilliseconds(name: string, value: unknown, min: number): number | undefined {
-  if (value === undefined || value === null) return undefined
-  if (typeof value === 'number' && value >= min) return value
-  throw invalidArgument(
-    typeof value === 'number' ? RangeError : TypeError,
-    `The option "${name}" must be a number of milliseconds from ${min} on, but it is ${typeof value === 'number' ? value : `of the type ${typeof value}`}\nTo fix: pass such a number, or leave "${name}" out`,
-  )
 }
 
 function checkPriority(value: unknown): number | undefined {

@@ -23,7 +23,7 @@ import {
   sendMessage,
 } from './protocol.ts'
 import type { WorkerStart } from './workforce.ts'
-import { TIMER_MS_MAX } from '../platform/long-timer.ts'
+import { LongTimer } from '../platform/long-timer.ts'
 
 /** In the order of life. */
 export type RunnerState = 'starting' | 'ready' | 'stopping' | 'dead'
@@ -105,7 +105,7 @@ export class WorkerRunner {
   readonly #finalizerMsMax: number
   #finalizer: 'running' | 'failed' | 'timedOut' | undefined
   /** Cleared when it has ended. */
-  #finalizerTimer: NodeJS.Timeout | undefined
+  #finalizerTimer: LongTimer | undefined
   #isRetiring = false
   /** How many times in a row workers had died uselessly when it began to be needed; see RestartGuard. */
   generation: number
@@ -478,14 +478,10 @@ export class WorkerRunner {
   /** It tells of itself that it runs it; how long it may is decided here, since it may be in an endless loop. */
   #startFinalizer(): void {
     this.#finalizer = 'running'
-    if (this.#finalizerMsMax === Infinity) return
-    this.#finalizerTimer = setTimeout(
-      () => {
-        this.#finalizer = 'timedOut'
-        this.kill('SIGKILL')
-      },
-      Math.min(this.#finalizerMsMax, TIMER_MS_MAX),
-    ).unref()
+    this.#finalizerTimer = new LongTimer(() => {
+      this.#finalizer = 'timedOut'
+      this.kill('SIGKILL')
+    }, this.#finalizerMsMax)
   }
 
   /** A finalizer that calls `process.exit(0)` has ended its worker as it should. */
@@ -499,7 +495,7 @@ export class WorkerRunner {
     const wasAsked = this.#state === 'stopping'
     this.#state = 'dead'
     clearTimeout(this.#killTimer)
-    clearTimeout(this.#finalizerTimer)
+    this.#finalizerTimer?.stop()
     let journal = this.#journal?.read()
     const memoryBytes = this.#sampledBytes ?? this.#journal?.memoryBytes()
     this.#journal?.close()

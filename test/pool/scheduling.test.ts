@@ -73,15 +73,20 @@ async function learnQuick(pool: Pool): Promise<void> {
   }
 }
 
+/** So many items that do nothing but write to a log of their own. */
+function stepsOf(count: number): { log: string; items: Step[] } {
+  const log = newLog()
+  return { log, items: range(count).map(index => ({ index, log })) }
+}
+
 forEachStartMethod(context => {
   describe('Scheduling', () => {
     test('what waits in a chunk behind an item that takes long goes to another worker', async () => {
       await using latches = await Latches.open()
       await using pool = new Pool({ processes: 2, context })
       await learnQuick(pool)
-      const log = newLog()
+      const { log, items } = stepsOf(200)
       const { address } = latches
-      const items: Step[] = range(200).map(index => ({ index, log }))
       items[0]!.latch = { address, name: 'first' }
       const results = pool.imapUnordered(step, items)
       for (let count = 1; count < 200; count++) assert.equal((await results.next()).done, false)
@@ -95,9 +100,8 @@ forEachStartMethod(context => {
     test('a worker in synchronous code gives back the rest of its chunk between two items', async () => {
       await using pool = new Pool({ processes: 2, context })
       await learnQuick(pool)
-      const log = newLog()
+      const { log, items } = stepsOf(400)
       const mark = join(folder, `mark-${context}`)
-      const items: Step[] = range(400).map(index => ({ index, log }))
       // Whoever begins the first chunk keeps the second item when it gives back the rest, and somebody else has the third.
       for (const item of items.slice(0, 2)) Object.assign(item, { busyMs: 5000, until: mark })
       items[2]!.leave = mark
@@ -110,9 +114,8 @@ forEachStartMethod(context => {
       await using latches = await Latches.open()
       await using pool = new Pool({ processes: 2, context })
       await learnQuick(pool)
-      const log = newLog()
+      const { log, items } = stepsOf(40)
       const { address } = latches
-      const items: Step[] = range(40).map(index => ({ index, log }))
       items[0]!.latch = { address, name: 'first' }
       const result = pool.map(step, items, { chunkSize: 10 })
       await untilLines(log, 31)
@@ -128,9 +131,8 @@ forEachStartMethod(context => {
       await using latches = await Latches.open()
       await using pool = new Pool({ processes: 2, context })
       await learnQuick(pool)
-      const log = newLog()
+      const { log, items } = stepsOf(200)
       const { address } = latches
-      const items: Step[] = range(200).map(index => ({ index, log }))
       Object.assign(items[0]!, { latch: { address, name: 'first' }, isFatal: true })
       const result = pool.mapSettled(step, items)
       await latches.arrival('first')
