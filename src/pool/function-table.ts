@@ -19,9 +19,12 @@ export interface ShippedFunction {
   version: number
   /** The function itself, while somebody else holds it. */
   source: WeakRef<(...values: never[]) => unknown>
-  /** Workers that died while they loaded it. */
+  /** Workers that died while they loaded it, since one could. */
   fatalLoads: number
 }
+
+/** A function is not sent again after so many workers died of loading it, one after the other. */
+export const fatalLoadsMax = 3
 
 /** So many payloads are known by their content; an older one that comes again is sent again. */
 const functionsMax = 1000

@@ -16,7 +16,7 @@ import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
 import { allowsPrefetch, learnSize, learnTime } from './chunk-policy.ts'
-import { FunctionTable } from './function-table.ts'
+import { FunctionTable, fatalLoadsMax } from './function-table.ts'
 import { type End, fatalFunction, restartLimit, setupFailure, startFailure } from './death-report.ts'
 import { finalizerDied, finalizerThrew } from './finalizer-warning.ts'
 import type { Job, JobOwner, Part } from './job.ts'
@@ -46,8 +46,6 @@ export interface PoolCoreOptions extends WorkerOptions {
 const startDeathsMax = 3
 /** Above this many bytes that a worker has not taken yet, it gets nothing more. */
 const bufferedBytesMax = 4 << 20
-/** A function that so many workers died of loading is not sent again. */
-const fatalLoadsMax = 3
 /** Workers are looked at this often, and with them what keeps the program alive while somebody waits. */
 const tickMs = 20
 /** The memory of workers is looked at this often: it costs a system call for each. */

@@ -21,22 +21,21 @@ export interface Recovery {
   failed: number[]
   /** To be run by another worker. */
   back: Part[]
-  /** Whether the worker died of loading the function, so that every item would. */
-  isFunctionFatal: boolean
 }
 
 type Fate = 'done' | 'failed' | 'back' | 'solo'
 
 /**
  * The fate of a chunk that the worker had. `isFirst`: it was the oldest, so that it may have been running even if the
- * journal does not say so; one that waited behind it was certainly not.
+ * journal does not say so; one that waited behind it was certainly not. `isLoadGivenUp`: if the worker was loading the
+ * function, no other is to try it.
  */
 export function recoverChunk(
   chunk: Chunk,
   journal: JournalEntry | undefined,
-  { isFirst }: { isFirst: boolean },
+  { isFirst, isLoadGivenUp }: { isFirst: boolean; isLoadGivenUp: boolean },
 ): Recovery {
-  const recovery: Recovery = { finished: [], failed: [], back: [], isFunctionFatal: false }
+  const recovery: Recovery = { finished: [], failed: [], back: [] }
   const from = chunk.received
   if (journal?.chunkId !== chunk.id) {
     // It was done with this chunk, or had not begun it.
@@ -50,7 +49,11 @@ export function recoverChunk(
     return recovery
   }
   if (journal.startedIndex === loadingFunction) {
-    recovery.isFunctionFatal = true
+    // No item has begun, so every worker may try. The chunk is whole: nothing of it can have been received.
+    if (!isLoadGivenUp) {
+      recovery.back.push(...chunk.slice(from, chunk.count, { isSolo: false }))
+      return recovery
+    }
     for (let index = from; index < chunk.count; index++) recovery.failed.push(index)
     return recovery
   }

@@ -6,10 +6,11 @@
 import { decode, decodeNumbers, decodeThrown, prepare } from '../serialize/codec.ts'
 import { type Chunk, slicePart } from './chunk.ts'
 import { type End, poisoned, timedOut, workerDied } from './death-report.ts'
+import { type ShippedFunction, fatalLoadsMax } from './function-table.ts'
 import type { Job, Part } from './job.ts'
 import type { Values } from './number-array.ts'
 import type { Body } from './protocol.ts'
-import { recoverChunk } from './recover-chunk.ts'
+import { loadingFunction, recoverChunk } from './recover-chunk.ts'
 import { isRetried, retryDelayMs } from './retry-policy.ts'
 import type { Death, WorkerRunner } from './worker-runner.ts'
 
@@ -139,10 +140,8 @@ export class TaskOutcomes {
     const back: Part[] = []
     let isUseful = false
     for (const [position, chunk] of death.chunks.entries()) {
-      const recovery = recoverChunk(chunk, death.journal, { isFirst: position === 0 })
-      // A worker that was killed because somebody called its work off says nothing against the function.
-      const isBlamable = death.sentence === undefined || death.sentence.why === 'timeout'
-      if (recovery.isFunctionFatal && isBlamable) chunk.task.fatalLoads++
+      const isLoadGivenUp = diedLoading(chunk, death) && this.#countFatalLoad(chunk.task, death)
+      const recovery = recoverChunk(chunk, death.journal, { isFirst: position === 0, isLoadGivenUp })
       for (const finished of recovery.finished) {
         const { index } = finished
         isUseful = true
@@ -199,6 +198,14 @@ export class TaskOutcomes {
   clear(): void {
     for (const timer of this.#delays) clearTimeout(timer)
     this.#delays.clear()
+  }
+
+  /** Returns whether the function is not to be loaded again by any worker for what the dead one had. */
+  #countFatalLoad(task: ShippedFunction, { sentence }: Death): boolean {
+    // A worker that was killed because somebody called its work off says nothing against the function.
+    if (sentence !== undefined && sentence.why !== 'timeout') return false
+    task.fatalLoads++
+    return sentence !== undefined || task.fatalLoads >= fatalLoadsMax
   }
 
   #died(runner: WorkerRunner, { chunk, part, end }: { chunk: Chunk; part: Part; end: End }): void {
@@ -260,6 +267,10 @@ export class TaskOutcomes {
     else this.#again(part)
     return true
   }
+}
+
+function diedLoading(chunk: Chunk, { journal }: Death): boolean {
+  return journal?.chunkId === chunk.id && journal.startedIndex === loadingFunction
 }
 
 /** Decodes a body now, or, when it refers to modules that are not loaded yet, as soon as they are. */

@@ -25,7 +25,7 @@ function chunkOf(count: number, received = 0): Chunk {
   return chunk
 }
 const recoverChunk = (chunk: Chunk, entry: Parameters<typeof recover>[1]): ReturnType<typeof recover> =>
-  recover(chunk, entry, { isFirst: true })
+  recover(chunk, entry, { isFirst: true, isLoadGivenUp: false })
 const shown = (parts: readonly Part[]): string[] =>
   parts.map(
     part =>
@@ -83,10 +83,12 @@ test('items whose results had arrived are left alone', () => {
   assert.deepEqual(shown(recovery.back), ['105'])
 })
 
-test('a death while the function was loaded fails the whole chunk', () => {
-  const recovery = recoverChunk(chunkOf(3), journal(loadingFunction, 0))
-  assert.equal(recovery.isFunctionFatal, true)
-  assert.deepEqual(recovery.failed, [0, 1, 2])
+test('a chunk whose function was being loaded goes back whole, and fails when loading is given up', () => {
+  const entry = journal(loadingFunction, 0)
+  const recovery = recoverChunk(chunkOf(3), entry)
+  assert.deepEqual([recovery.failed, shown(recovery.back)], [[], ['100-102']])
+  const last = recover(chunkOf(3), entry, { isFirst: true, isLoadGivenUp: true })
+  assert.deepEqual([last.failed, last.back], [[0, 1, 2], []])
 })
 
 test('a chunk that was not started goes back whole, then alone, and fails in the end', () => {
@@ -107,7 +109,11 @@ test('a chunk that was not started goes back whole, then alone, and fails in the
 test('a chunk that waited behind another one goes back however often its workers die', () => {
   let chunk = chunkOf(3)
   for (let deaths = 0; deaths < 10; deaths++) {
-    const recovery = recover(chunk, { ...journal(0, 1)!, chunkId: 4 }, { isFirst: false })
+    const recovery = recover(
+      chunk,
+      { ...journal(0, 1)!, chunkId: 4 },
+      { isFirst: false, isLoadGivenUp: false },
+    )
     assert.deepEqual([shown(recovery.back), recovery.failed], [['100-102'], []])
     chunk = new Chunk(5, recovery.back, { bodies: [], isPacked: true })
   }
@@ -137,7 +143,11 @@ test('an item that has ended and whose result was lost with the worker fails, an
 
 test('results of the chunk before the one that runs are delivered', () => {
   const earlier = new Map([[5, new Map([1, 2, 4].map(index => [index, new Uint8Array([index])]))]])
-  const recovery = recover(chunkOf(6, 2), { ...journal(0, 1)!, chunkId: 6, earlier }, { isFirst: true })
+  const recovery = recover(
+    chunkOf(6, 2),
+    { ...journal(0, 1)!, chunkId: 6, earlier },
+    { isFirst: true, isLoadGivenUp: false },
+  )
   assert.deepEqual(
     recovery.finished.map(each => each.index),
     [2, 4],
