@@ -14,7 +14,7 @@ export function startServiceThread(
   startFor: (port: MessagePort) => { port: MessagePort },
 ): { worker: Worker; port: MessagePort } {
   const { port1, port2 } = new MessageChannel()
-  const entry = childEntry(`${kind}-main`, import.meta.url)
+  const entry = childEntry(`broker/${kind}-main`)
   assertEntryExists(entry)
   const worker = startWorker(entry, {
     name: `multiproc ${kind}`,

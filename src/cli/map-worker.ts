@@ -120,7 +120,7 @@ function userPlace(stack: string, url: string): string {
   const lines = stack.split('\n').flatMap(line => /^\s+at (.*)$/.exec(line)?.[1] ?? [])
   const isIn = (line: string, href: string): boolean =>
     line.includes(href) || line.includes(fileURLToPath(href))
-  const own = import.meta.url.slice(0, import.meta.url.lastIndexOf('/cli/') + 1)
+  const own = new URL('../', import.meta.url).href
   return (
     lines.find(line => isIn(line, url)) ??
     lines.find(line => !line.includes('node:') && !isIn(line, own)) ??

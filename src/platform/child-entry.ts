@@ -1,6 +1,6 @@
 /**
- * Where a child's main file is. Entry files lie beside the module that names them and have its extension, so the
- * same code runs from compiled `.js` and from `.ts` sources.
+ * Where a child's main file is. Entry files are named from the folder of all layers and have the extension of this
+ * module, so the same code runs from compiled `.js` and from `.ts` sources.
  */
 import { existsSync } from 'node:fs'
 import { extname } from 'node:path'
@@ -9,9 +9,9 @@ import { ProcessError } from '../errors.ts'
 
 const seen = new Set<string>()
 
-/** The URL of the entry file `name` (no extension) beside the module `importer` (its `import.meta.url`). */
-export function childEntry(name: string, importer: string): URL {
-  return new URL(`./${name}${extname(new URL(importer).pathname)}`, importer)
+/** The URL of an entry file, such as `pool/worker-main`. */
+export function childEntry(path: string): URL {
+  return new URL(`../${path}${extname(new URL(import.meta.url).pathname)}`, import.meta.url)
 }
 
 /** Throws `ERR_START_FAILED` when the entry file of a child is not there. */

@@ -80,7 +80,7 @@ export class Heartbeat {
  * any is taken for one that starts. The thread never keeps the worker alive, and ends with it.
  */
 export async function startHeartbeat(place: HeartbeatPlace): Promise<void> {
-  const thread = startWatchThread(childEntry('heartbeat-main', import.meta.url), place)
+  const thread = startWatchThread(childEntry('pool/heartbeat-main'), place)
   const beaten = once(thread, 'message')
   // Without it the worker would be taken for frozen; this way its pool is told what happened.
   thread.on('error', error => {

@@ -55,7 +55,7 @@ export function launchWorker(
   let child
   try {
     child = popen(method, {
-      entry: childEntry('worker-main', import.meta.url),
+      entry: childEntry('pool/worker-main'),
       boot: newChildBoot({
         name,
         identity: nextChildIdentity(),

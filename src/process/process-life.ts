@@ -68,7 +68,7 @@ export class ProcessLife {
     const child = popen(boot.startMethod, {
       ...options,
       boot,
-      entry: childEntry('process-main', import.meta.url),
+      entry: childEntry('process/process-main'),
     })
     if (child.exitStatus?.error) throw child.exitStatus.error
     this.#popen = child

@@ -1,0 +1,114 @@
+// Joins the compiled modules of the library (build/src/) into few files in dist/. Node.js takes some 0.6 ms to load a
+// module, and every child loads the library: one file instead of two hundred starts a pool in half of the time.
+//
+//   dist/library/child.js       everything that a child loads at its start
+//   dist/library/program.js     what is loaded besides where the package is imported
+//   dist/<layer>/<module>.js    of a module in there: passes on its exports. Entry files, and modules that are loaded
+//                               only by some (command line, broker), are themselves
+//
+// library/ is as deep as the layers are, so that a path from a module to one outside of src/ stays the same.
+import { readFileSync, readdirSync, rmSync } from 'node:fs'
+import { dirname, join, relative, sep } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { rollup } from 'rollup'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const compiled = join(root, 'build', 'src')
+const output = join(root, 'dist')
+/** The files that are made of many modules, and what these are loaded for. The first that a module is loaded for has it. */
+const JOINED = {
+  'library/child': ['process/process-main.js', 'pool/worker-main.js'],
+  'library/program': ['index.js'],
+}
+
+const pathOf = file => relative(compiled, file).replaceAll(sep, '/')
+const isEntry = path => path.endsWith('-main.js')
+
+function filesIn(folder, suffix) {
+  return readdirSync(folder, { recursive: true })
+    .map(name => name.replaceAll(sep, '/'))
+    .filter(name => name.endsWith(suffix))
+    .toSorted((a, b) => (a < b ? -1 : 1))
+}
+
+/** The source maps of the compiler, so that the maps of dist/ lead to src/. */
+const withCompilerMaps = {
+  name: 'compiler maps',
+  load: file => ({
+    code: readFileSync(file, 'utf8').replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n'),
+    map: readFileSync(`${file}.map`, 'utf8'),
+  }),
+}
+
+/** All modules that are loaded with one of `starts`. */
+function loadedWith(starts, getModuleInfo) {
+  const found = new Set(starts.map(path => join(compiled, path)))
+  for (const file of found) {
+    for (const imported of getModuleInfo(file).importedIds)
+      if (!getModuleInfo(imported).isExternal) found.add(imported)
+  }
+  return found
+}
+
+/** Which of JOINED has a module, by its file. */
+function joinedFiles(getModuleInfo) {
+  const nameOf = new Map()
+  for (const [name, starts] of Object.entries(JOINED)) {
+    for (const file of loadedWith(starts, getModuleInfo))
+      if (!nameOf.has(file) && !isEntry(pathOf(file))) nameOf.set(file, name)
+  }
+  return nameOf
+}
+
+async function bundleLibrary() {
+  const modules = filesIn(compiled, '.js')
+  const bundle = await rollup({
+    input: Object.fromEntries(modules.map(path => [path.replace(/\.js$/, ''), join(compiled, path)])),
+    external: id => !id.startsWith('.') && !id.startsWith(compiled),
+    plugins: [withCompilerMaps],
+    preserveEntrySignatures: 'strict',
+    // What nothing uses may still be registered by its module.
+    treeshake: false,
+    onwarn: warning => {
+      // A helper of the compiler looks whether somebody else has brought it: (this && this.__helper) || ...
+      if (warning.code === 'THIS_IS_UNDEFINED') return
+      throw new Error(`Cannot bundle the library: ${warning.message}`)
+    },
+  })
+  let joined
+  const { output: written } = await bundle.write({
+    dir: output,
+    format: 'es',
+    sourcemap: true,
+    hoistTransitiveImports: false,
+    minifyInternalExports: false,
+    entryFileNames: '[name].js',
+    chunkFileNames: '[name].js',
+    manualChunks: (file, { getModuleInfo }) => {
+      joined ??= joinedFiles(getModuleInfo)
+      return joined.get(file)
+    },
+  })
+  await bundle.close()
+  assertNamesKept(written)
+  removeOthers(new Set(written.map(({ fileName }) => fileName)))
+}
+
+/** Two classes of one name: the second would call itself Name$1, in errors and when it travels. */
+function assertNamesKept(written) {
+  for (const { code = '', fileName } of written) {
+    const renamed = /\bclass ([A-Z]\w*\$\d+)\b/.exec(code)
+    if (renamed !== null) {
+      throw new Error(
+        `Cannot bundle the library: ${fileName} has "${renamed[1]}"\nTo fix: give each class a name of its own`,
+      )
+    }
+  }
+}
+
+function removeOthers(kept) {
+  for (const suffix of ['.js', '.js.map'])
+    for (const path of filesIn(output, suffix)) if (!kept.has(path)) rmSync(join(output, path))
+}
+
+await bundleLibrary()
