@@ -13,6 +13,8 @@ const chunkItemsMax = 1 << 15
 const chunksLeftPerWorker = 4
 /** A second chunk waits in a worker only if the first is done within this time. */
 const prefetchMsMax = 20
+/** To wake a thread takes some 50 µs, where another processor has to be called. */
+const answeredSoonMs = 0.05
 
 export interface ChunkDemand {
   task: ShippedFunction
@@ -41,6 +43,11 @@ export function expectedItemMs(task: ShippedFunction): number {
 /** Whether a chunk of `count` items is so short that another one may wait behind it. */
 export function allowsPrefetch(task: ShippedFunction, count: number): boolean {
   return task.itemMs !== undefined && task.itemMs * count <= prefetchMsMax
+}
+
+/** Whether the answer to a chunk of `count` items comes in less time than it takes to wake a thread that sleeps. */
+export function isAnsweredSoon(task: ShippedFunction, count: number): boolean {
+  return task.itemMs !== undefined && task.itemMs * count <= answeredSoonMs
 }
 
 /** Takes a measurement of `count` items into account. The newest weighs half. */

@@ -15,7 +15,7 @@ import { dropMessage } from '../platform/in-flight.ts'
 import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
-import { allowsPrefetch, learnSize, learnTime } from './chunk-policy.ts'
+import { allowsPrefetch, isAnsweredSoon, learnSize, learnTime } from './chunk-policy.ts'
 import { FunctionTable, fatalLoadsMax } from './function-table.ts'
 import { type End, fatalFunction, restartLimit, setupFailure, startFailure } from './death-report.ts'
 import { finalizerDied, finalizerThrew } from './finalizer-warning.ts'
@@ -394,6 +394,7 @@ export class PoolCore implements JobOwner {
       this.#cannotBeSent(chunk, error)
       return
     }
+    if (isAnsweredSoon(task, chunk.count)) runner.expectAnswer()
     this.#supervisor.watch(runner)
   }
 

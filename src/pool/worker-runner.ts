@@ -185,6 +185,11 @@ export class WorkerRunner {
     return this.#popen.connection.bufferedBytes
   }
 
+  /** What it was given last takes next to no time. */
+  expectAnswer(): void {
+    this.#popen.connection.expectSoon()
+  }
+
   get threadId(): number | undefined {
     return this.#popen.threadId
   }

@@ -160,6 +160,8 @@ export class Worker {
     }
     this.#isRunning = false
     if (this.#isStopping) await this.#stop()
+    // Who waits for each answer before the next call makes it at once.
+    else this.#connection.expectSoon()
   }
 
   async #stop(): Promise<void> {

@@ -5,6 +5,7 @@
 import { ClosedError } from '../errors.ts'
 import { bytesBeside } from './attachments.ts'
 import { HIGH_WATER_BYTES, assertFrameLength, type Connection } from './connection.ts'
+import { Vigil } from './vigil.ts'
 
 /** Queued frames of this many bytes are written at once instead of at the end of the tick. */
 const COALESCED_BYTES_MAX = HIGH_WATER_BYTES
@@ -35,6 +36,7 @@ export abstract class BufferedConnection implements Connection {
   #isReadingStopped = false
   /** Those who wait in `untilKept()`. */
   #keptListeners: (() => void)[] = []
+  protected readonly vigil = new Vigil({ look: () => this.look(), onInVain: () => this.lookBeforeSleep() })
 
   /** Writes the frames of one tick. */
   protected abstract write(frames: readonly Uint8Array[]): void
@@ -50,6 +52,10 @@ export abstract class BufferedConnection implements Connection {
   protected abstract destroy(): void
   protected abstract stopReading(): void
   protected abstract startReading(): void
+  /** Looks for what has arrived, where the event loop does not find it by itself. */
+  protected look(): void {}
+  /** The same, for the last time before this side has to be woken. */
+  protected lookBeforeSleep(): void {}
   abstract ref(): void
   abstract unref(): void
 
@@ -113,6 +119,10 @@ export abstract class BufferedConnection implements Connection {
     }
   }
 
+  expectSoon(): void {
+    if (this.#state === 'open') this.vigil.begin()
+  }
+
   // process.nextTick() and not a microtask: what a whole chain of promises sends still leaves in one write.
   #scheduleFlush(): void {
     if (this.#isFlushScheduled) return
@@ -170,6 +180,7 @@ export abstract class BufferedConnection implements Connection {
   /** Transports pass every frame here, in order. */
   protected deliver(bytes: Uint8Array, attachments: readonly unknown[] = NO_ATTACHMENTS): void {
     if (this.#state !== 'open') return
+    this.vigil.met()
     if (this.#onMessage !== undefined && this.#held.length === 0) {
       this.#call(this.#onMessage, bytes, attachments)
       return
@@ -217,6 +228,7 @@ export abstract class BufferedConnection implements Connection {
   /** Transports call it when nothing more will arrive. Later calls are ignored. */
   protected finish(error?: Error): void {
     if (this.#state === 'ended' || this.#state === 'closed') return
+    this.vigil.end()
     this.#closeError ??= error
     this.#wasClosedHere = this.#state === 'closing'
     this.#state = 'ended'

@@ -36,6 +36,11 @@ export interface Connection {
   send(bytes: Uint8Array, attachments?: readonly unknown[]): void
   /** Hands what is queued to the system now; a worker calls it before it computes for long. */
   flush(): void
+  /**
+   * Says that the other side is about to send something, within less time than it takes to wake a thread that sleeps: this
+   * side may stay awake for it. Calls that turn out wrong cost some 100 µs of a processor now and then.
+   */
+  expectSoon(): void
   /** Bytes that were sent here and not yet taken by the system (socket) or the other side (port). */
   readonly bufferedBytes: number
   /** Bytes that were sent and are in the memory of this process alone: who kills it destroys them. */

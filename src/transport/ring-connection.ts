@@ -212,6 +212,20 @@ export class RingConnection extends BufferedConnection {
     this.#taken()
   }
 
+  override expectSoon(): void {
+    super.expectSoon()
+    // Nobody rings for a side that looks by itself.
+    if (this.vigil.isOn && this.#segment.isHeld) this.#in.wakeReader()
+  }
+
+  protected override look(): void {
+    this.#read()
+  }
+
+  protected override lookBeforeSleep(): void {
+    this.#read()
+  }
+
   /** Takes everything out of the ring, then says that this side sleeps. */
   #read(): void {
     if (!this.#segment.isHeld) return
@@ -219,7 +233,8 @@ export class RingConnection extends BufferedConnection {
     try {
       do {
         while (this.#isReading && this.#in.length > 0) this.#readSome()
-        if (!this.#isReading) return
+        // The next message is looked for; or it has been said already that it is not wanted.
+        if (!this.#isReading || this.vigil.isOn) return
         this.#in.sleepReader()
       } while (this.#in.length > 0)
     } catch (error) {

@@ -118,6 +118,28 @@ for (const [kind, makePair] of Object.entries(pairs)) {
       await received[1]!.closed
     })
 
+    test('a message arrives whether it was expected or not, and at whatever moment of a vigil it comes', async () => {
+      const [a, b] = await makePair()
+      let next: () => void
+      b.onMessage = bytes => {
+        b.send(bytes)
+        b.expectSoon()
+      }
+      a.onMessage = () => next()
+      for (let round = 0; round < 3000; round++) {
+        // Busy for up to twice as long as a vigil lasts, so that its end is met as well.
+        const until = performance.now() + (round % 100) * 0.002
+        await new Promise<void>(resolve => {
+          next = resolve
+          a.send(Buffer.from([round & 0xff]))
+          if (round % 3 > 0) a.expectSoon()
+          while (performance.now() < until);
+        })
+      }
+      a.close()
+      b.close()
+    })
+
     test('large data beside a message arrives as the memory of the receiver, in order with other frames', async () => {
       const [a, b] = await makePair()
       const received: [string, readonly unknown[]][] = []

@@ -1,0 +1,82 @@
+/**
+ * Staying awake for a message that is expected within moments. A thread that sleeps is woken by the system, which takes
+ * longer than dozens of small tasks where another processor has to be called; one whose event loop turns finds the message
+ * by itself. Invariant: a vigil is short, and where vigils are in vain they become rare (see "Vigil" in README.md).
+ */
+import { cpuCount } from '../platform/cpu-count.ts'
+
+/** Longer than two processes take over a small task, and not much longer than waking one of them takes. */
+const LONGEST_MS = 0.1
+/** However often vigils were in vain: after so many chances that were passed over, the next one is taken. */
+const PASSED_OVER_MAX = 63
+
+export interface VigilOptions {
+  /** Called at each turn of the event loop: looks for what the loop itself would not find. */
+  look(): void
+  /** Nothing has come; from now on the loop may sleep. */
+  onInVain(): void
+}
+
+let canHelp: boolean | undefined
+
+export class Vigil {
+  readonly #options: Partial<VigilOptions>
+  #isOn = false
+  #isTurning = false
+  #untilMs = 0
+  /** Chances that are still to be passed over, and how many will be after the next vigil in vain. */
+  #passedOver = 0
+  #passedOverNext = 0
+
+  constructor(options: Partial<VigilOptions> = {}) {
+    this.#options = options
+  }
+
+  get isOn(): boolean {
+    return this.#isOn
+  }
+
+  /** A message is expected. Returns whether a vigil is held for it. */
+  begin(): boolean {
+    // Where there is one processor, the other side has it only while this one sleeps.
+    canHelp ??= cpuCount() > 1
+    if (!canHelp) return false
+    if (!this.#isOn && this.#passedOver > 0) {
+      this.#passedOver--
+      return false
+    }
+    this.#isOn = true
+    this.#untilMs = performance.now() + LONGEST_MS
+    if (!this.#isTurning) {
+      this.#isTurning = true
+      setImmediate(this.#turn)
+    }
+    return true
+  }
+
+  /** A message has come. */
+  met(): void {
+    if (!this.#isOn) return
+    this.#isOn = false
+    this.#passedOverNext = 0
+  }
+
+  end(): void {
+    this.#isOn = false
+  }
+
+  readonly #turn = (): void => {
+    if (this.#isOn) this.#options.look?.()
+    // What was found has ended it, and may have begun the next one.
+    if (this.#isOn && performance.now() < this.#untilMs) {
+      setImmediate(this.#turn)
+      return
+    }
+    this.#isTurning = false
+    if (!this.#isOn) return
+    this.#isOn = false
+    this.#passedOver = this.#passedOverNext
+    this.#passedOverNext = Math.min(2 * this.#passedOverNext + 1, PASSED_OVER_MAX)
+    this.#options.onInVain?.()
+  }
+}
