@@ -18,9 +18,9 @@ type CloseHandler = NonNullable<Connection['onClose']>
 
 export abstract class BufferedConnection implements Connection {
   abstract readonly canAttach: boolean
-  onDrain: (() => void) | undefined = undefined
   /** `closing`: closed on this side. `ended`: nothing more will arrive. `closed`: `onClose` has been called or waits for a listener. */
   #state: 'open' | 'closing' | 'ended' | 'closed' = 'open'
+  #onDrain: (() => void) | undefined
   #onMessage: MessageHandler | undefined
   #onClose: CloseHandler | undefined
   #afterClose: ((error?: Error) => void)[] = []
@@ -113,10 +113,23 @@ export abstract class BufferedConnection implements Connection {
       if (this.#queuedBytes >= COALESCED_BYTES_MAX) this.flush()
       else this.#scheduleFlush()
     }
-    if (!this.#owesDrain && this.bufferedBytes >= HIGH_WATER_BYTES) {
-      this.#owesDrain = true
-      this.armDrain()
-    }
+    this.#oweDrain()
+  }
+
+  /** Being told of a drain costs both sides something, so nobody is who does not want to be. */
+  #oweDrain(): void {
+    if (this.#owesDrain || this.#onDrain === undefined || this.bufferedBytes < HIGH_WATER_BYTES) return
+    this.#owesDrain = true
+    this.armDrain()
+  }
+
+  get onDrain(): (() => void) | undefined {
+    return this.#onDrain
+  }
+
+  set onDrain(handler: (() => void) | undefined) {
+    this.#onDrain = handler
+    this.#oweDrain()
   }
 
   expectSoon(): void {
@@ -149,7 +162,7 @@ export abstract class BufferedConnection implements Connection {
     if (!this.#owesDrain) return false
     if (this.bufferedBytes > 0) return true
     this.#owesDrain = false
-    this.onDrain?.()
+    this.#onDrain?.()
     return false
   }
 
