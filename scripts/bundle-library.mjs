@@ -31,13 +31,18 @@ function filesIn(folder, suffix) {
     .toSorted((a, b) => (a < b ? -1 : 1))
 }
 
-/** The source maps of the compiler, so that the maps of dist/ lead to src/. */
+/** Reads modules with the maps of the compiler, so that the maps of dist/ lead to src/. */
 const withCompilerMaps = {
   name: 'compiler maps',
-  load: file => ({
-    code: readFileSync(file, 'utf8').replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n'),
-    map: readFileSync(`${file}.map`, 'utf8'),
-  }),
+  load(file) {
+    const code = readFileSync(file, 'utf8').replace(/\n\/\/# sourceMappingURL=.*\s*$/, '\n')
+    if (pathOf(file).split('/').length > 2 && /new URL\([^)]*import\.meta\.url/.test(code)) {
+      throw new Error(
+        `Cannot bundle the library: ${pathOf(file)} is deeper than library/ and names a file by its own URL\nTo fix: do that in a module of the layer's folder`,
+      )
+    }
+    return { code, map: readFileSync(`${file}.map`, 'utf8') }
+  },
 }
 
 /** All modules that are loaded with one of `starts`. */

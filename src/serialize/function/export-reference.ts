@@ -11,7 +11,7 @@ import { isObject, sourceTextOf } from './encoding.ts'
 import { rememberedImport, rememberImport, type ImportedFrom } from './import-memory.ts'
 import { inspector, type FunctionView } from './inspector-session.ts'
 import { isMainModule } from './main-module.ts'
-import { isOwnModule } from './own-modules.ts'
+import { isOwnModule } from '../own-modules.ts'
 import { scriptOf, warnIfEdited, type Script } from './script-table.ts'
 
 /** Large enough for any real module; a table of a million functions is data. */
