@@ -8,7 +8,7 @@ export const roundTrip = {
   unit: 'µs',
   better: 'lower',
   how: 'One task in flight at a time, thousands of times; the median of them is one sample.',
-  size: { tasks: 2_000, warmUps: 200 },
+  size: { tasks: 2_000, warmUps: 2_000 },
   quickSize: { tasks: 50, warmUps: 10 },
   targets: [
     { subject: 'multiproc process', reference: { bestPeerOf: 'process' }, factor: 0.5 },

@@ -46,7 +46,7 @@ const quickMs = 0.002
 /** After so many quick ones in a row, items are marked in groups where that is a system call, else timed in groups. */
 const quickStreakMin = 16
 const quickStreakMax = 64
-const timedItems = 8
+const timedItems = 32
 const groupedItems = 512
 /** Results wait at most this long for more results to travel with them. */
 const flushAfterMs = 8
@@ -321,7 +321,9 @@ export class Worker {
     // Whenever the event loop has its turn, the chunk may become shorter.
     for (let index = 0; index < chunk.count; index++) {
       if (index >= markedUntil) {
-        if (journal && journal.notice > this.#noticed) await this.#readNotices(journal.notice)
+        // Between items that are timed together there is no time for anything to be called off.
+        if (journal && index >= timedUntil && journal.notice > this.#noticed)
+          await this.#readNotices(journal.notice)
         const skipped = this.#skippedFrom(index, chunk)
         if (skipped > 0) {
           this.#skip(index, skipped)
