@@ -38,6 +38,9 @@ export const HEADER = {
 export const BROKER_ADDRESS_START_BYTES = 1024
 export const BROKER_ADDRESS_BYTES_MAX = 2048
 
+/** Free segments keep their memory up to this for each process or thread that let them go. */
+export const WARM_BYTES_MAX = 64 << 20
+
 /** "MPH" and the version of this layout. */
 export const MAGIC = 0x4d504802
 

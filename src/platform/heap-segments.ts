@@ -5,7 +5,7 @@
  */
 import { constants, freemem, totalmem } from 'node:os'
 import { ProcessError } from '../errors.ts'
-import { PAGE_BYTES, SEGMENT, SEGMENT_KIND } from './heap-layout.ts'
+import { PAGE_BYTES, SEGMENT, SEGMENT_KIND, WARM_BYTES_MAX } from './heap-layout.ts'
 import { type BlockHandle, type HeldBlock, type SharedHeap, sharedHeap } from './shared-heap.ts'
 import { systemError } from './system-error.ts'
 
@@ -44,8 +44,6 @@ export interface SegmentOptions {
 
 /** The largest segment has 2 to the power of this many pages: 128 GiB. */
 const SIZE_MAX = 25
-/** Free segments keep their memory up to this for each process or thread that let them go. */
-const WARM_BYTES_MAX = 64 << 20
 /** Mappings are kept to be used again, up to this. */
 const MAPPED_BYTES_MAX = 512 << 20
 /** Segments that only handles on their way keep are looked through when more memory is taken, at most this often. */

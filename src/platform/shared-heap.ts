@@ -42,6 +42,9 @@ import {
   memberAt,
   slotOf,
   tokenOf,
+  PAGE_BYTES,
+  SEGMENT,
+  WARM_BYTES_MAX,
 } from './heap-layout.ts'
 import { HeapPages } from './heap-pages.ts'
 import { giveUpNativeAddon, nativeAddon } from './native-addon.ts'
@@ -328,6 +331,7 @@ export class SharedHeap {
         Atomics.store(words, at + MEMBER.state, MEMBER_STATE.free)
         Atomics.add(words, HEADER.ends, 1)
       }
+      this.#trimFree()
     } finally {
       Atomics.store(words, HEADER.reaper, 0)
     }
@@ -351,6 +355,22 @@ export class SharedHeap {
     for (let index = 0; index < limit; index++) {
       const at = blockAt(index)
       if (Atomics.load(words, at + BLOCK.keeper) !== 0 && !isKept(this.words, at)) this.#discardFree(index)
+    }
+  }
+
+  /**
+   * Whoever ended has left the memory that it kept to be used again, beside what others keep: together they keep no more
+   * than one alone may.
+   */
+  #trimFree(): void {
+    const { words } = this
+    const limit = Atomics.load(words, HEADER.blockLimit)
+    let bytes = 0
+    for (let index = 0; index < limit; index++) {
+      const at = blockAt(index)
+      if (Atomics.load(words, at + BLOCK.kind) !== SEGMENT_KIND || !this.#isFree(at, -1, false)) continue
+      bytes += words[at + BLOCK.payload + SEGMENT.providedPages]! * PAGE_BYTES
+      if (bytes > WARM_BYTES_MAX) this.#discardFree(index)
     }
   }
 

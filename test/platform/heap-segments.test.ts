@@ -123,6 +123,21 @@ describe('with the addon', { skip: !heap.isNative }, () => {
     })
   })
 
+  test('of what killed children had let go of, 64 MiB are kept in all', onlyLinux, async () => {
+    const before = usedBytes()
+    // Each of another size, so that none uses what another has left.
+    for (const size of [40, 24, 12, 6]) {
+      const child = await startChild('spawn')
+      await child.ask({ letGo: size * MIB })
+      await child.end()
+    }
+    assert.ok(heap.token > 0)
+    await eventually(() => {
+      heap.reap()
+      return usedBytes() <= Math.max(before, 64 * MIB) + 8 * MIB
+    })
+  })
+
   test('a segment that a block keeps stays until nobody holds that block', () => {
     const keeper = heap.allocate(99)
     const segment = allocateSegment(5 * 4096)
