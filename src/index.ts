@@ -1,5 +1,6 @@
 /** The public API of the library: everything that users can import from `multiproc`. */
 export {
+  AuthenticationError,
   BrokenBarrierError,
   BrokenPoolError,
   ClosedError,
