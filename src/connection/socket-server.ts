@@ -15,7 +15,12 @@ import {
   invalidState,
 } from '../errors.ts'
 import { LongTimer } from '../platform/long-timer.ts'
-import { forgetSocketFile, isSocketFile, noteSocketFile, removeStaleSocket } from '../platform/socket-path.ts'
+import {
+  forgetSocketFile,
+  isSocketFile,
+  noteSocketFile,
+  replaceStaleSocket,
+} from '../platform/socket-path.ts'
 import {
   type Address,
   type ParsedAddress,
@@ -142,6 +147,10 @@ export class SocketServer {
     )
   }
 
+  get isListening(): boolean {
+    return this.#bound !== undefined && !this.#isClosed
+  }
+
   get isClosed(): boolean {
     return this.#isClosed
   }
@@ -152,24 +161,25 @@ export class SocketServer {
   }
 
   async #listen(): Promise<void> {
+    const address = this.#asked
     try {
       await this.#tryToListen()
-    } catch (error) {
-      const { family } = this.#asked
-      const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
-      const isFreed =
-        isTaken && family === 'AF_UNIX' && !this.#isClosed && (await removeStaleSocket(this.#asked.path))
-      if (this.#isClosed) throw closedBefore()
-      if (!isFreed) throw listenError(this.#asked, error as NodeJS.ErrnoException)
-      await this.#tryToListen().catch(again => {
-        throw listenError(this.#asked, again as NodeJS.ErrnoException)
-      })
+    } catch (problem) {
+      let error = problem as NodeJS.ErrnoException
+      if (error.code === 'EADDRINUSE' && address.family === 'AF_UNIX') {
+        try {
+          if (await replaceStaleSocket(address.path, () => this.#tryToListen())) return
+        } catch (again) {
+          error = again as NodeJS.ErrnoException
+        }
+      }
+      throw this.#isClosed ? closedBefore() : listenError(address, error)
     }
-    if (this.#isClosed) throw closedBefore()
   }
 
   #tryToListen(): Promise<void> {
     const address = this.#asked
+    if (this.#isClosed) return Promise.reject(closedBefore())
     return new Promise((resolve, reject) => {
       this.#settle = error => {
         this.#settle = undefined
@@ -304,6 +314,8 @@ export class SocketServer {
       return
     }
     socket.ref()
+    // An error before its next owner listens would end the program. The socket is destroyed then, which that one sees.
+    socket.on('error', () => {})
     tuneSocket(socket, this.#asked)
     this.#options.onSocket(socket, peer)
   }

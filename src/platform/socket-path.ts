@@ -3,7 +3,7 @@
  * A file that a killed program left is told from one where somebody listens, and only the first is ever removed.
  */
 import { randomBytes } from 'node:crypto'
-import { linkSync, renameSync, rmSync, statSync, unlinkSync } from 'node:fs'
+import { closeSync, openSync, rmSync, statSync, unlinkSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { ProcessError, invalidArgument } from '../errors.ts'
@@ -87,40 +87,72 @@ export function newLocalName(): string {
 }
 
 /**
- * Removes the file of a socket where nobody listens any more.
+ * Has one listen at a path where a program that was killed did: its file is removed, and `listen` called again.
  *
- * Two programs may find the same file at once: one removes it and listens at the path again, while the other is about to
- * remove what is the first one's by then. So the file is taken aside, which only one can do, and looked at there: a
- * socket can be reached by any name that its file has. One that lives is put back.
+ * Several programs may find the same file at once. One would remove it and listen, while another is about to remove what
+ * is the first one's by then. So all of this is done under a lock, which is a file beside the socket; who cannot have it
+ * in time takes the path for one where somebody listens. And as a socket has its file a moment before it takes
+ * connections, it is looked at twice.
  *
- * @returns whether the path is free now; not when somebody listens there, or when it is no socket
+ * @returns whether `listen` was called; not when somebody listens there, or the file is no socket
+ * @throws what `listen` throws
  */
-export async function removeStaleSocket(path: string): Promise<boolean> {
-  if (!isSocketFile(path)) return false
+export async function replaceStaleSocket(path: string, listen: () => Promise<void>): Promise<boolean> {
+  if (!isSocketFile(path) || !(await isStale(path))) return false
+  const lock = `${path}.lock`
+  if (!(await takeLock(lock))) return false
+  try {
+    for (let look = 0; look < 2; look++) {
+      if (look > 0) await pause(LOOK_AGAIN_MS)
+      if (!(await isStale(path))) return false
+    }
+    removeQuietly(path)
+    await listen()
+    return true
+  } finally {
+    removeQuietly(lock)
+  }
+}
+
+/** Between `bind()` and `listen()` of a process that the system stops in between, and then some. */
+const LOOK_AGAIN_MS = 20
+/** One who has the lock looks around, and listens: some milliseconds. A lock that is as old was left by `kill -9`. */
+const LOCK_MS_MAX = 5000
+
+/** Whether it is a socket, or nothing any more, and nobody takes connections there. */
+async function isStale(path: string): Promise<boolean> {
   try {
     if (!statSync(path).isSocket()) return false
   } catch (error) {
     // Somebody else has removed it.
     return (error as NodeJS.ErrnoException).code === 'ENOENT'
   }
-  if (await isListening(path)) return false
-  const aside = `${path}.${randomBytes(4).toString('hex')}`
-  if (Buffer.byteLength(aside) > PATH_BYTES_MAX) return removeQuietly(path)
-  try {
-    renameSync(path, aside)
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT'
-  }
-  if (await isListening(aside)) {
+  return !(await isListening(path))
+}
+
+async function takeLock(lock: string): Promise<boolean> {
+  const until = performance.now() + 2 * LOCK_MS_MAX
+  while (performance.now() < until) {
     try {
-      linkSync(aside, path)
-    } catch {
-      // Somebody listens at the path meanwhile, and keeps it.
+      closeSync(openSync(lock, 'wx'))
+      return true
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') return false
     }
-    removeQuietly(aside)
-    return false
+    const age = ageMs(lock)
+    if (age !== undefined && age > LOCK_MS_MAX) removeQuietly(lock)
+    else await pause(LOOK_AGAIN_MS / 4)
   }
-  return removeQuietly(aside)
+  return false
+}
+
+function ageMs(path: string): number | undefined {
+  const found = statSync(path, { throwIfNoEntry: false })
+  return found && Date.now() - found.mtimeMs
+}
+
+function pause(delayMs: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, delayMs))
 }
 
 function removeQuietly(path: string): boolean {
