@@ -27,13 +27,22 @@ export function messagePieces(body: Uint8Array): Uint8Array[] {
   return [first]
 }
 
-/** Cuts a stream of chunks into messages. Linear in the bytes received, whatever the sizes of the chunks. */
+const NOTHING = Buffer.alloc(0)
+/** First allocation for a message of several chunks; it grows fourfold as bytes really arrive. */
+const FIRST_BODY_BYTES = 1024 * 1024
+
+/**
+ * Cuts a stream of chunks into messages. Linear in the bytes received in time and in memory, whatever the sizes of the
+ * chunks.
+ */
 export class MessageReader {
   readonly #messageBytesMax: number
   readonly #header = Buffer.alloc(LONG_HEADER_BYTES)
   #headerFilled = 0
-  #pieces: Buffer[] | undefined
-  #missingBytes = 0
+  /** Set inside a message; it grows up to `#bodyLength`. */
+  #body: Buffer | undefined
+  #bodyLength = 0
+  #bodyFilled = 0
 
   constructor(messageBytesMax: number) {
     this.#messageBytesMax = messageBytesMax
@@ -41,7 +50,7 @@ export class MessageReader {
 
   /** Whether the stream so far ends inside a message. */
   get isInsideMessage(): boolean {
-    return this.#headerFilled > 0 || this.#pieces !== undefined
+    return this.#headerFilled > 0 || this.#body !== undefined
   }
 
   /**
@@ -53,20 +62,34 @@ export class MessageReader {
   read(chunk: Buffer, emit: (message: Buffer) => void): void {
     let offset = 0
     while (offset < chunk.length) {
-      if (this.#pieces === undefined) {
-        offset = this.#readHeader(chunk, offset, emit)
-        continue
-      }
-      const end = Math.min(chunk.length, offset + this.#missingBytes)
-      const piece = chunk.subarray(offset, end)
-      this.#missingBytes -= piece.length
-      offset = end
-      this.#pieces.push(piece)
-      if (this.#missingBytes > 0) continue
-      const [first, ...more] = this.#pieces
-      this.#pieces = undefined
-      emit(more.length === 0 ? first! : Buffer.concat([first!, ...more]))
+      if (this.#body === undefined) offset = this.#readHeader(chunk, offset, emit)
+      else offset = this.#readBody(chunk, offset, emit)
     }
+  }
+
+  #readBody(chunk: Buffer, offset: number, emit: (message: Buffer) => void): number {
+    const end = offset + this.#bodyLength - this.#bodyFilled
+    if (this.#bodyFilled === 0 && end <= chunk.length) {
+      this.#body = undefined
+      emit(chunk.subarray(offset, end))
+      return end
+    }
+    const taken = Math.min(chunk.length, end) - offset
+    const filled = this.#bodyFilled + taken
+    let body = this.#body!
+    if (filled > body.length) {
+      const byteLength = Math.min(this.#bodyLength, Math.max(FIRST_BODY_BYTES, body.length * 4, filled))
+      const larger = Buffer.allocUnsafeSlow(byteLength)
+      body.copy(larger, 0, 0, this.#bodyFilled)
+      body = this.#body = larger
+    }
+    chunk.copy(body, this.#bodyFilled, offset, offset + taken)
+    this.#bodyFilled = filled
+    if (filled === this.#bodyLength) {
+      this.#body = undefined
+      emit(body)
+    }
+    return offset + taken
   }
 
   #readHeader(chunk: Buffer, offset: number, emit: (message: Buffer) => void): number {
@@ -107,7 +130,8 @@ export class MessageReader {
       emit(Buffer.alloc(0))
       return
     }
-    this.#pieces = []
-    this.#missingBytes = length
+    this.#body = NOTHING
+    this.#bodyLength = length
+    this.#bodyFilled = 0
   }
 }

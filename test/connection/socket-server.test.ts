@@ -13,6 +13,7 @@ import { createResponse } from '#src/connection/handshake.js'
 import { SocketServer } from '#src/connection/socket-server.js'
 import { SocketConnection } from '#src/transport/socket-connection.js'
 import { checkLeaks, eventually } from '../leak-check.js'
+import { randomNumbers, seed } from '../queue/random-numbers.js'
 import {
   KEY,
   OTHER_KEY,
@@ -274,6 +275,43 @@ describe('a peer that misbehaves', () => {
     server.close()
     await once(server, 'close')
   })
+})
+
+test(`random bytes in random pieces, with random ends, leave no place taken and keep nobody out (SEED=${seed})`, async () => {
+  const random = randomNumbers(seed)
+  await using started = await StartedServer.open(['127.0.0.1', 0], {
+    authKey: KEY,
+    limits: { handshakeMs: 5000, pendingMax: 16 },
+  })
+  const attack = async (): Promise<void> => {
+    const socket = await rawSocket(started.address)
+    socket.resume()
+    for (let piece = random(6); piece > 0 && !socket.destroyed; piece--) {
+      const kinds = [
+        (): Buffer => Buffer.from(Array.from({ length: random(300) }, () => random(256))),
+        (): Buffer => frame(Buffer.from(Array.from({ length: random(300) }, () => random(256)))),
+        (): Buffer => frame('#CHALLENGE#{sha256}' + 'x'.repeat(random(60))),
+        (): Buffer => frame('{sha256}' + 'x'.repeat(32)),
+        (): Buffer => frame(['#WELCOME#', '#FAILURE#', ''][random(3)]!),
+      ]
+      socket.write(kinds[random(kinds.length)]!())
+      if (random(2) === 0) await new Promise<void>(resolve => setImmediate(() => resolve()))
+    }
+    if (random(2) === 0) socket.resetAndDestroy()
+    else socket.end()
+    await closed(socket)
+  }
+  for (let round = 0; round < 10; round++) {
+    const attacks = Promise.all(Array.from({ length: 12 }, attack))
+    const client = await connectSocket(started.address, { authKey: KEY })
+    client.destroy()
+    await attacks
+  }
+  await eventually(() => started.server.pendingCount === 0)
+  assert.equal(started.sockets.length, 10)
+  assert.equal(started.refusals.length, 120)
+  for (const { error } of started.refusals)
+    assert.ok(['ERR_AUTHENTICATION', 'ERR_CLOSED', 'ERR_LIMIT'].includes(error.code!), error.message)
 })
 
 describe('over TLS', () => {
