@@ -11,20 +11,25 @@ const SHORT_LENGTH_MAX = 0x7fffffff
 /** Messages up to this length are copied behind their header, so that both leave in one packet. As in Python. */
 const JOINED_BYTES_MAX = 16_384
 
+function headerOf(length: number): Buffer {
+  if (length <= SHORT_LENGTH_MAX) {
+    const header = Buffer.alloc(SHORT_HEADER_BYTES)
+    header.writeInt32BE(length)
+    return header
+  }
+  const header = Buffer.alloc(LONG_HEADER_BYTES)
+  header.writeInt32BE(-1)
+  header.writeBigUInt64BE(BigInt(length), SHORT_HEADER_BYTES)
+  return header
+}
+
 /** What to write for a message. */
 export function messagePieces(body: Uint8Array): Uint8Array[] {
-  if (body.length > SHORT_LENGTH_MAX) {
-    const header = Buffer.alloc(LONG_HEADER_BYTES)
-    header.writeInt32BE(-1)
-    header.writeBigUInt64BE(BigInt(body.length), SHORT_HEADER_BYTES)
-    return [header, body]
-  }
-  const isJoined = body.length <= JOINED_BYTES_MAX
-  const first = Buffer.allocUnsafe(SHORT_HEADER_BYTES + (isJoined ? body.length : 0))
-  first.writeInt32BE(body.length)
-  if (!isJoined) return [first, body]
-  first.set(body, SHORT_HEADER_BYTES)
-  return [first]
+  if (body.length > JOINED_BYTES_MAX) return [headerOf(body.length), body]
+  const joined = Buffer.allocUnsafe(SHORT_HEADER_BYTES + body.length)
+  joined.writeInt32BE(body.length)
+  joined.set(body, SHORT_HEADER_BYTES)
+  return [joined]
 }
 
 const NOTHING = Buffer.alloc(0)
@@ -51,6 +56,12 @@ export class MessageReader {
   /** Whether the stream so far ends inside a message. */
   get isInsideMessage(): boolean {
     return this.#headerFilled > 0 || this.#body !== undefined
+  }
+
+  /** The bytes of the message that it is in the middle of, for a reader elsewhere that goes on. */
+  get begunBytes(): Buffer {
+    if (this.#body === undefined) return Buffer.from(this.#header.subarray(0, this.#headerFilled))
+    return Buffer.concat([headerOf(this.#bodyLength), this.#body.subarray(0, this.#bodyFilled)])
   }
 
   /**

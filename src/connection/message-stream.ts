@@ -3,7 +3,7 @@
  * the connection has ended; what nobody receives is bounded, because the socket is not read any further.
  */
 import type { Socket } from 'node:net'
-import { ClosedError, ProcessError, TimeoutError } from '../errors.ts'
+import { ClosedError, TimeoutError } from '../errors.ts'
 import { type WaitOptions, assertTimeout, boundedWait } from '../platform/bounded-wait.ts'
 import { LongTimer } from '../platform/long-timer.ts'
 import { endedInsideMessage } from '../transport/connection-errors.ts'
@@ -12,6 +12,7 @@ import type { Readiness } from '../queue/waitable.ts'
 import { surviveGoneWrites } from './gone-writes.ts'
 import { closeGently } from './handshake-stream.ts'
 import { MessageReader, messagePieces } from './message-format.ts'
+import { brokenBy, endOfFile, notTaken, tooLong } from './stream-errors.ts'
 import { type Attempt, Waiters } from './waiters.ts'
 
 /** Received messages of more bytes than this wait for somebody to receive them before anything more is read. */
@@ -29,10 +30,22 @@ export interface ReceiveLimit {
   why: string
 }
 
+/** What a connection is, to be gone on with in another process. */
+export interface StreamState {
+  /** `null` when the other side has ended. */
+  socket: Socket | null
+  /** Received, and not taken. */
+  messages: Uint8Array[]
+  /** The beginning of the next message. */
+  begun: Uint8Array
+  messageBytesMax: number
+}
+
 const DONE = Object.freeze({ value: undefined })
 
 export class MessageStream {
   readonly #socket: Socket
+  readonly #messageBytesMax: number
   readonly #reader: MessageReader
   #messages: Buffer[] = []
   /** How many of `#messages` have been taken. */
@@ -49,10 +62,29 @@ export class MessageStream {
   readonly #receivers = new Waiters(() => this.#keepAlive())
   readonly #senders = new Waiters(() => this.#keepAlive())
 
-  /** Takes over the socket; nothing else may read, write or close it from now on. */
-  constructor(socket: Socket, { messageBytesMax }: { messageBytesMax: number }) {
+  /** It was sent to another process: its end here is not the end of the connection. */
+  #wasSent = false
+  /** Nothing is read until somebody receives here after all. */
+  #isStopped = false
+
+  /**
+   * Takes over the socket; nothing else may read, write or close it from now on.
+   *
+   * @param options - `messages` and `begun` are what another process had received of it
+   */
+  constructor(
+    socket: Socket,
+    {
+      messageBytesMax,
+      messages = [],
+      begun,
+    }: { messageBytesMax: number; messages?: readonly Uint8Array[]; begun?: Uint8Array },
+  ) {
     this.#socket = socket
+    this.#messageBytesMax = messageBytesMax
     this.#reader = new MessageReader(messageBytesMax)
+    for (const message of messages) this.#hold(viewOf(message))
+    if (begun !== undefined) this.#reader.read(viewOf(begun), message => this.#hold(message))
     surviveGoneWrites(socket, error => this.#peerIsGone(error))
     socket.unref()
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
@@ -86,17 +118,26 @@ export class MessageStream {
   #read(chunk: Buffer): void {
     if (this.#isClosed || this.#end !== undefined) return
     try {
-      this.#reader.read(chunk, message => {
-        this.#messages.push(message)
-        this.#heldBytes += message.length + HELD_MESSAGE_COST_BYTES
-      })
+      this.#reader.read(chunk, message => this.#hold(message))
     } catch (error) {
       this.#finish(error as Error)
       this.#socket.destroy()
       return
     }
-    this.#changed()
     if (this.#heldBytes > HELD_BYTES_MAX) this.#socket.pause()
+    this.#changed()
+  }
+
+  #hold(message: Buffer): void {
+    this.#messages.push(message)
+    this.#heldBytes += message.length + HELD_MESSAGE_COST_BYTES
+  }
+
+  /** Somebody receives: reads again what was stopped for a message to another process. */
+  #goOn(): void {
+    if (!this.#isStopped) return
+    this.#isStopped = false
+    this.#socket.resume()
   }
 
   #finish(error?: Error): void {
@@ -130,12 +171,14 @@ export class MessageStream {
       this.#messages = []
       this.#taken = 0
     } else this.#messages[this.#taken - 1] = EMPTY
-    if (this.#heldBytes <= HELD_BYTES_MAX && this.#socket.isPaused()) this.#socket.resume()
+    if (this.#heldBytes <= HELD_BYTES_MAX && !this.#isStopped && this.#socket.isPaused())
+      this.#socket.resume()
     return { value: message }
   }
 
   async receive(options: WaitOptions, limit?: ReceiveLimit): Promise<Buffer> {
     this.#assertOpen('receive from')
+    this.#goOn()
     return await this.#receivers.wait(
       () => this.#tryTake(limit),
       options,
@@ -153,6 +196,7 @@ export class MessageStream {
 
   async poll({ timeout = 0, signal }: WaitOptions): Promise<boolean> {
     this.#assertOpen('poll')
+    this.#goOn()
     return await this.#receivers.wait<boolean>(
       () => (this.#isReady ? { value: true } : 'wait'),
       { timeout: timeout < 0 ? 0 : timeout, signal },
@@ -162,6 +206,7 @@ export class MessageStream {
 
   readiness(): Readiness {
     this.#assertOpen('wait for')
+    this.#goOn()
     return {
       isReady: () => this.#isReady,
       needsTurn: true,
@@ -258,6 +303,44 @@ export class MessageStream {
     }
   }
 
+  // ---- To another process ----
+
+  /**
+   * What travels in a message. Reading stops here, so that the other process has every byte: those that were received
+   * travel along, and the rest is still with the system. When the message comes to nothing, the first call that receives
+   * goes on here, and nothing is lost either.
+   *
+   * @param refuse - throws for a connection that would lose something
+   */
+  stateToSend(refuse: (kind: string, advice: string) => never): StreamState {
+    const socket = this.#socket
+    if (this.#isClosed) refuse('a RemoteConnection that is closed', 'send it first and close() it afterwards')
+    if ('encrypted' in socket)
+      refuse('a RemoteConnection over TLS', 'connect in the process that uses it, or send what was received')
+    if (this.#receivers.count + this.#watchers > 0)
+      refuse(
+        'a RemoteConnection that is being received from',
+        'send it when no recv(), poll() or wait() waits for it',
+      )
+    if (this.#senders.count > 0 || socket.writableLength > 0)
+      refuse('a RemoteConnection that is sending', 'await send() first')
+    if (this.#end === undefined) {
+      this.#isStopped = true
+      socket.pause()
+      // What lies in the stream comes by its event "data".
+      while (socket.read() !== null) continue
+    }
+    if (this.#end !== undefined && !this.#isEndOfFile)
+      refuse('a RemoteConnection that broke', 'connect again, and send that')
+    this.#wasSent = true
+    return {
+      socket: this.#end === undefined ? socket : null,
+      messages: this.#messages.slice(this.#taken),
+      begun: this.#reader.begunBytes,
+      messageBytesMax: this.#messageBytesMax,
+    }
+  }
+
   // ---- The end ----
 
   #assertOpen(action: string): void {
@@ -282,6 +365,11 @@ export class MessageStream {
     for (const listener of this.#listeners) listener()
     const socket = this.#socket
     if (socket.destroyed) return
+    if (this.#wasSent && socket.writableLength === 0) {
+      // Only this descriptor: end() would end the connection for the other process, too.
+      socket.destroy()
+      return
+    }
     // What still comes is read and dropped: a socket that is closed with unread data takes back what it has sent.
     socket.resume()
     let leftBytes = Infinity
@@ -313,32 +401,6 @@ export class MessageStream {
 
 const EMPTY = Buffer.alloc(0)
 
-function endOfFile(): ClosedError {
-  return new ClosedError(
-    'EOF: nothing is left, and the other side has closed the connection or ended\n' +
-      'To fix: stop receiving when this error comes, or iterate over the connection',
-  )
-}
-
-function brokenBy(error: Error): Error {
-  if (error instanceof ProcessError) return error
-  return new ClosedError(
-    `The connection broke: ${error.message}\nTo fix: see that the other side runs and can be reached, and connect again`,
-    { cause: error },
-  )
-}
-
-function notTaken(cause: Error): ClosedError {
-  return new ClosedError(
-    'Cannot send through the connection: the other side has closed it or ended\n' +
-      'To fix: stop sending when this error comes, and connect again',
-    { cause },
-  )
-}
-
-function tooLong(byteLength: number, why: string): ProcessError {
-  return new ProcessError(
-    'ERR_LIMIT',
-    `The message has ${byteLength} bytes, and ${why}; it stays in the connection\nTo fix: allow more, or receive it without a limit`,
-  )
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength)
 }

@@ -1,6 +1,6 @@
 /** One end of a connection between programs: what a pipe's end is within one. */
 import { inspect } from 'node:util'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { AuthenticationError, SerializeError, invalidArgument } from '../errors.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { assertLength, partOf, roomIn } from '../queue/byte-range.ts'
@@ -9,7 +9,7 @@ import { type Readiness, readiness } from '../queue/waitable.ts'
 import { addReducer } from '../serialize/reducers.ts'
 import { Unsendable } from '../serialize/unsendable.ts'
 import { isChallenge } from './handshake.ts'
-import { MessageStream } from './message-stream.ts'
+import { MessageStream, type StreamState } from './message-stream.ts'
 
 /** A message of more bytes than that is taken for a mistake, unless `maxMessageSize` says otherwise. */
 export const MESSAGE_BYTES_MAX = 2 ** 30
@@ -60,6 +60,9 @@ export function assertMessageSize(maxMessageSize: number | undefined): void {
  *
  * When the other side closes it or ends, `recv()` gives what was sent before and then rejects with `ClosedError`.
  * A connection that nobody waits for does not keep the program alive.
+ *
+ * It can be passed to other processes and threads of this program, with what it has received and nobody has taken; not
+ * over TLS, and not without the native addon. The sender's stays open: close it there, and receive and send in one place only.
  *
  * A value can carry functions, which run where they arrive. So connect only programs that trust each other.
  *
@@ -250,17 +253,43 @@ function foreign(bytes: Uint8Array): Error | undefined {
   )
 }
 
+/** What travels in the place of a connection. */
+interface SentConnection extends StreamState {
+  peer: string
+}
+
 addReducer<RemoteConnection>({
   type: RemoteConnection,
   name: 'multiproc.RemoteConnection',
-  encode: connection => {
-    throw new Unsendable(
-      connection,
-      'a RemoteConnection',
-      'send the address and have the other process call Client(), or accept connections there: a net.Server can be sent',
-    )
+  module: import.meta.url,
+  encode: (connection): SentConnection => {
+    const { stream, peer } = partsOf(connection)
+    const state = stream.stateToSend((kind, advice) => {
+      throw new Unsendable(connection, kind, advice)
+    })
+    return { ...state, peer }
   },
-  decode: () => {
-    throw invalidArgument(TypeError, 'A RemoteConnection never travels\nTo fix: send the address')
+  decode: data => {
+    const { socket, messages, begun, messageBytesMax, peer } = (data ?? {}) as Partial<SentConnection>
+    const isWhole =
+      (socket === null || socket instanceof Socket) &&
+      Array.isArray(messages) &&
+      [...messages, begun].every(bytes => bytes instanceof Uint8Array) &&
+      typeof messageBytesMax === 'number' &&
+      typeof peer === 'string'
+    if (!isWhole) {
+      throw new SerializeError(
+        'Cannot rebuild a RemoteConnection: what arrived is none\nTo fix: use the same version of multiproc on both sides',
+        { code: 'ERR_NOT_DESERIALIZABLE' },
+      )
+    }
+    // The other side had ended: so has this socket, which was never open.
+    const stream = new MessageStream(socket ?? new Socket().destroy(), {
+      messageBytesMax,
+      messages,
+      begun: begun!,
+    })
+    arriving = { stream, peer }
+    return new RemoteConnection()
   },
 })
