@@ -44,7 +44,7 @@ export interface ListenerOptions {
   insecure?: boolean | undefined
   /** Milliseconds in which a peer has to finish its handshake. Default: 10,000. */
   handshakeTimeout?: number | undefined
-  /** Peers that may be in the handshake at a time; one more, and the oldest of them is cut off. Default: 64. */
+  /** Peers that may be in the handshake at a time; one more, and the oldest of them is cut off. Default: 512. */
   maxPending?: number | undefined
   /** The longest message that is received, in bytes. Default: 1 GiB. */
   maxMessageSize?: number | undefined

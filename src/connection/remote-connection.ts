@@ -67,6 +67,24 @@ export function assertMessageSize(maxMessageSize: number | undefined): void {
  * A value can carry functions, which run where they arrive. So connect only programs that trust each other.
  *
  * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.connection.Connection
+ *
+ * @example
+ * ```ts
+ * import { Client, Listener, RemoteConnection } from 'multiproc'
+ *
+ * async function echo(connection: RemoteConnection): Promise<void> {
+ *   for await (const value of connection) await connection.send(value)
+ *   connection.close()
+ * }
+ *
+ * using listener = new Listener()
+ * const [there, here] = await Promise.all([listener.accept(), Client(listener.address)])
+ * const echoing = echo(there)
+ * await here.send(['any', new Map([['value', 1n]])])
+ * console.log(await here.recv())
+ * here.close()
+ * await echoing
+ * ```
  */
 export class RemoteConnection<Received = unknown, Sent = Received> implements AsyncIterable<Received> {
   /** @internal */

@@ -42,7 +42,8 @@ export interface HandshakeLimits {
   pendingMax: number
 }
 
-export const HANDSHAKE_LIMITS: HandshakeLimits = Object.freeze({ handshakeMs: 10_000, pendingMax: 64 })
+/** As many as a crowd of clients that start together, and few enough for the descriptors of a process. */
+export const HANDSHAKE_LIMITS: HandshakeLimits = Object.freeze({ handshakeMs: 10_000, pendingMax: 512 })
 
 /** What the system keeps of those who have connected while this thread was busy. As Node.js has it. */
 const SYSTEM_BACKLOG = 511

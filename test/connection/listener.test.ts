@@ -78,7 +78,6 @@ describe('a server loop', () => {
     test(`serves 200 clients at once over ${way.name}`, async () => {
       const listener = new Listener<number, number>(way.address(), {
         authKey: 'key',
-        maxPending: 256,
         ...(way.isTls ? { tls: serverTls } : {}),
       })
       const serving = serve(listener)
