@@ -17,6 +17,7 @@ import {
 import { parseAddress } from '#src/connection/address.js'
 import { forEachStartMethod } from '../conformance.js'
 import { checkLeaks, eventually } from '../leak-check.js'
+import { randomNumbers, seed } from '../queue/random-numbers.js'
 import { localWay, tcpWay, ways } from './connected.js'
 import { runProgram } from './run-program.js'
 import {
@@ -47,7 +48,7 @@ describe('a server loop', () => {
     const refused: string[] = []
     const listener = new Listener<number, number>(['127.0.0.1', 0], {
       authKey: 'key',
-      handshakeTimeout: 2000,
+      handshakeTimeout: 60_000,
       onRefused: ({ code }: Error & { code?: string }) => void refused.push(code!),
     })
     const serving = serve(listener)
@@ -100,6 +101,69 @@ describe('a server loop', () => {
       await serving
     })
   }
+
+  test(`goes on while clients are killed at any moment (SEED=${seed})`, async () => {
+    const random = randomNumbers(seed)
+    const refused: string[] = []
+    const listener = new Listener<Uint8Array, number>(undefined, {
+      authKey: 'key',
+      onRefused: ({ code }: Error & { code?: string }) => void refused.push(code!),
+    })
+    let served = 0
+    const answer = async (connection: RemoteConnection<Uint8Array, number>): Promise<void> => {
+      try {
+        for await (const bytes of connection) await connection.send(bytes.length)
+      } catch (error) {
+        // Killed in the middle of a message, or before it took the answer.
+        assert.equal((error as { code: string }).code, 'ERR_CLOSED')
+      }
+      connection.close()
+      served++
+    }
+    const serving = (async () => {
+      const answers: Promise<void>[] = []
+      for await (const connection of listener) answers.push(answer(connection))
+      await Promise.all(answers)
+    })()
+    const start = (): Process => {
+      const child = new Process({
+        args: [listener.address],
+        target: async (address: string | [string, number]) => {
+          const bytes = new Uint8Array(300_000)
+          for (;;) {
+            using client = await Client(address, { authKey: 'key' })
+            await client.send(bytes)
+            await client.recv()
+          }
+        },
+      })
+      child.start()
+      return child
+    }
+    const children = [start(), start(), start()]
+    for (let kill = 0; kill < 6; kill++) {
+      const until = served + 1 + random(20)
+      await eventually(() => served >= until)
+      const index = random(children.length)
+      children[index]!.kill()
+      await children[index]!.join()
+      children[index] = start()
+    }
+    for (const child of children) {
+      child.kill()
+      await child.join()
+    }
+    using client = await Client<number, Uint8Array>(listener.address, { authKey: 'key' })
+    await client.send(new Uint8Array(7))
+    assert.equal(await client.recv(), 7)
+    client.close()
+    listener.close()
+    await serving
+    assert.ok(
+      refused.every(code => code === 'ERR_CLOSED'),
+      refused.join(),
+    )
+  })
 
   test('has no more than "backlog" connections that wait for accept(), and refuses the next', async () => {
     const refused: string[] = []
