@@ -68,7 +68,10 @@ export interface SocketServerOptions {
 interface Pending {
   readonly socket: Socket
   readonly peer: string
+  /** It gets no further. */
   fail(error: Error): void
+  /** It has passed, or goes on in another place. False when it was cut off before. */
+  pass(): boolean
 }
 
 export class SocketServer {
@@ -79,7 +82,7 @@ export class SocketServer {
   readonly #isTls: boolean
   /** In the order of their arrival. */
   readonly #pending = new Set<Pending>()
-  /** Peers in the handshake of TLS, whose socket is another one afterwards: by host and port. */
+  /** Peers over TLS by host and port, because after its handshake their socket is another one. Until they close it. */
   readonly #inTls = new Map<string, Pending>()
   readonly #listening: Promise<void>
   #bound: ParsedAddress | undefined
@@ -234,20 +237,20 @@ export class SocketServer {
       const pending = this.#begin(socket, peer, () => socket.destroy())
       this.#inTls.set(key, pending)
       // TLS reads from the socket itself: that it ended is all that is learnt here.
-      socket.once('close', () => pending.fail(endedInHandshake()))
+      socket.once('close', () => {
+        if (this.#inTls.get(key) === pending) this.#inTls.delete(key)
+        pending.fail(endedInHandshake())
+      })
     } else void this.#authenticate(socket, peer)
   }
 
   #secured(socket: Socket): void {
     const peer = peerOf(socket)
-    const pending = this.#inTls.get(peerKey(socket))
     // It was cut off at this moment.
-    if (pending === undefined || !this.#pending.has(pending)) {
+    if (this.#inTls.get(peerKey(socket))?.pass() !== true) {
       socket.on('error', () => {}).destroy()
       return
     }
-    this.#pending.delete(pending)
-    this.#inTls.delete(peerKey(socket))
     if (this.#options.authKey === undefined) this.#letIn(socket, peer)
     else void this.#authenticate(socket, peer)
   }
@@ -260,11 +263,13 @@ export class SocketServer {
       socket,
       peer,
       fail: error => {
-        timer.stop()
-        if (!this.#pending.delete(pending)) return
-        this.#inTls.delete(peerKey(socket))
+        if (!pending.pass()) return
         stop(error)
         if (!this.#isClosed) this.#tell(error, peer)
+      },
+      pass: () => {
+        timer.stop()
+        return this.#pending.delete(pending)
       },
     }
     this.#pending.add(pending)
@@ -293,9 +298,7 @@ export class SocketServer {
     }
     stream.release()
     // Cut off while the last message was on its way.
-    if (!this.#pending.has(pending)) return
-    this.#pending.delete(pending)
-    this.#letIn(socket, peer)
+    if (pending.pass()) this.#letIn(socket, peer)
   }
 
   /** The other side is told that it was refused, unless too many are being told. */
