@@ -31,6 +31,7 @@ export type ErrorCode =
   | 'ERR_QUEUE_FULL'
   | 'ERR_NOT_SUPPORTED'
   | 'ERR_PROTOCOL'
+  | 'ERR_AUTHENTICATION'
   | 'ERR_REMOTE'
 
 /** Base class of all errors of this library, as Python's `multiprocessing.ProcessError`. */
@@ -76,6 +77,18 @@ export class ClosedError extends ProcessError {
 
   constructor(message: string, options?: ErrorOptions & { code?: 'ERR_CLOSED' | 'ERR_TERMINATED' }) {
     super(options?.code ?? 'ERR_CLOSED', message, options)
+  }
+}
+
+/** The other side of a connection did not show that it knows the key, as Python's `AuthenticationError`. */
+export class AuthenticationError extends ProcessError {
+  override name = 'AuthenticationError'
+  /** What was wrong with the other side, in some words. */
+  readonly reason: string
+
+  constructor(message: string, { reason, ...options }: ErrorOptions & { reason: string }) {
+    super('ERR_AUTHENTICATION', message, options)
+    this.reason = reason
   }
 }
 

@@ -1,5 +1,6 @@
 /** The public API of the library: everything that users can import from `multiproc`. */
 export {
+  AuthenticationError,
   BrokenBarrierError,
   BrokenPoolError,
   ClosedError,
@@ -54,6 +55,11 @@ export { Pipe } from './queue/pipe.ts'
 export { PipeConnection } from './queue/pipe-connection.ts'
 export { wait, type Waitable } from './queue/wait.ts'
 export { SimpleQueue } from './queue/simple-queue.ts'
+export { type Address, type AddressFamily, addressType, arbitraryAddress } from './connection/address.ts'
+export type { AuthKey } from './connection/auth-key.ts'
+export { Client, type ClientOptions } from './connection/client.ts'
+export { Listener, type ListenerOptions } from './connection/listener.ts'
+export { RemoteConnection } from './connection/remote-connection.ts'
 export { AsyncResult } from './pool/async-result.ts'
 export { currentTask, type TaskContext } from './pool/current-task.ts'
 export { ImapIterator } from './pool/imap-iterator.ts'

@@ -117,8 +117,12 @@ test('10: three processes serve one port, and one that was killed is replaced', 
   )
 })
 
+test('13: clients that know the key are answered, and a stranger is refused', async () => {
+  assert.equal(await outputOf('13-listener-client'), 'HELLO\na stranger: AuthenticationError\nGOODBYE\n')
+})
+
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
-  const numbers = ['01', '02', '03', '04', '05', '06', '07', '08', '09', '10']
+  const numbers = ['01', '02', '03', '04', '05', '06', '07', '08', '09', '10', '13']
   assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), numbers)
 })

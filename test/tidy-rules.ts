@@ -21,6 +21,7 @@ export const LAYERS = [
   'sync',
   'queue',
   'process',
+  'connection',
   'pool',
   'cli',
   'index',
@@ -37,6 +38,7 @@ export const LAYERS_WITH_PROTOCOL = [
   'sync',
   'queue',
   'process',
+  'connection',
   'pool',
 ] as const
 

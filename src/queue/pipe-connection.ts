@@ -5,6 +5,7 @@ import { invalidArgument } from '../errors.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { knownObject } from '../platform/heap-objects.ts'
 import { sharedHeap } from '../platform/shared-heap.ts'
+import { assertLength, partOf, roomIn } from './byte-range.ts'
 import type { Channel } from './channel.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
 import { decodeItem, encodeItem, turnNowAndThen } from './item-codec.ts'
@@ -141,9 +142,7 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
     target: ArrayBufferView,
     { offset = 0, ...options }: WaitOptions & { offset?: number } = {},
   ): Promise<number> {
-    assertLength('offset', offset)
-    const room = target.byteLength - offset
-    if (room < 0) throw outside('offset', offset, target.byteLength)
+    const room = roomIn(target, offset)
     const bytes = await coreOf(this).receive(options, {
       maxBytes: room,
       why: `there is room for ${room} bytes`,
@@ -202,40 +201,6 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
     if (core.isClosed) return '<PipeConnection closed>'
     return `<PipeConnection${this.readable ? ' readable' : ''}${this.writable ? ' writable' : ''}>`
   }
-}
-
-function partOf(
-  bytes: Uint8Array,
-  { offset = 0, size }: { offset: number | undefined; size: number | undefined },
-): Uint8Array {
-  if (!(bytes instanceof Uint8Array)) {
-    throw invalidArgument(
-      TypeError,
-      'Cannot send bytes: they must be a Uint8Array\nTo fix: pass one, or use send()',
-    )
-  }
-  assertLength('offset', offset)
-  if (offset > bytes.length) throw outside('offset', offset, bytes.length)
-  const length = size ?? bytes.length - offset
-  assertLength('size', length)
-  if (offset + length > bytes.length) throw outside('size', length, bytes.length)
-  // With a length of their own: nobody changes them while they wait for room.
-  return bytes.slice(offset, offset + length)
-}
-
-function assertLength(name: string, value: number): void {
-  if (Number.isSafeInteger(value) && value >= 0) return
-  throw invalidArgument(
-    RangeError,
-    `"${name}" must be a whole number from 0 on, got ${String(value)}\nTo fix: pass such a number`,
-  )
-}
-
-function outside(name: string, value: number, length: number): Error {
-  return invalidArgument(
-    RangeError,
-    `"${name}" is ${value}, which leads out of the ${length} bytes\nTo fix: stay inside of them`,
-  )
 }
 
 function knownEnd({ block }: PipeHandle): PipeConnection | undefined {

@@ -6,7 +6,8 @@ import { type Readiness, readiness } from './waitable.ts'
 import { TIMER_MS_MAX } from '../platform/long-timer.ts'
 
 /**
- * What `wait()` takes: ends of pipes and queues (ready when receiving would not wait), a process that was started or
+ * What `wait()` takes: ends of pipes, queues and connections (ready when receiving would not wait), a listener (ready
+ * when `accept()` would not wait), a process that was started or
  * its `sentinel` (ready when it has ended), any promise (ready when it has settled), and a readable stream such as a
  * socket (ready when there is something to read, or it has ended).
  */
@@ -45,6 +46,7 @@ export async function wait<T extends Waitable>(
   // A promise that has settled says so in a later step.
   await Promise.resolve()
   await Promise.resolve()
+  if (timeout !== undefined && timeout <= 0 && given.some(({ state }) => state.needsTurn)) await turnOnce()
   signal?.throwIfAborted()
   const until = performance.now() + (timeout ?? Infinity)
   for (;;) {
@@ -54,6 +56,11 @@ export async function wait<T extends Waitable>(
     // Somebody else may take what was there before it is looked at here: then it is waited for again.
     await untilChanged(given, { timeout: leftMs, signal })
   }
+}
+
+/** Until the event loop has looked at all sockets. */
+function turnOnce(): Promise<void> {
+  return new Promise(resolve => setImmediate(() => setImmediate(resolve)))
 }
 
 /** Until one of the objects may be ready, or the time has passed. */

@@ -14,4 +14,6 @@ export interface Readiness {
   changed?: (onChange: () => void, stop: AbortSignal) => void
   /** The line in which its users wait. */
   line?: WaitLine
+  /** Whether it learns from the event loop what has arrived, so that a mere look lets that turn once before. */
+  needsTurn?: boolean
 }
