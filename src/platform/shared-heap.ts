@@ -211,7 +211,15 @@ export class SharedHeap {
     return this.#token
   }
 
-  /** One more member in this thread, which acts for somebody who cannot be a member. Without the addon only. */
+  /**
+   * Memory of this thread alone, whatever the heap of the program is: for who serves what lies in it to others, each of
+   * them one of its members. It is gone with the thread, so nothing of it has to be cleaned up.
+   */
+  static createOwn(): SharedHeap {
+    return SharedHeap.#portable(new SharedArrayBuffer(controlBytes(BLOCKS_PORTABLE)))
+  }
+
+  /** One more member in this thread, which acts for somebody who cannot be a member. Of a portable heap only. */
   anotherMember(): SharedHeap {
     return SharedHeap.#portable(this.#backend.buffer as SharedArrayBuffer)
   }
