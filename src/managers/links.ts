@@ -2,11 +2,11 @@
 import type { ParsedAddress } from '../connection/address.ts'
 import { connectSocket } from '../connection/connect-socket.ts'
 import { getAuthKey } from '../process/process-state.ts'
-import { SocketConnection } from '../transport/socket-connection.ts'
+import { introduceClient } from './introduction.ts'
 import type { ManagerConnection } from './local-connection.ts'
 import { ManagerLink } from './manager-link.ts'
 import type { Credentials, ManagerPlace } from './manager-place.ts'
-import { FRAME_BYTES_MAX } from './protocol.ts'
+import type { Welcome } from './protocol.ts'
 
 /** By the name of the server. A link that has ended is not here any more. */
 const links = new Map<string, ManagerLink>()
@@ -58,10 +58,8 @@ export function tellEndOf(server: string, story: () => Promise<string | undefine
 
 function newLink(place: ManagerPlace, given: Credentials | undefined): ManagerLink {
   const { authKey, tls } = given ?? { authKey: getAuthKey(), tls: undefined }
-  const connect = async (): Promise<ManagerConnection> => {
-    const socket = await connectSocket(place.address, { authKey, tls })
-    return new SocketConnection(socket, { maxFrameBytes: FRAME_BYTES_MAX })
-  }
+  const connect = async (): ReturnType<typeof introduceClient> =>
+    introduceClient(await connectSocket(place.address, { authKey, tls }))
   return new ManagerLink({ place, credentialsToShare: given, connect, ended })
 }
 
@@ -72,7 +70,9 @@ function newLocalLink({
   place: ManagerPlace
   connect: () => ManagerConnection
 }): ManagerLink {
-  const connectHere = (): Promise<ManagerConnection> => Promise.resolve(connect())
+  const { server } = place
+  const welcome: Welcome = { server, pid: process.pid, rings: undefined, refusal: undefined }
+  const connectHere = (): ReturnType<typeof introduceClient> => Promise.resolve({ connection: connect(), welcome })
   return new ManagerLink({ place, credentialsToShare: undefined, connect: connectHere, ended })
 }
 

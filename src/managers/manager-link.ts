@@ -31,7 +31,7 @@ interface LinkOptions {
   place: ManagerPlace
   /** What others of this program need to connect; `undefined` when they have it. */
   credentialsToShare: Credentials | undefined
-  connect(): Promise<ManagerConnection>
+  connect(): Promise<{ connection: ManagerConnection; welcome: Welcome }>
   /** Called once, before those who wait are told. It may say more about the end, and then they are told that. */
   ended(link: ManagerLink): Promise<string | undefined>
 }
@@ -43,6 +43,8 @@ export class ManagerLink {
   #unsent: Uint8Array[] = []
   #connection: ManagerConnection | undefined
   #callCount = 0
+  /** How many wait for the welcome. */
+  #guests = 0
   /** Set when it has ended: nothing is sent any more. */
   #hasEnded = false
   /** Set when those who wait have been told. */
@@ -79,11 +81,13 @@ export class ManagerLink {
 
   /** Resolves with who answers there. */
   async welcomed(): Promise<Welcome> {
+    this.#guests++
     this.#connection?.ref()
     try {
       return await this.#welcomed
     } finally {
-      if (this.#pending.size === 0) this.#connection?.unref()
+      this.#guests--
+      this.#letEnd()
     }
   }
 
@@ -91,22 +95,36 @@ export class ManagerLink {
     return addressText(this.#options.place.address)
   }
 
+  /** Somebody who waits keeps the program alive; an open connection alone does not. */
+  #letEnd(): void {
+    if (this.#pending.size === 0 && this.#guests === 0) this.#connection?.unref()
+  }
+
   async #connect(): Promise<void> {
     let connection: ManagerConnection
+    let welcome: Welcome
     try {
-      connection = await this.#options.connect()
+      ;({ connection, welcome } = await this.#options.connect())
     } catch (error) {
       void this.#fail(this.#cannotReach(error))
+      return
+    }
+    const { server } = this.#options.place
+    if (server !== '' && server !== welcome.server) {
+      connection.abort()
+      void this.#fail(this.#isAnother())
       return
     }
     if (this.#hasEnded) {
       connection.abort()
       return
     }
+    this.#welcome = welcome
+    this.#resolveWelcome(welcome)
     this.#connection = connection
     connection.onMessage = frame => this.#receive(frame)
     connection.onClose = error => void this.#fail(this.#gone(error))
-    if (this.#pending.size === 0) connection.unref()
+    this.#letEnd()
     for (const frame of this.#unsent.splice(0)) this.#post(frame)
   }
 
@@ -197,34 +215,14 @@ export class ManagerLink {
     else if (message.kind === 'aborted') {
       const pending = this.#take(message.call)
       pending?.reject(pending.signal?.reason)
-    } else if (message.kind === 'refused') void this.#refused(message.payload)
-    else this.#welcomeFrom(message.payload)
-  }
-
-  #welcomeFrom(payload: Uint8Array): void {
-    const { server, pid } = readWelcome(payload)
-    const { server: expected } = this.#options.place
-    const address = this.#address
-    if (typeof server !== 'string' || typeof pid !== 'number') {
-      void this.#fail(new ProcessError('ERR_PROTOCOL', `Cannot use the manager at ${address}: it is none of this version\nTo fix: use the same version of multiproc on both sides`))
-    } else if (expected !== '' && expected !== server) {
-      void this.#fail(
-        new ClosedError(
-          `Cannot use the proxy: its manager at ${address} has ended, and another one listens there\n` +
-            'To fix: make the object again, in the manager that is there now',
-        ),
-      )
-    } else {
-      this.#welcome = { server, pid }
-      this.#resolveWelcome(this.#welcome)
-    }
+    } else void this.#refused(message.payload)
   }
 
   #take(call: number): Pending | undefined {
     const pending = this.#pending.get(call)
     if (pending !== undefined) {
       this.#pending.delete(call)
-      if (this.#pending.size === 0) this.#connection?.unref()
+      this.#letEnd()
     }
     return pending
   }
@@ -299,6 +297,13 @@ export class ManagerLink {
     this.#connection?.abort()
   }
 
+  #isAnother(): Error {
+    return new ClosedError(
+      `Cannot use the proxy: its manager at ${this.#address} has ended, and another one listens there\n` +
+        'To fix: make the object again, in the manager that is there now',
+    )
+  }
+
   #cannotReach(cause: unknown): Error {
     // Who has a proxy of it knows that it was there.
     const isGone = this.#options.place.server !== '' && (cause as { code?: string }).code === 'ERR_NOT_FOUND'
@@ -325,14 +330,6 @@ export class ManagerLink {
 
 /** As far as a client can tell. */
 const OR_SHUT_DOWN = ', or was told to shut down'
-
-function readWelcome(payload: Uint8Array): Partial<Welcome> {
-  try {
-    return (decode(payload) ?? {}) as Partial<Welcome>
-  } catch {
-    return {}
-  }
-}
 
 /** Of no use to who guesses it: it keeps an object for longer, for 5 minutes at most. */
 export function newLease(): number {

@@ -5,20 +5,20 @@
  */
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { letGo } from '../broker/shareable.ts'
 import { type Address, addressText, parseAddress, plainAddress } from '../connection/address.ts'
 import { SocketServer, type SocketServerOptions } from '../connection/socket-server.ts'
 import { ClosedError, ProcessError, invalidState } from '../errors.ts'
 import { SharedHeap, actAs } from '../platform/shared-heap.ts'
-import { encode } from '../serialize/codec.ts'
-import { SocketConnection } from '../transport/socket-connection.ts'
 import type { Token } from './base-proxy.ts'
+import { introduceServer } from './introduction.ts'
 import { addLocalServer } from './links.ts'
 import { LocalConnection, type ManagerConnection } from './local-connection.ts'
 import type { ManagerPlace } from './manager-place.ts'
 import { ObjectTable, type Served } from './object-table.ts'
-import { CLIENTS_MAX, FRAME_BYTES_MAX, type Welcome, encodeMessage } from './protocol.ts'
+import { CLIENTS_MAX, RING_CLIENTS_MAX } from './protocol.ts'
 import './proxy-reducers.ts'
 import { addReferents } from './referents.ts'
 import { type ClientHost, Made, ServerClient } from './server-client.ts'
@@ -40,8 +40,8 @@ export class ManagerServer implements AsyncDisposable {
   readonly #types: ReadonlyMap<string, ServedType>
   readonly #options: ManagerServerOptions
   readonly #name = randomBytes(8).toString('hex')
-  readonly #clients = new Set<ServerClient>()
-  readonly #connections = new Set<ManagerConnection>()
+  readonly #clients = new Map<ServerClient, ManagerConnection>()
+  #ringCount = 0
   readonly #table = new ObjectTable(served => this.#letGo(served))
   #heap: SharedHeap | undefined
   #sockets: SocketServer | undefined
@@ -82,8 +82,7 @@ export class ManagerServer implements AsyncDisposable {
     const sockets = new SocketServer(address, {
       authKey,
       tls,
-      onSocket: socket =>
-        this.#serve(new SocketConnection(socket, { maxFrameBytes: FRAME_BYTES_MAX }), { isLocal: false }),
+      onSocket: socket => void this.#introduce(socket),
     })
     this.#sockets = sockets
     await sockets.listening()
@@ -91,7 +90,7 @@ export class ManagerServer implements AsyncDisposable {
     this.#undo.push(
       addLocalServer(this.place, () => {
         const [here, there] = LocalConnection.pair()
-        this.#serve(there, { isLocal: true })
+        this.#serve(there, () => {})
         return here
       }),
       addReferents(this.#name, id => host.table.get(id)?.object),
@@ -119,11 +118,11 @@ export class ManagerServer implements AsyncDisposable {
     if (this.#state === 'stopped') return
     this.#state = 'stopped'
     for (const undo of this.#undo) undo()
-    for (const client of this.#clients) client.end()
-    this.#clients.clear()
-    // What was answered before still arrives.
-    for (const connection of this.#connections) connection.close()
-    this.#connections.clear()
+    for (const [client, connection] of this.#clients) {
+      client.end()
+      // What was answered before still arrives.
+      connection.close()
+    }
     this.#table.clear()
     await this.#sockets?.close()
     this.#stop.abort()
@@ -165,25 +164,32 @@ export class ManagerServer implements AsyncDisposable {
     return this.#heap
   }
 
-  #serve(connection: ManagerConnection, { isLocal }: { isLocal: boolean }): void {
+  async #introduce(socket: Socket): Promise<void> {
+    socket.on('error', () => {})
+    const introduced = await introduceServer(socket, () => ({
+      server: this.#name,
+      pid: process.pid,
+      refusal: this.#clients.size >= CLIENTS_MAX ? tooManyClients() : undefined,
+      // A bell is written past the socket, which over TLS would not be what it seems.
+      mayHaveRings: this.place.address.family !== 'AF_INET' && this.#ringCount < RING_CLIENTS_MAX,
+    }))
+    if (introduced === undefined) return
+    const { connection, hasRings } = introduced
+    if (hasRings) this.#ringCount++
+    this.#serve(connection, () => {
+      if (hasRings) this.#ringCount--
+    })
+  }
+
+  #serve(connection: ManagerConnection, ended: () => void): void {
     const client = new ServerClient(this.#host, connection)
-    if (this.#clients.size >= CLIENTS_MAX && !isLocal) {
-      client.refuse(tooManyClients())
-      return
-    }
-    if (this.#state !== 'serving') {
-      connection.abort()
-      return
-    }
-    this.#clients.add(client)
-    this.#connections.add(connection)
+    this.#clients.set(client, connection)
     connection.onClose = () => {
       this.#clients.delete(client)
-      this.#connections.delete(connection)
       client.end()
+      ended()
     }
-    const welcome: Welcome = { server: this.#name, pid: process.pid }
-    connection.send(encodeMessage('welcome', 0, 0, encode(welcome)))
+    if (this.#state !== 'serving') connection.abort()
   }
 
   // ---- What a client can ask of the server itself ----

@@ -4,6 +4,7 @@
  * value which cannot be rebuilt fails its call and nothing else.
  */
 import { ProcessError } from '../errors.ts'
+import type { RingEnd } from '../transport/ring-connection.ts'
 
 /** From a client. Arguments, leases and results are the encoded value of the frame. */
 export type ToServer =
@@ -20,8 +21,6 @@ export type ToServer =
 
 /** From the server. Each call gets one of `answer`, `failure` and `aborted`. */
 export type FromServer =
-  /** The first frame; `payload`: a {@link Welcome}. */
-  | { kind: 'welcome'; payload: Uint8Array }
   | { kind: 'answer'; call: number; payload: Uint8Array }
   /** `payload`: what was thrown. */
   | { kind: 'failure'; call: number; payload: Uint8Array }
@@ -29,15 +28,30 @@ export type FromServer =
   /** The client is not served; the connection ends after it. `payload`: the error. */
   | { kind: 'refused'; payload: Uint8Array }
 
-/** Who serves here. */
+/** The first frame of a client: what it has. */
+export interface Hello {
+  /** The number of its shared heap, if that is memory of the system. */
+  heap: number | undefined
+}
+
+/** The first frame of a server: who serves here, or why not. */
 export interface Welcome {
   /** A number at random: a server that was started again at the same address is another one. */
   server: string
   pid: number
+  /** Where the other frames are, for a client of the same shared heap. Without it, they are on the socket. */
+  rings: RingEnd | undefined
+  /** The client is not served; the connection ends after it. */
+  refusal: Error | undefined
 }
 
 /** The object that stands for the server: it makes objects, counts them, and shuts down. */
 export const SERVER_OBJECT = 0
+/** From the end of the handshake to the first frame. */
+export const HELLO_MS_MAX = 10_000
+export const HELLO_BYTES_MAX = 1024
+/** So many clients of one server have rings, of half a MiB each; the others use their sockets. */
+export const RING_CLIENTS_MAX = 256
 /** Clients of one server. A program may have that many processes and threads; the next is told `ERR_LIMIT`. */
 export const CLIENTS_MAX = 1024
 /** Calls of one client that are not answered yet. */
@@ -54,7 +68,6 @@ export const FRAME_BYTES_MAX = 2 ** 30
 export const UNREAD_BYTES_MAX = 2 ** 30
 
 const KINDS = [
-  'welcome',
   'refused',
   'call',
   'abort',
