@@ -76,8 +76,7 @@ export type Proxied<T> = BaseProxy<T> & {
 
 /** A class of managers with one more method, for a type that was registered. */
 export type WithType<M, TypeId extends string, C, P> = M extends abstract new (...args: infer A) => infer I
-  ? Omit<M, 'prototype'> &
-      (new (...args: A) => I & Record<TypeId, (...args: ArgumentsOf<C>) => Promise<P>>)
+  ? Omit<M, 'prototype'> & (new (...args: A) => I & Record<TypeId, (...args: ArgumentsOf<C>) => Promise<P>>)
   : never
 
 const OPTIONS = ['address', 'authKey', 'tls', 'context', 'shutdownTimeout', 'name']
@@ -157,7 +156,12 @@ export class BaseManager implements AsyncDisposable {
    * @returns this class, with the type of the new method
    * @throws TypeError for options that make no sense.
    */
-  static register<M extends typeof BaseManager, TypeId extends string, C extends Registrable, P = Proxied<ObjectOf<C>>>(
+  static register<
+    M extends typeof BaseManager,
+    TypeId extends string,
+    C extends Registrable,
+    P = Proxied<ObjectOf<C>>,
+  >(
     this: M,
     typeId: TypeId,
     callable?: C,
@@ -177,7 +181,7 @@ export class BaseManager implements AsyncDisposable {
     typesOf(this).set(typeId, {
       typeId,
       make: callable as ServedType['make'],
-      proxyType: proxyType as ProxyType | undefined,
+      proxyType: proxyType,
       exposed,
       methodToTypeId,
     })
@@ -206,7 +210,10 @@ export class BaseManager implements AsyncDisposable {
     assertKnownOptions('start()', options, ['initializer', 'initArgs'])
     const { initializer, initArgs } = options
     if (initializer !== undefined && typeof initializer !== 'function') {
-      throw invalidArgument(TypeError, '"initializer" must be a function\nTo fix: pass a function, or leave it out')
+      throw invalidArgument(
+        TypeError,
+        '"initializer" must be a function\nTo fix: pass a function, or leave it out',
+      )
     }
     this.#assertNew('start')
     this.#state = 'starting'
@@ -215,8 +222,10 @@ export class BaseManager implements AsyncDisposable {
       const { context, name = this.constructor.name } = this.#options
       const start: ManagerProcessStart = {
         ...this.#serverOptions(),
-        types: [...typesOf(this.constructor).values()].map(type => (type.isBuiltIn === true ? type.typeId : type)),
-        initializer: initializer as (() => unknown) | undefined,
+        types: [...typesOf(this.constructor).values()].map(type =>
+          type.isBuiltIn === true ? type.typeId : type,
+        ),
+        initializer: initializer,
         initArgs: initArgs ?? [],
         listening: writer,
       }
@@ -250,7 +259,10 @@ export class BaseManager implements AsyncDisposable {
     this.#assertNew('connect')
     const { address } = this.#options
     if (address === undefined) {
-      throw invalidArgument(TypeError, 'Cannot connect: there is no address\nTo fix: new Manager({ address, authKey })')
+      throw invalidArgument(
+        TypeError,
+        'Cannot connect: there is no address\nTo fix: new Manager({ address, authKey })',
+      )
     }
     this.#state = 'starting'
     try {
@@ -283,7 +295,11 @@ export class BaseManager implements AsyncDisposable {
   #assertNew(action: string): void {
     if (this.#state === 'new') return
     const why =
-      this.#state === 'stopped' ? 'it was shut down' : this.#state === 'connected' ? 'it is connected' : 'it was started'
+      this.#state === 'stopped'
+        ? 'it was shut down'
+        : this.#state === 'connected'
+          ? 'it is connected'
+          : 'it was started'
     throw invalidState(`Cannot ${action} the manager: ${why} already\nTo fix: make a new one`)
   }
 
@@ -299,7 +315,10 @@ export class BaseManager implements AsyncDisposable {
    * ClosedError before `start()` or `connect()`, and after the end.
    */
   async create(typeId: string, ...args: unknown[]): Promise<BaseProxy> {
-    return (await this.#linkOr(`make a "${typeId}"`).call(undefined, SERVER_OBJECT, 'create', [typeId, ...args])) as BaseProxy
+    return (await this.#linkOr(`make a "${typeId}"`).call(undefined, SERVER_OBJECT, 'create', [
+      typeId,
+      ...args,
+    ])) as BaseProxy
   }
 
   /** How many objects the server has, as Python's `_number_of_objects`. */
@@ -390,7 +409,9 @@ export class BaseManager implements AsyncDisposable {
 /** Rejects when the child ends before it serves. */
 async function failed(child: Process<[ManagerProcessStart]>): Promise<never> {
   await child.result()
-  throw invalidState('The manager was shut down before it served\nTo fix: do not call process.exit() in its initializer')
+  throw invalidState(
+    'The manager was shut down before it served\nTo fix: do not call process.exit() in its initializer',
+  )
 }
 
 /** For those who wait for a manager that has ended. */
@@ -405,5 +426,5 @@ function clientPart(tls: ManagerOptions['tls']): ConnectionOptions | undefined {
   if (tls === undefined) return undefined
   const { ca, cert, key, passphrase, servername, rejectUnauthorized, minVersion } = tls
   const part = { ca, cert, key, passphrase, servername, rejectUnauthorized, minVersion }
-  return Object.fromEntries(Object.entries(part).filter(([, value]) => value !== undefined)) as ConnectionOptions
+  return Object.fromEntries(Object.entries(part).filter(([, value]) => value !== undefined))
 }

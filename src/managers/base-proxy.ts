@@ -3,16 +3,19 @@
  * anywhere; each one that exists is counted by the server, and so is each that is on its way (by a lease).
  */
 import { inspect } from 'node:util'
+import { plainAddress } from '../connection/address.ts'
 import { ClosedError } from '../errors.ts'
 import { carry, leaseFor } from '../platform/in-flight.ts'
-import { linkTo } from './links.ts'
+import { holdHere, linkTo } from './links.ts'
 import type { ManagerLink } from './manager-link.ts'
 import type { Credentials, ManagerPlace } from './manager-place.ts'
 import { isWrittenForManager } from './written-for-manager.ts'
 
 /** A class of proxies. */
 // oxlint-disable-next-line typescript/no-explicit-any -- any class of proxies
-export type ProxyType<P extends BaseProxy = BaseProxy> = (new () => P) & { readonly exposed?: readonly string[] }
+export type ProxyType<P extends BaseProxy = BaseProxy> = (new () => P) & {
+  readonly exposed?: readonly string[]
+}
 
 /** What a proxy is when it travels, as Python's `Token`. */
 export interface Token {
@@ -33,6 +36,8 @@ export interface Token {
 
 interface ProxyRecord extends Omit<Token, 'lease' | 'credentials'> {
   link: ManagerLink
+  /** The object itself, in its server. */
+  held: object | undefined
 }
 
 const records = new WeakMap<object, ProxyRecord>()
@@ -78,9 +83,9 @@ export class BaseProxy<T = unknown> implements Disposable {
   }
 
   /** The type of the object, the number by which its manager knows it, and where that is. */
-  get token(): Pick<Token, 'typeId' | 'id'> & { address: ManagerPlace['address'] } {
+  get token(): Pick<Token, 'typeId' | 'id'> & { address: string | [host: string, port: number] } {
     const { typeId, id, place } = recordOf(this)
-    return { typeId, id, address: place.address }
+    return { typeId, id, address: plainAddress(place.address) }
   }
 
   /**
@@ -182,7 +187,7 @@ export function proxyFor(token: Token): BaseProxy {
     return here
   }
   const type = proxyType ?? (exposed === undefined ? proxyTypes.get(typeId)! : autoProxy(typeId, exposed))
-  arriving = { link, place, id, typeId, proxyType, exposed, facts }
+  arriving = { link, place, id, typeId, proxyType, exposed, facts, held: holdHere(place, id) }
   let proxy: BaseProxy
   try {
     proxy = new type()
@@ -220,7 +225,10 @@ function autoProxy(typeId: string, exposed: readonly string[]): ProxyType {
  * @param name - of the class
  * @param exposed - names of methods
  */
-export function makeProxyType(name: string, exposed: readonly string[]): ProxyType<BaseProxy & Record<string, (...args: unknown[]) => Promise<unknown>>> {
+export function makeProxyType(
+  name: string,
+  exposed: readonly string[],
+): ProxyType<BaseProxy & Record<string, (...args: unknown[]) => Promise<unknown>>> {
   const type = class extends BaseProxy {
     static readonly exposed: readonly string[] = [...exposed]
   }

@@ -1,4 +1,4 @@
-/** The types of the library, by name. */
+/** The types of the library, by name. Both sides have the same, so that a name is all that has to be sent. */
 import { ACQUIRERS } from './acquirer.ts'
 import { ARRAY, VALUE } from './value.ts'
 import { CONDITION, EVENT, BARRIER } from './signalling.ts'

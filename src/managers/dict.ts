@@ -121,7 +121,10 @@ function entriesOf(given: unknown): (readonly [unknown, unknown])[] {
  * console.log(await counts.get('a')) // 100
  * ```
  */
-export class DictProxy<K = unknown, V = unknown> extends BaseProxy<Map<K, V>> implements AsyncIterable<[K, V]> {
+export class DictProxy<K = unknown, V = unknown>
+  extends BaseProxy<Map<K, V>>
+  implements AsyncIterable<[K, V]>
+{
   /** The value of a key, or `missing` (undefined). */
   get(key: K): Promise<V | undefined>
   get(key: K, missing: V): Promise<V>
@@ -203,7 +206,9 @@ export class DictProxy<K = unknown, V = unknown> extends BaseProxy<Map<K, V>> im
    */
   update(key: K, change: (value: V | undefined) => V): Promise<V>
   update(first: unknown, change?: (value: V | undefined) => V): Promise<unknown> {
-    return change === undefined ? this.callMethod('update', [first]) : this.callMethod('change', [first, change])
+    return change === undefined
+      ? this.callMethod('update', [first])
+      : this.callMethod('change', [first, change])
   }
 
   /** A Map with the same entries. */
@@ -217,7 +222,7 @@ export class DictProxy<K = unknown, V = unknown> extends BaseProxy<Map<K, V>> im
   }
 }
 
-addProxyType('dict', DictProxy as never)
+addProxyType('dict', DictProxy)
 
 /** @internal */
 export const DICT: ServedType = {

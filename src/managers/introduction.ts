@@ -85,7 +85,8 @@ export async function introduceServer(
     socket.end(() => socket.destroy())
     return undefined
   }
-  const made = mayHaveRings && hello.heap !== undefined && hello.heap === commonHeap() ? ringsAt(socket) : undefined
+  const made =
+    mayHaveRings && hello.heap !== undefined && hello.heap === commonHeap() ? ringsAt(socket) : undefined
   // On the socket before anything that is in the rings, so before the first bell.
   write(socket, { ...who, rings: made?.end })
   const connection = made?.connection ?? new SocketConnection(socket, { maxFrameBytes: FRAME_BYTES_MAX })

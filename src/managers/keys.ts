@@ -8,7 +8,8 @@ export type ManagedKey = string | number | bigint | boolean | symbol | null | un
 /** @throws TypeError for an object: it arrives as a copy, which is no key of anything. */
 export function assertKey(key: unknown, what: 'key' | 'value'): asserts key is ManagedKey {
   // A proxy is one object in the server, however often it arrives.
-  if ((typeof key !== 'object' || key === null || key instanceof BaseProxy) && typeof key !== 'function') return
+  if ((typeof key !== 'object' || key === null || key instanceof BaseProxy) && typeof key !== 'function')
+    return
   throw invalidArgument(
     TypeError,
     `Cannot use ${Array.isArray(key) ? 'an array' : typeof key === 'function' ? 'a function' : 'an object'} as a ${what} there: it would arrive as a copy, which is equal to nothing\n` +

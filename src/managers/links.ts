@@ -8,10 +8,18 @@ import { ManagerLink } from './manager-link.ts'
 import type { Credentials, ManagerPlace } from './manager-place.ts'
 import type { Welcome } from './protocol.ts'
 
+/** A server in this thread. */
+export interface LocalServer {
+  place: ManagerPlace
+  connect(): ManagerConnection
+  /** What a proxy here keeps, so that its object stays. */
+  hold(id: number): object | undefined
+}
+
 /** By the name of the server. A link that has ended is not here any more. */
 const links = new Map<string, ManagerLink>()
 /** Servers in this thread, by name: how each is reached from here. */
-const localServers = new Map<string, { place: ManagerPlace; connect: () => ManagerConnection }>()
+const localServers = new Map<string, LocalServer>()
 /** Of managers that this thread has started, by the name of their server: how it ended. */
 const endStories = new Map<string, () => Promise<string | undefined>>()
 
@@ -46,9 +54,15 @@ export async function connectLink(
 }
 
 /** Has a server in this thread be reached without a socket, until the function that is returned is called. */
-export function addLocalServer(place: ManagerPlace, connect: () => ManagerConnection): () => void {
-  localServers.set(place.server, { place, connect })
-  return () => localServers.delete(place.server)
+export function addLocalServer(local: LocalServer): () => void {
+  const { server } = local.place
+  localServers.set(server, local)
+  return () => localServers.delete(server)
+}
+
+/** The object of a server in this thread. */
+export function holdHere({ server }: ManagerPlace, id: number): object | undefined {
+  return localServers.get(server)?.hold(id)
 }
 
 /** What is told, beside that a manager has ended, to those who wait for it. */
@@ -63,16 +77,11 @@ function newLink(place: ManagerPlace, given: Credentials | undefined): ManagerLi
   return new ManagerLink({ place, credentialsToShare: given, connect, ended })
 }
 
-function newLocalLink({
-  place,
-  connect,
-}: {
-  place: ManagerPlace
-  connect: () => ManagerConnection
-}): ManagerLink {
+function newLocalLink({ place, connect }: LocalServer): ManagerLink {
   const { server } = place
   const welcome: Welcome = { server, pid: process.pid, rings: undefined, refusal: undefined }
-  const connectHere = (): ReturnType<typeof introduceClient> => Promise.resolve({ connection: connect(), welcome })
+  const connectHere = (): ReturnType<typeof introduceClient> =>
+    Promise.resolve({ connection: connect(), welcome })
   return new ManagerLink({ place, credentialsToShare: undefined, connect: connectHere, ended })
 }
 

@@ -186,7 +186,9 @@ export class ListProxy<T = unknown> extends BaseProxy<T[]> implements AsyncItera
 
   /** Adds all items at the end: of an iterable, or of another list of the manager. */
   extend(items: Iterable<T> | ListProxy<T>): Promise<void> {
-    return this.callMethod('extend', [items instanceof BaseProxy ? items : Array.from(items)]) as Promise<void>
+    return this.callMethod('extend', [
+      items instanceof BaseProxy ? items : Array.from(items),
+    ]) as Promise<void>
   }
 
   /** Puts an item before the one at `index`. */
@@ -280,7 +282,7 @@ export class ListProxy<T = unknown> extends BaseProxy<T[]> implements AsyncItera
   }
 }
 
-addProxyType('list', ListProxy as never)
+addProxyType('list', ListProxy)
 
 /** @internal */
 export const LIST: ServedType = {

@@ -260,8 +260,8 @@ export class PoolProxy extends BaseProxy implements AsyncDisposable {
 }
 
 addProxyType('Pool', PoolProxy)
-addProxyType('AsyncResult', AsyncResultProxy as never)
-addProxyType('Iterator', IteratorProxy as never)
+addProxyType('AsyncResult', AsyncResultProxy)
+addProxyType('Iterator', IteratorProxy)
 
 /** @internal */
 export const POOL_TYPES: readonly ServedType[] = [
@@ -276,7 +276,7 @@ export const POOL_TYPES: readonly ServedType[] = [
       imap: 'Iterator',
       imapUnordered: 'Iterator',
     },
-    snapshot: object => String((object as ManagedPool).pool.name),
+    snapshot: object => (object as ManagedPool).pool.name,
     // No proxy is left: nobody could ask for a result.
     end: object => void (object as ManagedPool).pool.terminate(),
   },

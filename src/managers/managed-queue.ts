@@ -44,7 +44,9 @@ export class QueueProxy<T = unknown> extends BaseProxy implements AsyncIterable<
 
   async #put(values: readonly T[], { timeout, signal }: WaitOptions): Promise<void> {
     assertTimeout(timeout)
-    const items = values.map((value, index) => encodeItem(value, values.length === 1 ? 'item' : `item ${index}`))
+    const items = values.map((value, index) =>
+      encodeItem(value, values.length === 1 ? 'item' : `item ${index}`),
+    )
     await this.callMethod('put', [items, timeout], signal)
   }
 
@@ -119,8 +121,8 @@ export class JoinableQueueProxy<T = unknown> extends QueueProxy<T> {
   }
 }
 
-addProxyType('Queue', QueueProxy as never)
-addProxyType('JoinableQueue', JoinableQueueProxy as never)
+addProxyType('Queue', QueueProxy)
+addProxyType('JoinableQueue', JoinableQueueProxy)
 
 function queue(typeId: string, make: (options?: number | QueueOptions) => Queue): ServedType {
   return {

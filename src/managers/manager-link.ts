@@ -199,7 +199,14 @@ export class ManagerLink {
   #say(message: Exclude<ToServer, { kind: 'call' }>): void {
     const { kind } = message
     const payload = 'payload' in message ? message.payload : undefined
-    this.#post(encodeMessage(kind, 'call' in message ? message.call : 0, 'object' in message ? message.object : 0, payload))
+    this.#post(
+      encodeMessage(
+        kind,
+        'call' in message ? message.call : 0,
+        'object' in message ? message.object : 0,
+        payload,
+      ),
+    )
   }
 
   #receive(frame: Uint8Array): void {
@@ -310,7 +317,7 @@ export class ManagerLink {
     if (cause instanceof ProcessError && cause.code !== 'ERR_CLOSED' && !isGone) return cause
     const { message } = cause as Error
     return new ClosedError(
-      `Cannot reach the manager at ${this.#address} (${String(message).split('\n')[0]!.replaceAll('\0', '@')})\n` +
+      `Cannot reach the manager at ${this.#address} (${message.split('\n')[0]!.replaceAll('\0', '@')})\n` +
         'To fix: start it before it is used, and let it live as long as all who use it',
       { cause },
     )

@@ -22,7 +22,7 @@ import { CLIENTS_MAX, RING_CLIENTS_MAX } from './protocol.ts'
 import './proxy-reducers.ts'
 import { addReferents } from './referents.ts'
 import { type ClientHost, Made, ServerClient } from './server-client.ts'
-import { type ServedType, exposedMethods } from './served-type.ts'
+import { type ServedType, exposedMethods, makeObject } from './served-type.ts'
 
 /** How a server listens. */
 export interface ManagerServerOptions {
@@ -82,18 +82,23 @@ export class ManagerServer implements AsyncDisposable {
     const sockets = new SocketServer(address, {
       authKey,
       tls,
+      // All clients of a program may come at the same moment.
+      limits: { pendingMax: CLIENTS_MAX },
       onSocket: socket => void this.#introduce(socket),
     })
     this.#sockets = sockets
     await sockets.listening()
-    const host: ClientHost = this.#host
     this.#undo.push(
-      addLocalServer(this.place, () => {
-        const [here, there] = LocalConnection.pair()
-        this.#serve(there, () => {})
-        return here
+      addLocalServer({
+        place: this.place,
+        connect: () => {
+          const [here, there] = LocalConnection.pair()
+          this.#serve(there, { isServer: true, ended() {} })
+          return here
+        },
+        hold: id => this.#table.hold(id),
       }),
-      addReferents(this.#name, id => host.table.get(id)?.object),
+      addReferents(this.#name, id => this.#table.get(id)?.object),
     )
   }
 
@@ -143,12 +148,9 @@ export class ManagerServer implements AsyncDisposable {
   }
 
   get #host(): ClientHost {
-    const server = this
     return {
       table: this.#table,
-      get heap() {
-        return server.#ownHeap()
-      },
+      heap: () => this.#ownHeap(),
       serverMethod: (method, args) => this.#serverMethod(method, args),
       keep: (typeId, object) => this.#keep(typeId, object),
       tokenOf: (served, lease) => this.#tokenOf(served, lease),
@@ -176,13 +178,14 @@ export class ManagerServer implements AsyncDisposable {
     if (introduced === undefined) return
     const { connection, hasRings } = introduced
     if (hasRings) this.#ringCount++
-    this.#serve(connection, () => {
+    const ended = (): void => {
       if (hasRings) this.#ringCount--
-    })
+    }
+    this.#serve(connection, { isServer: false, ended })
   }
 
-  #serve(connection: ManagerConnection, ended: () => void): void {
-    const client = new ServerClient(this.#host, connection)
+  #serve(connection: ManagerConnection, { isServer, ended }: { isServer: boolean; ended: () => void }): void {
+    const client = new ServerClient(this.#host, connection, { isServer })
     this.#clients.set(client, connection)
     connection.onClose = () => {
       this.#clients.delete(client)
@@ -228,8 +231,8 @@ export class ManagerServer implements AsyncDisposable {
           'To fix: pass one to register() in the program that serves',
       )
     }
-    const make = type.make as (...given: readonly unknown[]) => unknown
-    const object = type.operations === undefined ? make(...args) : actAs(this.#ownHeap(), () => make(...args))
+    const make = (): unknown => makeObject(type.make!, args)
+    const object = type.operations === undefined ? make() : actAs(this.#ownHeap(), make)
     return object instanceof Promise
       ? object.then(made => new Made(this.#keep(typeId, made)))
       : new Made(this.#keep(typeId, object))
@@ -240,7 +243,7 @@ export class ManagerServer implements AsyncDisposable {
     if (type !== undefined) return type
     throw new ProcessError(
       'ERR_REMOTE',
-      `The manager has no type "${String(typeId)}"\n` +
+      `The manager has no type "${typeId}"\n` +
         `To fix: register it before the manager is started; it has ${[...this.#types.keys()].join(', ')}`,
     )
   }
@@ -288,5 +291,7 @@ function tooManyClients(): ProcessError {
 
 /** For managers that were not started. */
 export function notStarted(action: string): ClosedError {
-  return new ClosedError(`Cannot ${action}: the manager is not started\nTo fix: await manager.start() or connect() first`)
+  return new ClosedError(
+    `Cannot ${action}: the manager is not started\nTo fix: await manager.start() or connect() first`,
+  )
 }

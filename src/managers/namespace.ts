@@ -90,7 +90,7 @@ export class NamespaceProxy<T extends object = Record<string, unknown>> extends 
   }
 }
 
-addProxyType('Namespace', NamespaceProxy as never)
+addProxyType('Namespace', NamespaceProxy)
 
 /** @internal */
 export const NAMESPACE: ServedType = {

@@ -1,6 +1,7 @@
 /**
  * The objects of one server, and who has them: proxies that are open at clients, and leases of proxies that are on their
- * way. An object goes with the last of them.
+ * way. An object goes with the last of them; but one that other objects of the server have a proxy of is left to the
+ * garbage collector then, so that objects which contain each other go, too.
  */
 import { ProcessError } from '../errors.ts'
 import { LEASES_MAX, LEASE_MS, OBJECTS_MAX } from './protocol.ts'
@@ -14,8 +15,10 @@ export interface Served {
   readonly object: object
   /** The methods that clients may call; unused for objects with operations. */
   readonly exposed: ReadonlySet<string>
-  /** How many proxies and leases there are. */
+  /** How many clients and leases there are. */
   uses: number
+  /** Whether there was ever a proxy of it in the server itself. Such proxies keep it, and are not counted. */
+  isHeldHere: boolean
 }
 
 interface Lease {
@@ -30,6 +33,8 @@ const LOOK_MS = 30_000
 
 export class ObjectTable {
   readonly #objects = new Map<number, Served>()
+  /** Those that only proxies in the server keep. */
+  readonly #weak = new Map<number, WeakRef<Served>>()
   readonly #leases = new Map<number, Lease>()
   readonly #usedLeases = new Set<number>()
   readonly #letGo: (served: Served) => void
@@ -41,39 +46,54 @@ export class ObjectTable {
   }
 
   get size(): number {
-    return this.#objects.size
+    return [...this].length
   }
 
-  [Symbol.iterator](): IterableIterator<Served> {
-    return this.#objects.values()
+  *[Symbol.iterator](): Generator<Served, void, undefined> {
+    yield* this.#objects.values()
+    for (const [id, weak] of this.#weak) {
+      const served = weak.deref()
+      if (served === undefined) this.#weak.delete(id)
+      else yield served
+    }
   }
 
   get(id: number): Served | undefined {
-    return this.#objects.get(id)
+    return this.#objects.get(id) ?? this.#weak.get(id)?.deref()
+  }
+
+  /** For a proxy in the server, which keeps what is returned. */
+  hold(id: number): Served | undefined {
+    const served = this.get(id)
+    if (served !== undefined) served.isHeldHere = true
+    return served
   }
 
   /** @throws ProcessError `ERR_LIMIT`. */
-  add(made: Omit<Served, 'id' | 'uses'>): Served {
-    if (this.#objects.size >= OBJECTS_MAX) {
+  add(made: Omit<Served, 'id' | 'uses' | 'isHeldHere'>): Served {
+    if (this.#objects.size + this.#weak.size >= OBJECTS_MAX && this.size >= OBJECTS_MAX) {
       throw new ProcessError(
         'ERR_LIMIT',
         `Cannot make another object in the manager: it has ${OBJECTS_MAX}\n` +
           'To fix: detach() proxies that are no longer needed, or keep plain values in fewer objects',
       )
     }
-    const served: Served = { ...made, id: ++this.#count, uses: 0 }
+    const served: Served = { ...made, id: ++this.#count, uses: 0, isHeldHere: false }
     this.#objects.set(served.id, served)
     return served
   }
 
   use(served: Served): void {
     served.uses++
+    if (!this.#weak.delete(served.id)) return
+    this.#objects.set(served.id, served)
   }
 
   drop(served: Served, uses = 1): void {
     served.uses -= uses
     if (served.uses > 0 || !this.#objects.delete(served.id)) return
-    this.#letGo(served)
+    if (served.isHeldHere) this.#weak.set(served.id, new WeakRef(served))
+    else this.#letGo(served)
   }
 
   /** A proxy is on its way: its object is kept until it is open somewhere, or for 5 minutes. */
@@ -88,7 +108,8 @@ export class ObjectTable {
   /** The proxy has arrived. Its sender's word may come later, over another connection. */
   arrived(lease: number): void {
     if (this.#end(lease)) return
-    if (this.#usedLeases.size >= USED_LEASES_MAX) this.#usedLeases.delete(this.#usedLeases.keys().next().value!)
+    if (this.#usedLeases.size >= USED_LEASES_MAX)
+      this.#usedLeases.delete(this.#usedLeases.keys().next().value!)
     this.#usedLeases.add(lease)
   }
 
@@ -117,6 +138,8 @@ export class ObjectTable {
     clearInterval(this.#timer)
     this.#timer = undefined
     this.#leases.clear()
-    for (const served of [...this.#objects.values()]) this.drop(served, served.uses)
+    for (const served of this) this.#letGo(served)
+    this.#objects.clear()
+    this.#weak.clear()
   }
 }

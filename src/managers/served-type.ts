@@ -51,3 +51,16 @@ function publicMethods(object: object): string[] {
   }
   return [...names]
 }
+
+/** Makes an object: of a class, or by a function. */
+export function makeObject(callable: (...args: never[]) => unknown, args: readonly unknown[]): unknown {
+  const make = callable as (...given: readonly unknown[]) => unknown
+  return isClass(callable) ? Reflect.construct(make, args) : make(...args)
+}
+
+/** A class can't be called, and neither can most built-in constructors. Arrow functions and methods have no prototype. */
+function isClass(callable: (...args: never[]) => unknown): boolean {
+  if (callable.prototype === undefined) return false
+  const source = Function.prototype.toString.call(callable)
+  return /^class\b/.test(source) || /\{\s*\[native code\]\s*\}$/.test(source)
+}

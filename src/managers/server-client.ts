@@ -27,7 +27,7 @@ import { encodeForManager } from './written-for-manager.ts'
 export interface ClientHost {
   readonly table: ObjectTable
   /** The memory in which locks and queues lie. The first use makes it. */
-  readonly heap: SharedHeap
+  heap(): SharedHeap
   /** A method of the server itself. */
   serverMethod(method: string, args: readonly unknown[]): unknown
   /** Makes an object of the type out of what a method has returned. */
@@ -51,6 +51,7 @@ const UNDEFINED = encode(undefined)
 export class ServerClient {
   readonly #host: ClientHost
   readonly #connection: ManagerConnection
+  readonly #isServer: boolean
   /** Proxies that the client has, by object. */
   readonly #proxies = new Map<number, { served: Served; count: number }>()
   /** Leases of what it has been answered and has not opened. Nobody else has been given them. */
@@ -62,8 +63,10 @@ export class ServerClient {
   #isLoading = false
   #hasEnded = false
 
-  constructor(host: ClientHost, connection: ManagerConnection) {
+  /** @param isServer - whether it is the server that is its own client: its proxies keep their objects by themselves */
+  constructor(host: ClientHost, connection: ManagerConnection, { isServer = false } = {}) {
     this.#host = host
+    this.#isServer = isServer
     this.#connection = connection
     connection.onMessage = frame => this.#receive(frame)
   }
@@ -102,7 +105,7 @@ export class ServerClient {
         this.#release(message.object)
         return
       case 'lease': {
-        const served = this.#proxies.get(message.object)?.served
+        const served = this.#servedFor(message.object)
         const lease = leaseIn(message.payload)
         if (served !== undefined && lease !== undefined) this.#host.table.lease(served, lease)
       }
@@ -111,7 +114,20 @@ export class ServerClient {
 
   // ---- Proxies ----
 
+  /** An object that the client has a proxy of. */
+  #servedFor(id: number): Served | undefined {
+    return this.#isServer ? this.#host.table.get(id) : this.#proxies.get(id)?.served
+  }
+
   #open(id: number, lease: number | undefined): void {
+    const { table } = this.#host
+    if (!this.#isServer) this.#count(id)
+    if (lease === undefined) return
+    this.#given.delete(lease)
+    table.arrived(lease)
+  }
+
+  #count(id: number): void {
     const { table } = this.#host
     const here = this.#proxies.get(id)
     const served = here?.served ?? table.get(id)
@@ -121,9 +137,6 @@ export class ServerClient {
       table.use(served)
       this.#proxies.set(id, { served, count: 1 })
     }
-    if (lease === undefined) return
-    this.#given.delete(lease)
-    table.arrived(lease)
   }
 
   #release(id: number): void {
@@ -173,7 +186,7 @@ export class ServerClient {
       this.#settle(call, method, this.#host.serverMethod(method, args), undefined)
       return
     }
-    const served = this.#proxies.get(id)?.served
+    const served = this.#servedFor(id)
     if (served === undefined) throw isGone()
     const { type, object, exposed } = served
     if (type.operations !== undefined) void this.#operate(call, served, method, args)
@@ -235,7 +248,7 @@ export class ServerClient {
 
   #asMember(): { heap: SharedHeap; objects: OpenObjects } {
     if (this.#member === undefined) {
-      const heap = this.#host.heap.anotherMember()
+      const heap = this.#host.heap().anotherMember()
       this.#member = { heap, objects: new OpenObjects(heap) }
     }
     return this.#member
@@ -250,7 +263,7 @@ export class ServerClient {
       const known = attachments.indexOf(value)
       return known >= 0 ? known : attachments.push(value) - 1
     }
-    const bytes = actAs(this.#host.heap, () => encode(object, { attach }))
+    const bytes = actAs(this.#host.heap(), () => encode(object, { attach }))
     const real = actAs(member, () => decode(bytes, { attachments })) as object
     objects.set(id, real)
     type.opened?.(real, object)
@@ -310,7 +323,7 @@ export class ServerClient {
     if (this.#member !== undefined) {
       this.#member.heap.end()
       this.#member.objects.clear()
-      this.#host.heap.reap()
+      this.#host.heap().reap()
     }
     this.#waiting.length = 0
     for (const lease of this.#given) this.#endGiven(lease)
@@ -342,7 +355,9 @@ function leaseIn(payload: Uint8Array): number | undefined {
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  return (
+    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  )
 }
 
 function notExposed(method: string, typeId: string): ProcessError {

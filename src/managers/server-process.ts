@@ -14,7 +14,7 @@ export interface ManagerProcessStart {
   tls: TlsOptions | undefined
   /** A type of the library by its name, since both sides have it. */
   types: readonly (ServedType | string)[]
-  initializer: ((...args: unknown[]) => unknown) | undefined
+  initializer: ((...args: never[]) => unknown) | undefined
   initArgs: readonly unknown[]
   /** Gets the place when clients can connect. */
   listening: PipeConnection<ManagerPlace, ManagerPlace>
@@ -23,9 +23,13 @@ export interface ManagerProcessStart {
 /** The target of the process. */
 export async function serveInChild(start: ManagerProcessStart): Promise<void> {
   const { address, authKey, tls, types, initializer, initArgs, listening } = start
-  await initializer?.(...initArgs)
+  await initializer?.(...(initArgs as never[]))
   const served = types.map(type => (typeof type === 'string' ? builtInType(type) : type))
-  const server = new ManagerServer(new Map(served.map(type => [type.typeId, type])), { address, authKey, tls })
+  const server = new ManagerServer(new Map(served.map(type => [type.typeId, type])), {
+    address,
+    authKey,
+    tls,
+  })
   // Ctrl-C goes to all processes of the terminal. The program decides when the manager ends, and it ends with the program.
   const ignore = (): void => {}
   process.on('SIGINT', ignore)

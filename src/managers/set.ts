@@ -230,7 +230,9 @@ export class SetProxy<T = unknown> extends BaseProxy<Set<T>> implements AsyncIte
   }
 
   #with(method: string, others: readonly SetOperand<T>[]): Promise<unknown> {
-    const operands = others.map(other => (other instanceof BaseProxy || other instanceof Set ? other : new Set(other)))
+    const operands = others.map(other =>
+      other instanceof BaseProxy || other instanceof Set ? other : new Set(other),
+    )
     return this.callMethod(method, operands)
   }
 
@@ -250,7 +252,7 @@ export class SetProxy<T = unknown> extends BaseProxy<Set<T>> implements AsyncIte
   }
 }
 
-addProxyType('set', SetProxy as never)
+addProxyType('set', SetProxy)
 
 /** @internal */
 export const SET: ServedType = {

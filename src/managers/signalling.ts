@@ -178,7 +178,10 @@ export const BARRIER: ServedType = {
   isBuiltIn: true,
   make: (parties: number, { action, ...options }: BarrierOptions = {}) => {
     if (action !== undefined && typeof action !== 'function') {
-      throw invalidArgument(TypeError, 'Cannot make a Barrier: "action" must be a function\nTo fix: pass a function')
+      throw invalidArgument(
+        TypeError,
+        'Cannot make a Barrier: "action" must be a function\nTo fix: pass a function',
+      )
     }
     const barrier = new Barrier(parties, options)
     actions.set(barrier, action)

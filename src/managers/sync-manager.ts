@@ -43,12 +43,18 @@ export class SyncManager extends BaseManager {
 
   /** A list: see {@link ListProxy}. */
   list<T = unknown>(items?: Iterable<T> | ListProxy<T>): Promise<ListProxy<T>> {
-    return this.#make('list', items === undefined ? [] : [isPlain(items) ? items : Array.from(items as Iterable<T>)])
+    return this.#make(
+      'list',
+      items === undefined ? [] : [isPlain(items) ? items : Array.from(items as Iterable<T>)],
+    )
   }
 
   /** A set: see {@link SetProxy}. */
   set<T = unknown>(values?: Iterable<T> | SetProxy<T>): Promise<SetProxy<T>> {
-    return this.#make('set', values === undefined ? [] : [isPlain(values) ? values : new Set(values as Iterable<T>)])
+    return this.#make(
+      'set',
+      values === undefined ? [] : [isPlain(values) ? values : new Set(values as Iterable<T>)],
+    )
   }
 
   /** Named values: see {@link NamespaceProxy}. */

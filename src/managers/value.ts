@@ -58,7 +58,7 @@ export class ValueProxy<T = unknown> extends BaseProxy<T> {
   }
 }
 
-addProxyType('Value', ValueProxy as never)
+addProxyType('Value', ValueProxy)
 
 /** @internal */
 export const VALUE: ServedType = {
@@ -151,7 +151,7 @@ export class ArrayProxy<Type extends ElementType = ElementType> extends BaseProx
   }
 }
 
-addProxyType('Array', ArrayProxy as never)
+addProxyType('Array', ArrayProxy)
 
 /** @internal */
 export const ARRAY: ServedType = {
