@@ -192,7 +192,13 @@ export class ServerClient {
     if (type.operations !== undefined) void this.#operate(call, served, method, args)
     else if (exposed.has(method)) {
       const value: unknown = (object as Record<string, (...args: unknown[]) => unknown>)[method]!(...args)
-      this.#settle(call, method, value, type.methodToTypeId?.[method])
+      const kept = type.methodToTypeId
+      this.#settle(
+        call,
+        method,
+        value,
+        kept !== undefined && Object.hasOwn(kept, method) ? kept[method] : undefined,
+      )
     } else this.#settle(call, method, general(served, method), undefined)
   }
 

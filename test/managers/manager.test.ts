@@ -157,6 +157,7 @@ test('C127 test_rapid_restart: a manager is started again at once at the same ad
   await second.start()
   assert.deepEqual(second.address, address)
   assert.equal(await (await second.dict({ a: 2 })).get('a'), 2)
+  await assert.rejects(new SyncManager({ address, authKey }).start(), { code: 'ERR_ALREADY_EXISTS' })
   // The proxy is one of the manager that has ended.
   await assert.rejects(dict.get('a'), closed)
 })
