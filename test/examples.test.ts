@@ -117,12 +117,20 @@ test('10: three processes serve one port, and one that was killed is replaced', 
   )
 })
 
-test('13: clients that know the key are answered, and a stranger is refused', async () => {
-  assert.equal(await outputOf('13-listener-client'), 'HELLO\na stranger: AuthenticationError\nGOODBYE\n')
+test('11: four processes count into the dict of a manager, and no word is lost', async () => {
+  assert.equal(await outputOf('11-manager-dict'), 'to: 6, be: 2, sleep: 2\n')
+})
+
+test('12: another program uses a manager over TLS, and one with a wrong key is not let in', async () => {
+  assert.equal(await outputOf('12-remote-manager'), "[ 'from', 'there', 'over TLS' ]\nAuthenticationError\n")
+})
+
+test('14: clients that know the key are answered, and a stranger is refused', async () => {
+  assert.equal(await outputOf('14-listener-client'), 'HELLO\na stranger: AuthenticationError\nGOODBYE\n')
 })
 
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
-  const numbers = ['01', '02', '03', '04', '05', '06', '07', '08', '09', '10', '13']
+  const numbers = ['01', '02', '03', '04', '05', '06', '07', '08', '09', '10', '11', '12', '14']
   assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), numbers)
 })

@@ -23,6 +23,7 @@ export const LAYERS = [
   'process',
   'connection',
   'pool',
+  'managers',
   'cli',
   'index',
 ] as const
@@ -40,6 +41,7 @@ export const LAYERS_WITH_PROTOCOL = [
   'process',
   'connection',
   'pool',
+  'managers',
 ] as const
 
 export const MAX_LINES_OF_CODE = 500

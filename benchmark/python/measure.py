@@ -218,6 +218,41 @@ def queue_messages(context, workers, size):
     return [size['messages'] / timed(run)[0] for _ in range(size['repeats'])]
 
 
+def set_and_get(dictionary, orders, finished):
+    while True:
+        for round_number in range(orders.get()):
+            dictionary['key'] = round_number
+            dictionary['key']
+        finished.put(True)
+
+
+def manager_dict(clients):
+    def measure(context, workers, size):
+        with context.Manager() as manager:
+            dictionary = manager.dict({'key': 0})
+            finished = context.Queue()
+            orders = [context.Queue() for _ in range(clients)]
+            processes = [
+                context.Process(target=set_and_get, args=(dictionary, own, finished), daemon=True) for own in orders
+            ]
+            for process in processes:
+                process.start()
+
+            def run():
+                for own in orders:
+                    own.put(size['operations'] // 2)
+                for _ in range(clients):
+                    finished.get()
+
+            run()
+            samples = [clients * size['operations'] / timed(run)[0] for _ in range(size['repeats'])]
+            for process in processes:
+                process.terminate()
+            return samples
+
+    return measure
+
+
 def echo(connection):
     while True:
         connection.send(connection.recv())
@@ -329,6 +364,9 @@ ROWS = {
     'lock-uncontended': lock_uncontended,
     'lock-contended': lock_contended,
     'lock-hand-over': lock_hand_over,
+    'manager-1': manager_dict(1),
+    'manager-4': manager_dict(4),
+    'manager-8': manager_dict(8),
 }
 
 

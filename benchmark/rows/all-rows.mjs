@@ -8,6 +8,7 @@ import { idleMemory } from './idle-memory.mjs'
 import { lockContended } from './lock-contended.mjs'
 import { lockHandOver } from './lock-hand-over.mjs'
 import { lockUncontended } from './lock-uncontended.mjs'
+import { manager1, manager4, manager8 } from './manager-dict.mjs'
 import { mapSquares } from './map-squares.mjs'
 import { pipeOneWay } from './pipe-one-way.mjs'
 import { pipeRoundTrip } from './pipe-round-trip.mjs'
@@ -65,4 +66,7 @@ export const rows = [
   lockUncontended,
   lockContended,
   lockHandOver,
+  manager1,
+  manager4,
+  manager8,
 ]

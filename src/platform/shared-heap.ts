@@ -9,6 +9,7 @@
 import { randomBytes } from 'node:crypto'
 import { threadId } from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
+import { trimFreeSegments } from './free-segments.ts'
 import { type BlockHandle, type BlockKind, type HeldBlock, memberEnded, notKept } from './block-handle.ts'
 import { isHeldByOthers, isKept, secondsOnTheWay, steadySeconds } from './block-holders.ts'
 import {
@@ -42,9 +43,6 @@ import {
   memberAt,
   slotOf,
   tokenOf,
-  PAGE_BYTES,
-  SEGMENT,
-  WARM_BYTES_MAX,
 } from './heap-layout.ts'
 import { HeapPages } from './heap-pages.ts'
 import { giveUpNativeAddon, nativeAddon } from './native-addon.ts'
@@ -214,7 +212,15 @@ export class SharedHeap {
     return this.#token
   }
 
-  /** One more member in this thread, which acts for somebody who cannot be a member. Without the addon only. */
+  /**
+   * Memory of this thread alone, whatever the heap of the program is: for who serves what lies in it to others, each of
+   * them one of its members. It is gone with the thread, so nothing of it has to be cleaned up.
+   */
+  static createOwn(): SharedHeap {
+    return SharedHeap.#portable(new SharedArrayBuffer(controlBytes(BLOCKS_PORTABLE)))
+  }
+
+  /** One more member in this thread, which acts for somebody who cannot be a member. Of a portable heap only. */
   anotherMember(): SharedHeap {
     return SharedHeap.#portable(this.#backend.buffer as SharedArrayBuffer)
   }
@@ -331,7 +337,7 @@ export class SharedHeap {
         Atomics.store(words, at + MEMBER.state, MEMBER_STATE.free)
         Atomics.add(words, HEADER.ends, 1)
       }
-      this.#trimFree()
+      trimFreeSegments(this)
     } finally {
       Atomics.store(words, HEADER.reaper, 0)
     }
@@ -358,22 +364,6 @@ export class SharedHeap {
     }
   }
 
-  /**
-   * Whoever ended has left the memory that it kept to be used again, beside what others keep: together they keep no more
-   * than one alone may.
-   */
-  #trimFree(): void {
-    const { words } = this
-    const limit = Atomics.load(words, HEADER.blockLimit)
-    let bytes = 0
-    for (let index = 0; index < limit; index++) {
-      const at = blockAt(index)
-      if (Atomics.load(words, at + BLOCK.kind) !== SEGMENT_KIND || !this.#isFree(at, -1, false)) continue
-      bytes += words[at + BLOCK.payload + SEGMENT.providedPages]! * PAGE_BYTES
-      if (bytes > WARM_BYTES_MAX) this.#discardFree(index)
-    }
-  }
-
   /** For who let go of a keeper: the memory of the segments that it kept goes back to the system, if it was the last. */
   discardKeptBy(keeper: BlockHandle): void {
     const { words } = this
@@ -389,7 +379,7 @@ export class SharedHeap {
   }
 
   /** For who has looked at a segment of another: its memory goes back to the system if nobody has it any more. */
-  discardIfFree({ index }: BlockHandle): void {
+  discardIfFree({ index }: { index: number }): void {
     this.#discardFree(index)
   }
 

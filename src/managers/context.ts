@@ -1,14 +1,14 @@
-/** The context that users get: that of the process layer, with pools. */
-import { BaseContext } from '../process/base-context.ts'
+/** The context that users get: that of the layers below, with managers. */
+import { PoolContext } from '../pool/pool-context.ts'
 import type { StartMethod } from '../process/child-boot.ts'
-import { SpawnPool } from './spawn-pool.ts'
-import { ThreadPool } from './thread-pool.ts'
+import type { ManagerOptions } from './base-manager.ts'
+import { Manager, type SyncManager } from './sync-manager.ts'
 
 /** The API bound to one start method; made by {@link getContext}. */
-export class Context extends BaseContext {
-  /** `Pool` bound to this context's start method. */
-  get Pool(): typeof SpawnPool | typeof ThreadPool {
-    return this.startMethod === 'thread' ? ThreadPool : SpawnPool
+export class Context extends PoolContext {
+  /** Starts a manager by this context's start method. */
+  Manager(options?: Omit<ManagerOptions, 'context'>): Promise<SyncManager> {
+    return Manager({ ...options, context: this.startMethod })
   }
 }
 
