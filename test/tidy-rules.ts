@@ -22,6 +22,7 @@ export const LAYERS = [
   'queue',
   'process',
   'pool',
+  'futures',
   'cli',
   'index',
 ] as const
@@ -38,6 +39,7 @@ export const LAYERS_WITH_PROTOCOL = [
   'queue',
   'process',
   'pool',
+  'futures',
 ] as const
 
 export const MAX_LINES_OF_CODE = 500

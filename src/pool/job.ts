@@ -111,6 +111,11 @@ export abstract class Job {
   abstract succeed(index: number, value: unknown): void
   abstract fail(index: number, reason: unknown): void
 
+  /** A worker of this pool has died of an item, which fails. */
+  died(index: number, reason: unknown): void {
+    this.fail(index, reason)
+  }
+
   /** Whether `succeedAll` takes numbers as a typed array, which is faster. */
   get wantsNumbers(): boolean {
     return false
