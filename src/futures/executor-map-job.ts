@@ -5,8 +5,8 @@ import type { Breaking } from './breaking.ts'
 
 export class ExecutorMapJob extends ImapJob {
   readonly #breaking: Breaking
-  /** Whether the rest was given up, so that nothing comes behind the error that says so. */
-  isAborted = false
+  /** Why the rest was given up: nothing comes behind this error. */
+  end: { reason: unknown } | undefined
 
   constructor(options: Omit<ImapJobOptions, 'isOrdered' | 'isEager'>, breaking: Breaking) {
     super({ ...options, isOrdered: true, isEager: true })
@@ -23,7 +23,8 @@ export class ExecutorMapJob extends ImapJob {
   }
 
   override abort(reason: unknown): void {
-    this.isAborted = true
-    super.abort(this.#breaking.ofAbort(reason))
+    const error = this.#breaking.ofAbort(reason)
+    this.end ??= { reason: error }
+    super.abort(error)
   }
 }

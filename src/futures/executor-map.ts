@@ -59,7 +59,7 @@ export class ExecutorMap<T> implements AsyncIterableIterator<T, undefined> {
       if (result.done) this.#end()
       return result
     } catch (reason) {
-      if (this.#job.isAborted) this.#end()
+      if (this.#job.end?.reason === reason) this.#end()
       throw reason
     } finally {
       this.#job.leave(waiter!)

@@ -4,7 +4,7 @@
  * dropped; it then finishes what was submitted.
  */
 import { inspect } from 'node:util'
-import { BrokenPoolError, ClosedError, SerializeError } from '../errors.ts'
+import { BrokenPoolError, ClosedError } from '../errors.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { CallerStacks } from '../pool/caller-stack.ts'
 import { NO_LIMITS } from '../pool/task-limits.ts'
@@ -12,7 +12,7 @@ import { openCore } from '../pool/open-core.ts'
 import type { PoolCore } from '../pool/pool-core.ts'
 import type { PoolOptions } from '../pool/pool-options.ts'
 import { type PoolStats, statsOf } from '../pool/pool-stats.ts'
-import { type Called, copyArguments, shipFunction } from '../pool/ship-call.ts'
+import { type Called, assertTakes, copyArguments, shipFunction } from '../pool/ship-call.ts'
 import { type BrokenClass, Breaking } from './breaking.ts'
 import { Executor, type ExecutorMapOptions, type InputsOf, type ShutdownOptions } from './executor.ts'
 import { ExecutorMap } from './executor-map.ts'
@@ -57,23 +57,25 @@ export abstract class PoolExecutor extends Executor {
   }
 
   submit<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): Future<Awaited<R>> {
+    this.#assertTakes(fn)
     const future = new Future<Awaited<R>>()
+    let job: FutureJob
     try {
-      const task = this.#ship(fn, this.submit)
+      const task = shipFunction(this.#core, fn, this.submit)
       const call = copyArguments(this.#core, args, { task, method: this.submit })
       const caller = this.#callers.take(task, this.submit)
-      const job = new FutureJob(
+      job = new FutureJob(
         { task, mode: 'arguments', caller, limits: NO_LIMITS },
         { call, future, breaking: this.#breaking },
       )
-      this.#core.submit(job)
-      makeFutureCancellable(future, job)
     } catch (reason) {
       // As in Python, this is the failure of one future, which its user looks at anyway.
-      if (!(reason instanceof SerializeError)) throw reason
       future.setRunningOrNotifyCancel()
       future.setException(reason)
+      return future
     }
+    this.#core.submit(job)
+    makeFutureCancellable(future, job)
     return future
   }
 
@@ -85,7 +87,8 @@ export abstract class PoolExecutor extends Executor {
   map(fn: (...args: never[]) => unknown, ...rest: unknown[]): ExecutorMap<unknown> {
     const { inputs, timeoutMs, chunkSize, bufferSize } = readMapCall(rest)
     const core = this.#core
-    const task = this.#ship(fn, this.map)
+    this.#assertTakes(fn)
+    const task = shipFunction(core, fn, this.map)
     const [only] = inputs
     const isSingle = inputs.length === 1
     const job = new ExecutorMapJob(
@@ -144,9 +147,9 @@ export abstract class PoolExecutor extends Executor {
     return `<${this.constructor.name} name=${JSON.stringify(name)} state=${this.#core.state} maxWorkers=${this.maxWorkers}>`
   }
 
-  #ship(fn: (...args: never[]) => unknown, method: Called): ReturnType<typeof shipFunction> {
+  #assertTakes(fn: unknown): void {
     try {
-      return shipFunction(this.#core, fn, method)
+      assertTakes(this.#core, fn)
     } catch (reason) {
       throw reason instanceof BrokenPoolError ? this.#breaking.ofAbort(reason) : reason
     }

@@ -22,21 +22,26 @@ export function atCaller<T>(called: Called, work: () => T): T {
   }
 }
 
-/** @throws TypeError for what is no function, ClosedError or BrokenPoolError for a pool that takes no work, SerializeError. */
+/** @throws TypeError for what is no function, ClosedError or BrokenPoolError for a pool that takes no work. */
+export function assertTakes(core: PoolCore, fn: unknown): void {
+  checkFunction('The first argument', fn)
+  core.assertRunning()
+}
+
+/** @throws as `assertTakes`, SerializeError, and what a reducer of the user throws. */
 export function shipFunction(
   core: PoolCore,
   fn: (...args: never[]) => unknown,
   called: Called,
 ): ShippedFunction {
-  checkFunction('The first argument', fn)
-  core.assertRunning()
+  assertTakes(core, fn)
   return core.functions.ship(
     fn,
     atCaller(called, () => core.encodeFunction(fn)),
   )
 }
 
-/** @throws SerializeError. */
+/** @throws SerializeError, and what a reducer of the user throws. */
 export function copyArguments(
   core: PoolCore,
   args: readonly unknown[],
