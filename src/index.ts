@@ -80,7 +80,7 @@ export type { RetryPolicy } from './pool/retry-policy.ts'
 export { SpawnPool } from './pool/spawn-pool.ts'
 export type { TaskOptions } from './pool/task-limits.ts'
 export { ThreadPool } from './pool/thread-pool.ts'
-export { asCompleted, type AsCompletedOptions } from './futures/as-completed.ts'
+export { asCompleted, type AsCompletedOptions, type CompletedFutures } from './futures/as-completed.ts'
 export { Executor, type ExecutorMapOptions, type InputsOf, type ShutdownOptions } from './futures/executor.ts'
 export { ExecutorMap } from './futures/executor-map.ts'
 export type {

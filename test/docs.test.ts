@@ -7,6 +7,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, test } from 'node:test'
 import * as multiproc from 'multiproc'
+import * as futures from 'multiproc/futures'
 import { comparable, outputOf, programsOf, root } from './doc-programs.js'
 import { nativeStatus } from '#src/platform/native-addon.js'
 
@@ -86,13 +87,16 @@ test('every link to a file leads to a file and a heading of it', () => {
   assert.deepEqual(broken, [])
 })
 
-/** What src/index.ts exports, types included. */
+/** What the package exports, and its subpaths, types included. */
 function exportedNames(): string[] {
-  const index = readFileSync(join(root, 'src', 'index.ts'), 'utf8')
-  const named = [...index.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) =>
-    list!.split(',').map(name => name.trim().replace(/^type /, '')),
-  )
-  return [...new Set([...named, ...Object.keys(multiproc)])].filter(name => name !== '').toSorted()
+  const named = ['index.ts', 'futures/futures.ts'].flatMap(file => {
+    const source = readFileSync(join(root, 'src', file), 'utf8')
+    return [...source.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) =>
+      list!.split(',').map(name => name.trim().replace(/^type /, '')),
+    )
+  })
+  const values = [multiproc, futures].flatMap(module => Object.keys(module))
+  return [...new Set([...named, ...values])].filter(name => name !== '').toSorted()
 }
 
 test('every export of the package is explained in the guide or in docs/from-python.md', () => {
@@ -123,6 +127,8 @@ const objects: Record<string, object> = {
   pool,
   result: multiproc.AsyncResult.prototype,
   iterator,
+  executor: multiproc.ProcessPoolExecutor.prototype,
+  future: multiproc.Future.prototype,
   context: multiproc.getContext('spawn'),
   queue: new multiproc.Queue(),
   joinableQueue: new multiproc.JoinableQueue(),

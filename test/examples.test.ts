@@ -117,8 +117,18 @@ test('10: three processes serve one port, and one that was killed is replaced', 
   )
 })
 
+test('13: futures come as they are completed, then the results of the map in order', async () => {
+  const lines = (await outputOf('13-executor')).trimEnd().split('\n')
+  assert.deepEqual(lines.slice(0, 3).toSorted(), [
+    '168 primes below 1000',
+    '25 primes below 100',
+    '4 primes below 10',
+  ])
+  assert.deepEqual(lines.slice(3), ['32', '9', '4'])
+})
+
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
-  const numbers = ['01', '02', '03', '04', '05', '06', '07', '08', '09', '10']
+  const numbers = ['01', '02', '03', '04', '05', '06', '07', '08', '09', '10', '13']
   assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), numbers)
 })

@@ -14,7 +14,13 @@ export interface AsCompletedOptions {
   timeout?: number | undefined
 }
 
-class CompletedFutures<F extends Future<unknown>> implements AsyncIterableIterator<F, undefined> {
+/**
+ * What {@link asCompleted} returns: an async iterator over futures.
+ *
+ * (It is a class of its own because TypeScript takes what an `AsyncIterable` of promises gives for their results, which
+ * is true of generators only.)
+ */
+export class CompletedFutures<F extends Future<unknown>> implements AsyncIterableIterator<F, undefined> {
   readonly #count: number
   readonly #timeoutMs: number | undefined
   readonly #endsAtMs: number
@@ -22,6 +28,7 @@ class CompletedFutures<F extends Future<unknown>> implements AsyncIterableIterat
   readonly #ended: F[] = []
   readonly #waiters: ((result: IteratorResult<F, undefined>) => void)[] = []
 
+  /** Made by `asCompleted()`. */
   constructor(futures: Iterable<F>, timeoutMs: number | undefined) {
     this.#timeoutMs = timeoutMs
     this.#endsAtMs = performance.now() + (timeoutMs ?? Infinity)
@@ -46,6 +53,7 @@ class CompletedFutures<F extends Future<unknown>> implements AsyncIterableIterat
     return this
   }
 
+  /** The next future that ends. */
   next(): Promise<IteratorResult<F, undefined>> {
     const arrived = new Promise<IteratorResult<F, undefined>>(resolve => {
       this.#waiters.push(resolve)
@@ -56,6 +64,7 @@ class CompletedFutures<F extends Future<unknown>> implements AsyncIterableIterat
     return boundedWait(arrived, { timeout }, { onTimeout: () => this.#expired() })
   }
 
+  /** Waits for nothing any more. */
   async return(): Promise<IteratorResult<F, undefined>> {
     this.#ended.length = 0
     this.#stop()
@@ -108,7 +117,7 @@ class CompletedFutures<F extends Future<unknown>> implements AsyncIterableIterat
 export function asCompleted<F extends Future<unknown>>(
   futures: Iterable<F>,
   options: AsCompletedOptions = {},
-): AsyncIterableIterator<F, undefined> {
+): CompletedFutures<F> {
   assertKnownOptions('asCompleted', options, ['timeout'])
   const { timeout } = options
   assertTimeout(timeout)

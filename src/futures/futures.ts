@@ -11,7 +11,7 @@ export {
 export type { WaitOptions } from '../platform/bounded-wait.ts'
 export type { ContextOption } from '../pool/pool-options.ts'
 export type { PoolStats, WorkerStats } from '../pool/pool-stats.ts'
-export { asCompleted, type AsCompletedOptions } from './as-completed.ts'
+export { asCompleted, type AsCompletedOptions, type CompletedFutures } from './as-completed.ts'
 export { Executor, type ExecutorMapOptions, type InputsOf, type ShutdownOptions } from './executor.ts'
 export { ExecutorMap } from './executor-map.ts'
 export type {

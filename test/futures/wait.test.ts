@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { expectTypeOf } from 'expect-type'
 import { TimeoutError, asCompleted as fromRoot } from 'multiproc'
 import { ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, asCompleted, wait } from 'multiproc/futures'
 import { eventually } from '../leak-check.js'
@@ -201,6 +202,13 @@ describe('asCompleted()', () => {
     assert.equal((await iterator.next()).done, true)
   })
 
+  test('is typed as giving futures, and not what they return', async () => {
+    for await (const future of asCompleted([finished(3)])) {
+      expectTypeOf(future).toEqualTypeOf<Future<number>>()
+      assert.equal(await future, 3)
+    }
+  })
+
   test('several next() at once each get one, and return() ends it', async () => {
     const [one, two] = [pending(), pending()]
     const iterator = asCompleted([one, two])
@@ -212,7 +220,7 @@ describe('asCompleted()', () => {
       [two, one, undefined],
     )
     const other = asCompleted([finished(), pending()])
-    await other.return!()
+    await other.return()
     assert.deepEqual(await other.next(), { done: true, value: undefined })
   })
 
