@@ -143,6 +143,44 @@ const objects: Record<string, object> = {
   parent: { name: '', pid: 0, sentinel: undefined, isAlive() {}, join() {} },
 }
 
+/** Ids of `first` to `last`. */
+function idsOf(first: number, last: number): string[] {
+  return Array.from({ length: last - first + 1 }, (_, index) => `P${String(first + index).padStart(3, '0')}`)
+}
+
+/** Connections and managers, which do not exist so far. Empty it when they do. */
+const notYetInTable = new Set([...idsOf(181, 209), ...idsOf(248, 292), 'P297'])
+
+test('docs/from-python.md has a row for everything that Python has, and says what becomes of it', () => {
+  const rows = textOf
+    .get('docs/from-python.md')!
+    .split('\n')
+    .filter(line => line.startsWith('|'))
+    .map(line => line.split(/(?<!\\)\|/).map(cell => cell.trim()))
+  const counts = new Map(idsOf(1, 350).map(id => [id, 0]))
+  const unexplained: string[] = []
+  for (const [, , , verdict = '', ids = ''] of rows) {
+    for (const id of ids.match(/\S+/g) ?? []) {
+      if (!/^P\d{3}$/.test(id)) continue
+      counts.set(id, (counts.get(id) ?? 0) + 1)
+      if (!/^(?:same|differs|absent|\*\*fixed\*\*)/.test(verdict)) {
+        unexplained.push(`${id}: ${verdict}`)
+      }
+    }
+  }
+  const having = (count: (n: number) => boolean): string[] =>
+    [...counts].filter(([, n]) => count(n)).map(([id]) => id)
+  assert.deepEqual(
+    {
+      missing: having(n => n === 0).filter(id => !notYetInTable.has(id)),
+      twice: having(n => n > 1),
+      unknown: having(() => true).filter(id => !idsOf(1, 350).includes(id)),
+      unexplained,
+    },
+    { missing: [], twice: [], unknown: [], unexplained: [] },
+  )
+})
+
 test('every name that docs/from-python.md gives as ours exists', async () => {
   await pool.terminate()
   const names = claimedNames()

@@ -234,7 +234,7 @@ forEachExecutor(({ name, make, Broken }) => {
       const ended = await outputOf(`
         const executor = new Executor(1)
         executor.submit(async () => {
-          await new Promise(resolve => setTimeout(resolve, 50))
+          for (let turn = 0; turn < 100; turn++) await new Promise(resolve => setImmediate(resolve))
           console.log('done')
         })`)
       assert.deepEqual(ended, { code: 0, output: 'done\n' })
