@@ -207,12 +207,16 @@ forEachExecutor(({ name, make, Broken }) => {
   })
 
   test('C359: one that is collected while its last worker is to end finishes its work', async () => {
-    const futures = ((): Future<number>[] => {
+    const drop = (): { executor: WeakRef<AnyExecutor>; futures: Future<number>[] } => {
       const executor = make({ maxWorkers: 1, maxTasksPerChild: 1 })
-      return range(4).map(n => executor.submit(identity, n))
-    })()
+      return { executor: new WeakRef(executor), futures: range(4).map(n => executor.submit(identity, n)) }
+    }
+    const { executor, futures } = drop()
     await futures[0]
-    collectGarbage()
+    await eventually(() => {
+      collectGarbage()
+      return executor.deref() === undefined
+    })
     assert.deepEqual(await Promise.all(futures), range(4))
   })
 

@@ -332,6 +332,7 @@ forEachExecutor(({ make }) => {
     const quick = executor.submit(square, 3)
     const order: unknown[] = []
     for (const future of [slow, quick]) future.addDoneCallback(done => order.push(done))
+    await latches.arrival('go')
     for await (const future of asCompleted<Future<unknown>>([slow, quick])) {
       if (future === quick) latches.release('go')
       else assert.equal(future, slow)
