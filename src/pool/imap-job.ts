@@ -81,6 +81,11 @@ export class ImapJob extends Job {
     return Math.min(windowMax, chunk * workers * chunksPerWorker)
   }
 
+  override get isWaitingForConsumer(): boolean {
+    if (this.#isUnbounded || this.#waiters.length > 0 || this.#settledCount < this.#taken) return false
+    return this.#taken - this.#consumed >= this.#window
+  }
+
   take(countMax: number): Part | undefined {
     if (this.isDone) return undefined
     const room = this.#window - (this.#taken - this.#consumed)

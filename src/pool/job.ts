@@ -106,6 +106,11 @@ export abstract class Job {
     return false
   }
 
+  /** Whether nothing happens to it before somebody takes its results, so that it is no reason to go on. */
+  get isWaitingForConsumer(): boolean {
+    return false
+  }
+
   /** Up to `countMax` items that can go to a worker now, or undefined. */
   abstract take(countMax: number): Part | undefined
   abstract succeed(index: number, value: unknown): void

@@ -24,7 +24,7 @@ import type { Job, JobOwner, Part } from './job.ts'
 import { KernelKills } from './kernel-kills.ts'
 import { type LivePool, addLivePool, assertNotEnding, removeLivePool } from './live-pools.ts'
 import { MemoryLimit } from './memory-limit.ts'
-import { type Body, type SetupStage, encodeBody, releaseBodies, sizeOf } from './protocol.ts'
+import { type Body, type SetupStage, encodeBody, releaseBodies, totalBytes } from './protocol.ts'
 import { RunSupervisor } from './run-supervisor.ts'
 import { Scheduler, settleCharge } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
@@ -184,13 +184,13 @@ export class PoolCore implements JobOwner, LivePool {
   submit(job: Job): void {
     this.#jobs.add(job)
     job.owner = this
-    this.#updateKeepAlive()
     // An empty input is done at once, whether or not there is a worker.
     if (job.remaining === 0) job.take(1)
     if (!job.isDone) this.jobHasMore(job)
   }
 
   jobHasMore(job: Job): void {
+    this.#updateKeepAlive()
     this.#scheduler.offer(job)
     this.#scheduleDispatch()
   }
@@ -265,9 +265,15 @@ export class PoolCore implements JobOwner, LivePool {
     return this.#runners.size === 0 && this.#jobs.size === 0 && !this.#workforce.isPausing
   }
 
+  /** Whether something of its work goes on by itself. */
+  #isWorking(): boolean {
+    for (const job of this.#jobs) if (!job.isWaitingForConsumer) return true
+    return false
+  }
+
   #updateKeepAlive(): void {
     const isAwaited = this.#workforce.isResizing || (this.#joiners.length > 0 && !this.#hasEnded)
-    if (this.#jobs.size > 0 || isAwaited) this.#keepAlive.ref()
+    if (isAwaited || this.#isWorking()) this.#keepAlive.ref()
     else this.#keepAlive.unref()
   }
 
@@ -458,6 +464,8 @@ export class PoolCore implements JobOwner, LivePool {
       if (runner.state === 'starting') this.#checkStart(runner, now)
     }
     this.#workforce.endIdle(now)
+    // All that is left may wait for consumers who will not come.
+    if (isInspection && this.#jobs.size > 0) this.#updateKeepAlive()
   }
 
   /** An initializer that never ends would have everybody wait for ever, if it was given a time. */
@@ -603,10 +611,4 @@ export class PoolCore implements JobOwner, LivePool {
       }),
     )
   }
-}
-
-function totalBytes(bodies: readonly Body[]): number {
-  let sum = 0
-  for (const body of bodies) sum += sizeOf(body)
-  return sum
 }

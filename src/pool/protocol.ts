@@ -190,3 +190,9 @@ export class MessageReader<Message extends ToWorker | FromWorker> {
     this.#onMessage(head, bodies)
   }
 }
+
+export function totalBytes(bodies: readonly Body[]): number {
+  let sum = 0
+  for (const body of bodies) sum += sizeOf(body)
+  return sum
+}

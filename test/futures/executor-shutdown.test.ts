@@ -260,6 +260,18 @@ forEachExecutor(({ name, make, Broken }) => {
       assert.deepEqual(ended, { code: 0, output: '8\n' })
     })
 
+    test('a map that nobody reads on does not keep it alive', async () => {
+      const ended = await outputOf(`
+        function* naturals() { for (let n = 0; ; n++) yield n }
+        const executor = (globalThis.executor = new Executor(1))
+        const results = (globalThis.results = executor.map(x => x * 2, naturals(), { bufferSize: 3 }))
+        console.log(await results.next(), await results.next())`)
+      assert.deepEqual(ended, {
+        code: 0,
+        output: '{ done: false, value: 0 } { done: false, value: 2 }\n',
+      })
+    })
+
     test('C373 test_submit_after_interpreter_shutdown: submit() in a listener of exit is a clear error', async () => {
       const ended = await outputOf(`
         process.on('exit', () => {
