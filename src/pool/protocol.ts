@@ -146,7 +146,7 @@ export function encodeBody(
 let emptyList: AttachmentList | undefined
 
 /** How much of a user's data is in a body. */
-export function sizeOf({ bytes, attachments }: Body): number {
+function sizeOf({ bytes, attachments }: Body): number {
   return bytes.byteLength + bytesBeside(attachments)
 }
 
