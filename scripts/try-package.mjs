@@ -132,7 +132,12 @@ use().catch(error => { console.error(error); process.exit(1) })
 const TYPED = `
 import * as multiproc from 'multiproc'
 import { ProcessError, WorkerDiedError, type ErrorCode } from 'multiproc'
+import { type Future, ProcessPoolExecutor, wait } from 'multiproc/futures'
 
+if (ProcessPoolExecutor !== multiproc.ProcessPoolExecutor) throw new Error('multiproc/futures is another copy')
+export async function countDone(futures: Future<number>[]): Promise<number> {
+  return (await wait(futures)).done.size
+}
 const code: ErrorCode = new ProcessError('ERR_CLOSED', 'closed').code
 // @ts-expect-error There is no such code: the types are there, and are not "any".
 const wrong: ErrorCode = 'ERR_OF_NOBODY'

@@ -19,9 +19,11 @@ export type ErrorCode =
   | 'ERR_INTERRUPTED'
   | 'ERR_CLOSED'
   | 'ERR_TERMINATED'
+  | 'ERR_CANCELLED'
   | 'ERR_INITIALIZER_FAILED'
   | 'ERR_START_FAILED'
   | 'ERR_RESTART_LIMIT'
+  | 'ERR_BROKEN_POOL'
   | 'ERR_LIMIT'
   | 'ERR_NOT_FOUND'
   | 'ERR_ALREADY_EXISTS'
@@ -242,7 +244,54 @@ export class PoisonedItemError extends WorkerDiedError {
 export class BrokenPoolError extends ProcessError {
   override name = 'BrokenPoolError'
 
-  declare readonly code: 'ERR_INITIALIZER_FAILED' | 'ERR_START_FAILED' | 'ERR_RESTART_LIMIT'
+  declare readonly code:
+    | 'ERR_INITIALIZER_FAILED'
+    | 'ERR_START_FAILED'
+    | 'ERR_RESTART_LIMIT'
+    | 'ERR_BROKEN_POOL'
+    | 'ERR_TERMINATED'
+}
+
+/**
+ * An executor cannot work any more, as Python's `concurrent.futures.BrokenExecutor`: a worker died
+ * (`ERR_BROKEN_POOL`), its workers were killed by `terminateWorkers()` or `killWorkers()` (`ERR_TERMINATED`), or one of
+ * the reasons of {@link BrokenPoolError}. Each future has an error object of its own.
+ */
+export class BrokenExecutor extends BrokenPoolError {
+  override name = 'BrokenExecutor'
+}
+
+/** A {@link ProcessPoolExecutor} is broken. */
+export class BrokenProcessPool extends BrokenExecutor {
+  override name = 'BrokenProcessPool'
+}
+
+/** A {@link ThreadPoolExecutor} is broken. */
+export class BrokenThreadPool extends BrokenExecutor {
+  override name = 'BrokenThreadPool'
+}
+
+/** An {@link InterpreterPoolExecutor} is broken. */
+export class BrokenInterpreterPool extends BrokenThreadPool {
+  override name = 'BrokenInterpreterPool'
+}
+
+/** A future was cancelled before its task began, as Python's `concurrent.futures.CancelledError`. */
+export class CancelledError extends ProcessError {
+  override name = 'CancelledError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_CANCELLED', message, options)
+  }
+}
+
+/** A future is in a state in which the call makes no sense: a result is set for the second time, for instance. */
+export class InvalidStateError extends ProcessError {
+  override name = 'InvalidStateError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_INVALID_STATE', message, options)
+  }
 }
 
 /**

@@ -2,10 +2,16 @@
 export {
   AuthenticationError,
   BrokenBarrierError,
+  BrokenExecutor,
+  BrokenInterpreterPool,
   BrokenPoolError,
+  BrokenProcessPool,
+  BrokenThreadPool,
+  CancelledError,
   ClosedError,
   type ErrorCode,
   InterruptedError,
+  InvalidStateError,
   MaybeEncodingError,
   ModuleLoadError,
   OwnerDiedError,
@@ -66,7 +72,9 @@ export { currentTask, type TaskContext } from './pool/current-task.ts'
 export { ImapIterator } from './pool/imap-iterator.ts'
 export type { Input } from './pool/input-reader.ts'
 export type { Affinity, LifeOptions } from './pool/life-options.ts'
-export { Pool, type PoolStats, type WorkerStats } from './pool/pool.ts'
+export { defaultPool, type DefaultPoolOptions } from './pool/default-pool.ts'
+export { Pool } from './pool/pool.ts'
+export type { PoolStats, WorkerStats } from './pool/pool-stats.ts'
 export type { NumberArrayConstructor, NumberArrayOf, NumberIn } from './pool/number-array.ts'
 export type {
   ContextOption,
@@ -79,6 +87,17 @@ export type { RetryPolicy } from './pool/retry-policy.ts'
 export { SpawnPool } from './pool/spawn-pool.ts'
 export type { TaskOptions } from './pool/task-limits.ts'
 export { ThreadPool } from './pool/thread-pool.ts'
+export { asCompleted, type AsCompletedOptions, type CompletedFutures } from './futures/as-completed.ts'
+export { Executor, type ExecutorMapOptions, type InputsOf, type ShutdownOptions } from './futures/executor.ts'
+export { ExecutorMap } from './futures/executor-map.ts'
+export type {
+  ExecutorOptions,
+  ProcessPoolExecutorOptions,
+  ThreadPoolExecutorOptions,
+} from './futures/executor-options.ts'
+export { Future, type FutureState } from './futures/future.ts'
+export { ProcessPoolExecutor } from './futures/process-pool-executor.ts'
+export { InterpreterPoolExecutor, ThreadPoolExecutor } from './futures/thread-pool-executor.ts'
 export type {
   AcquireOptions,
   AcquireSyncOptions,

@@ -7,6 +7,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, test } from 'node:test'
 import * as multiproc from 'multiproc'
+import * as futures from 'multiproc/futures'
 import { comparable, outputOf, programsOf, root } from './doc-programs.js'
 import { nativeStatus } from '#src/platform/native-addon.js'
 
@@ -86,13 +87,16 @@ test('every link to a file leads to a file and a heading of it', () => {
   assert.deepEqual(broken, [])
 })
 
-/** What src/index.ts exports, types included. */
+/** What the package exports, and its subpaths, types included. */
 function exportedNames(): string[] {
-  const index = readFileSync(join(root, 'src', 'index.ts'), 'utf8')
-  const named = [...index.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) =>
-    list!.split(',').map(name => name.trim().replace(/^type /, '')),
-  )
-  return [...new Set([...named, ...Object.keys(multiproc)])].filter(name => name !== '').toSorted()
+  const named = ['index.ts', 'futures/futures.ts'].flatMap(file => {
+    const source = readFileSync(join(root, 'src', file), 'utf8')
+    return [...source.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) =>
+      list!.split(',').map(name => name.trim().replace(/^type /, '')),
+    )
+  })
+  const values = [multiproc, futures].flatMap(module => Object.keys(module))
+  return [...new Set([...named, ...values])].filter(name => name !== '').toSorted()
 }
 
 test('every export of the package is explained in the guide or in docs/from-python.md', () => {
@@ -123,6 +127,8 @@ const objects: Record<string, object> = {
   pool,
   result: multiproc.AsyncResult.prototype,
   iterator,
+  executor: multiproc.ProcessPoolExecutor.prototype,
+  future: multiproc.Future.prototype,
   context: multiproc.getContext('spawn'),
   queue: new multiproc.Queue(),
   joinableQueue: new multiproc.JoinableQueue(),
@@ -136,6 +142,41 @@ const objects: Record<string, object> = {
   barrier: new multiproc.Barrier(1),
   parent: { name: '', pid: 0, sentinel: undefined, isAlive() {}, join() {} },
 }
+
+/** Ids of `first` to `last`. */
+function idsOf(first: number, last: number): string[] {
+  return Array.from({ length: last - first + 1 }, (_, index) => `P${String(first + index).padStart(3, '0')}`)
+}
+
+test('docs/from-python.md has a row for everything that Python has, and says what becomes of it', () => {
+  const rows = textOf
+    .get('docs/from-python.md')!
+    .split('\n')
+    .filter(line => line.startsWith('|'))
+    .map(line => line.split(/(?<!\\)\|/).map(cell => cell.trim()))
+  const counts = new Map(idsOf(1, 350).map(id => [id, 0]))
+  const unexplained: string[] = []
+  for (const [, , , verdict = '', ids = ''] of rows) {
+    for (const id of ids.match(/\S+/g) ?? []) {
+      if (!/^P\d{3}$/.test(id)) continue
+      counts.set(id, (counts.get(id) ?? 0) + 1)
+      if (!/^(?:same|differs|absent|\*\*fixed\*\*)/.test(verdict)) {
+        unexplained.push(`${id}: ${verdict}`)
+      }
+    }
+  }
+  const having = (count: (n: number) => boolean): string[] =>
+    [...counts].filter(([, n]) => count(n)).map(([id]) => id)
+  assert.deepEqual(
+    {
+      missing: having(n => n === 0),
+      twice: having(n => n > 1),
+      unknown: having(() => true).filter(id => !idsOf(1, 350).includes(id)),
+      unexplained,
+    },
+    { missing: [], twice: [], unknown: [], unexplained: [] },
+  )
+})
 
 test('every name that docs/from-python.md gives as ours exists', async () => {
   await pool.terminate()

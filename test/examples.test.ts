@@ -125,12 +125,22 @@ test('12: another program uses a manager over TLS, and one with a wrong key is n
   assert.equal(await outputOf('12-remote-manager'), "[ 'from', 'there', 'over TLS' ]\nAuthenticationError\n")
 })
 
+test('13: futures come as they are completed, then the results of the map in order', async () => {
+  const lines = (await outputOf('13-executor')).trimEnd().split('\n')
+  assert.deepEqual(lines.slice(0, 3).toSorted(), [
+    '168 primes below 1000',
+    '25 primes below 100',
+    '4 primes below 10',
+  ])
+  assert.deepEqual(lines.slice(3), ['32', '9', '4'])
+})
+
 test('14: clients that know the key are answered, and a stranger is refused', async () => {
   assert.equal(await outputOf('14-listener-client'), 'HELLO\na stranger: AuthenticationError\nGOODBYE\n')
 })
 
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
-  const numbers = ['01', '02', '03', '04', '05', '06', '07', '08', '09', '10', '11', '12', '14']
+  const numbers = Array.from({ length: 14 }, (_, index) => String(index + 1).padStart(2, '0'))
   assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), numbers)
 })

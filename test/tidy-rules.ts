@@ -24,6 +24,7 @@ export const LAYERS = [
   'connection',
   'pool',
   'managers',
+  'futures',
   'cli',
   'index',
 ] as const
@@ -42,6 +43,7 @@ export const LAYERS_WITH_PROTOCOL = [
   'connection',
   'pool',
   'managers',
+  'futures',
 ] as const
 
 export const MAX_LINES_OF_CODE = 500

@@ -6,6 +6,7 @@
  */
 import { TimeoutError, invalidState } from '../errors.ts'
 import { type WaitOptions, boundedWait } from '../platform/bounded-wait.ts'
+import { noteSeen, noteUnseen } from './unseen-failure.ts'
 
 /** For the pool: the result is there. */
 export let resolveResult: (result: AsyncResult<unknown>, value: unknown) => void
@@ -62,7 +63,7 @@ export class AsyncResult<T> implements Promise<T> {
     this.#work = undefined
     if (state.is === 'fulfilled') this.#settler?.resolve(state.value)
     else if (state.is === 'rejected' && this.#settler) this.#settler.reject(state.reason)
-    else if (state.is === 'rejected') unseenFailures().register(this, describeReason(state.reason), this)
+    else if (state.is === 'rejected') noteUnseen(this, state.reason)
   }
 
   #settled(): Promise<T> {
@@ -73,7 +74,7 @@ export class AsyncResult<T> implements Promise<T> {
         else if (state.is === 'rejected') reject(state.reason)
         else this.#settler = { resolve, reject }
       })
-      if (state.is === 'rejected') unseenFailures().unregister(this)
+      if (state.is === 'rejected') noteSeen(this)
     }
     return this.#promise
   }
@@ -149,17 +150,4 @@ export class AsyncResult<T> implements Promise<T> {
   finally(onFinally?: (() => void) | null): Promise<T> {
     return this.#settled().finally(onFinally)
   }
-}
-
-let unseen: FinalizationRegistry<string> | undefined
-
-function unseenFailures(): FinalizationRegistry<string> {
-  unseen ??= new FinalizationRegistry(reason => {
-    process.emitWarning(`A task failed and nobody looked at its result: ${reason}`, 'UnseenFailureWarning')
-  })
-  return unseen
-}
-
-function describeReason(reason: unknown): string {
-  return reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason)
 }

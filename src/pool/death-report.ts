@@ -188,6 +188,15 @@ export function setupFailure(
   )
 }
 
+/** For all work of a pool whose initializer does not end. */
+export function initializerTimeout(poolName: string, worker: DeadWorker, limitMs: number): BrokenPoolError {
+  return new BrokenPoolError(
+    'ERR_INITIALIZER_FAILED',
+    `The pool "${poolName}" cannot work: its initializer did not end within ${limitMs} ms in ${worker.name} (pid ${worker.pid})\nTo fix: raise "initializerTimeout", or find out what the initializer waits for`,
+    { cause: new TimeoutError(`It took longer than ${limitMs} ms`) },
+  )
+}
+
 /** For all work of a pool whose workers die again and again without doing anything. */
 export function restartLimit(
   poolName: string,
@@ -203,6 +212,32 @@ export function restartLimit(
       ...lastLines(stderr),
     ].join('\n'),
     end.cause === undefined && status.error === undefined ? undefined : { cause: end.cause ?? status.error },
+  )
+}
+
+/** For all work of a pool that the death of any worker breaks. */
+export function brokenByDeath(
+  poolName: string,
+  { name: workerName, pid }: DeadWorker,
+  end: End,
+): BrokenPoolError {
+  const { status, stderr, memoryBytes } = end
+  const { exitCode, signal } = status
+  const reason = deathReason(end)
+  const died = `${workerName} (pid ${pid}) ${endInWords(status, reason, stderr)}`
+  const why = end.cause ?? status.error
+  const death = new WorkerDiedError(
+    `The worker ${died}\nTo fix: ${advice(status, reason)}`,
+    { pid, workerName, exitCode, signal, reason, stderr, memoryBytes },
+    why === undefined ? undefined : { cause: why },
+  )
+  return new BrokenPoolError(
+    'ERR_BROKEN_POOL',
+    [
+      `"${poolName}" is broken: its worker ${died}, and with it everything that was not done\nTo fix: ${advice(status, reason)}; or pass onWorkerDeath: 'replace', so that only the task that the worker was running fails`,
+      ...lastLines(stderr),
+    ].join('\n'),
+    { cause: death },
   )
 }
 

@@ -12,6 +12,11 @@ export interface ImapJobOptions extends JobOptions {
   isOrdered: boolean
   /** Items that may be under way or wait for the consumer, or undefined to choose by time. */
   bufferSize?: number | undefined
+  /**
+   * Whether items are computed without waiting for a consumer: all of them, or as many as `bufferSize` says, which are
+   * read at once.
+   */
+  isEager?: boolean
   workers: () => number
 }
 
@@ -42,6 +47,7 @@ export class ImapJob extends Job {
   #nextArrival = 0
   #isInputFailureTold = false
   #isUnbounded = false
+  #isAbandoned = false
   /** Whether the last `next` ended with an error and none has been called since. */
   #isLeftAfterFailure = false
 
@@ -52,10 +58,14 @@ export class ImapJob extends Job {
     this.#isOrdered = options.isOrdered
     this.#bufferSize = options.bufferSize
     this.#workers = options.workers
+    if (options.isEager) {
+      this.#isUnbounded = options.bufferSize === undefined
+      this.#reader.readAhead(options.bufferSize ?? (this.#isSized ? Infinity : 0))
+    }
   }
 
-  get remaining(): undefined {
-    return undefined
+  get remaining(): number | undefined {
+    return this.#reader.remaining
   }
 
   get #window(): number {
@@ -69,6 +79,11 @@ export class ImapJob extends Job {
       chunkSize: this.chunkSize,
     })
     return Math.min(windowMax, chunk * workers * chunksPerWorker)
+  }
+
+  override get isWaitingForConsumer(): boolean {
+    if (this.#isUnbounded || this.#waiters.length > 0 || this.#settledCount < this.#taken) return false
+    return this.#taken - this.#consumed >= this.#window
   }
 
   take(countMax: number): Part | undefined {
@@ -122,6 +137,33 @@ export class ImapJob extends Job {
     super.cancel(reason)
   }
 
+  /** Reads no further. What was read is computed, and after it the consumer gets `reason`. */
+  stop(reason: unknown): void {
+    if (this.isDone) return
+    this.#reader.stop(reason)
+    this.#finish()
+    this.#serve()
+  }
+
+  /** As `stop`, and what was read and not given to a worker is not computed either. */
+  halt(reason: unknown): void {
+    if (this.isDone) return
+    this.#reader.halt(reason)
+    this.#finish()
+    this.#serve()
+  }
+
+  /** Whether its items are computed although nobody consumes. */
+  get isUnbounded(): boolean {
+    return this.#isUnbounded
+  }
+
+  /** Nobody will consume any more, but the items are computed for what they do. */
+  abandon(): void {
+    this.#isAbandoned = true
+    this.#outcomes.clear()
+  }
+
   /** Nobody will consume any more. What runs already runs on, and its results are dropped. */
   drop(): void {
     if (!this.isDone) this.owner?.jobIsDropped(this)
@@ -162,7 +204,7 @@ export class ImapJob extends Job {
 
   #settle(index: number, outcome: Outcome): void {
     this.#settledCount++
-    if (!this.isDone) {
+    if (!this.isDone && !this.#isAbandoned) {
       this.#outcomes.set(this.#isOrdered ? index : this.#nextArrival++, outcome)
       this.#serve()
     }

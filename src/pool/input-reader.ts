@@ -50,8 +50,23 @@ export class InputReader<T> {
     return taken
   }
 
+  /** Reads up to `countMax` items now, to be taken later; of an async input as many as have arrived by then. */
+  readAhead(countMax: number): void {
+    if (this.#sync) {
+      this.#buffer = this.#takeSync(this.#sync, countMax)
+    } else if (countMax > 0) {
+      this.#wanted = countMax
+      void this.#read(this.#async!)
+    }
+  }
+
+  /** How many items are left to take, when the input has told its end. */
+  get remaining(): number | undefined {
+    return this.#isEnded ? this.#buffer.length : undefined
+  }
+
   #takeSync(iterator: Iterator<T>, countMax: number): T[] {
-    const taken: T[] = []
+    const taken = this.#buffer.splice(0, countMax)
     if (this.#isEnded) return taken
     try {
       while (taken.length < countMax) {
@@ -61,7 +76,7 @@ export class InputReader<T> {
         // The input itself has ended the job. A generator that runs cannot be closed, so this is done now.
         if (this.#isClosed) {
           this.#cleanUp()
-          return []
+          return this.#failure ? taken : []
         }
         if (next.done) {
           this.#isEnded = true
@@ -96,12 +111,31 @@ export class InputReader<T> {
     this.#isReading = false
   }
 
+  /** Reads no further: behind what was read comes `reason`, as if the input had thrown it. */
+  stop(reason: unknown): void {
+    if (this.#isEnded) return
+    this.#failure = { reason }
+    this.#end()
+  }
+
+  /** As `stop`, and what was read and not taken is dropped as well. */
+  halt(reason: unknown): void {
+    if (this.isEnded) return
+    this.#buffer = []
+    this.#failure = { reason }
+    this.#end()
+  }
+
   /**
    * Stops reading, and lets the input clean up. Errors of that clean-up are nobody's result, and the pool that ends the
    * job has more to do: they become warnings.
    */
   close(): void {
     this.#buffer = []
+    this.#end()
+  }
+
+  #end(): void {
     if (this.#isEnded) return
     this.#isEnded = true
     if (this.#isInNext) this.#isClosed = true

@@ -106,10 +106,20 @@ export abstract class Job {
     return false
   }
 
+  /** Whether nothing happens to it before somebody takes its results, so that it is no reason to go on. */
+  get isWaitingForConsumer(): boolean {
+    return false
+  }
+
   /** Up to `countMax` items that can go to a worker now, or undefined. */
   abstract take(countMax: number): Part | undefined
   abstract succeed(index: number, value: unknown): void
   abstract fail(index: number, reason: unknown): void
+
+  /** A worker of this pool has died of an item, which fails. */
+  died(index: number, reason: unknown): void {
+    this.fail(index, reason)
+  }
 
   /** Whether `succeedAll` takes numbers as a typed array, which is faster. */
   get wantsNumbers(): boolean {

@@ -25,6 +25,10 @@ export interface LifeOptions {
    * Milliseconds after which a worker that has nothing to do ends. New ones start when there is work. Default: they stay.
    */
   idleTimeout?: number | undefined
+  /**
+   * Whether a worker starts only when there is work for which no other is free, instead of all at once. Default: false.
+   */
+  onDemand?: boolean | undefined
   /** So many workers stay, also when they have been idle for longer than `idleTimeout`. Default: 0. */
   minProcesses?: number | undefined
   /**
@@ -65,6 +69,7 @@ export interface LifeOptions {
 export const LIFE_OPTIONS = [
   'maxMemoryPerChild',
   'idleTimeout',
+  'onDemand',
   'minProcesses',
   'spares',
   'preload',
@@ -79,6 +84,7 @@ export const LIFE_OPTIONS = [
 export interface Life {
   memoryBytesMax: number | undefined
   idleMsMax: number | undefined
+  isOnDemand: boolean
   processesMin: number
   spares: number
   preload: Preload | undefined
@@ -109,6 +115,7 @@ export function checkLife(
   return {
     memoryBytesMax: checkMemory(given.maxMemoryPerChild),
     idleMsMax: finite(checkMilliseconds('idleTimeout', given.idleTimeout, 1)),
+    isOnDemand: checkOnDemand(given.onDemand),
     processesMin: checkMinProcesses(given, processes),
     spares: checkCount('spares', given.spares, { min: 0, max: Math.max(0, workersMax - processes) }) ?? 0,
     preload: checkPreload(given.preload),
@@ -141,6 +148,15 @@ function checkMinProcesses({ minProcesses, idleTimeout }: LifeOptions, processes
     )
   }
   return min ?? 0
+}
+
+function checkOnDemand(value: unknown): boolean {
+  if (value === undefined || value === null) return false
+  if (typeof value === 'boolean') return value
+  throw invalidArgument(
+    TypeError,
+    `The option "onDemand" must be true or false, but it is ${show(value)}\nTo fix: pass one of these, or leave "onDemand" out`,
+  )
 }
 
 function checkPreload(value: unknown): Preload | undefined {

@@ -3,26 +3,28 @@
  * dies. It does not know the public object, so that a pool that is dropped without being closed can be collected.
  * The life of a worker, and what happens when it dies, are told step by step in README.md.
  */
-import {
-  BrokenPoolError,
-  ClosedError,
-  ModuleLoadError,
-  type ProcessError,
-  SerializeError,
-  TimeoutError,
-} from '../errors.ts'
+import { BrokenPoolError, ClosedError, ModuleLoadError, SerializeError } from '../errors.ts'
 import { dropMessage } from '../platform/in-flight.ts'
 import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
 import { allowsPrefetch, isAnsweredSoon, learnSize, learnTime } from './chunk-policy.ts'
 import { FunctionTable, fatalLoadsMax } from './function-table.ts'
-import { type End, fatalFunction, restartLimit, setupFailure, startFailure } from './death-report.ts'
+import {
+  type End,
+  brokenByDeath,
+  fatalFunction,
+  initializerTimeout,
+  restartLimit,
+  setupFailure,
+  startFailure,
+} from './death-report.ts'
 import { finalizerDied, finalizerThrew } from './finalizer-warning.ts'
 import type { Job, JobOwner, Part } from './job.ts'
 import { KernelKills } from './kernel-kills.ts'
+import { type LivePool, addLivePool, assertNotEnding, removeLivePool } from './live-pools.ts'
 import { MemoryLimit } from './memory-limit.ts'
-import { type Body, type SetupStage, encodeBody, releaseBodies, sizeOf } from './protocol.ts'
+import { type Body, type SetupStage, encodeBody, releaseBodies, totalBytes } from './protocol.ts'
 import { RunSupervisor } from './run-supervisor.ts'
 import { Scheduler, settleCharge } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
@@ -40,6 +42,10 @@ export interface PoolCoreOptions extends WorkerOptions {
   /** An item is not run again when so many workers have died while they ran it. */
   deathsMax: number
   name: string
+  /** What the worker with this number, from 1, is called. */
+  workerName: (number: number) => string
+  /** Whether the death of any worker breaks the pool, as in Python's executors; else it is replaced. */
+  breaksOnDeath: boolean
 }
 
 /** Workers that die one after the other before any of them is ready: the next ones would too. */
@@ -51,9 +57,7 @@ const tickMs = 20
 /** The memory of workers is looked at this often: it costs a system call for each. */
 const inspectEveryMs = 500
 
-const live = new Set<PoolCore>()
-
-export class PoolCore implements JobOwner {
+export class PoolCore implements JobOwner, LivePool {
   readonly options: PoolCoreOptions
   readonly functions = new FunctionTable()
   readonly #scheduler = new Scheduler()
@@ -65,8 +69,10 @@ export class PoolCore implements JobOwner {
   readonly #joiners: (() => void)[] = []
   /** Called when the last worker of a pool that takes no more work has ended. */
   onEnded: (() => void) | undefined
+  /** Called once, when it can run nothing any more. */
+  onBroken: ((error: BrokenPoolError) => void) | undefined
   #state: PoolState = 'running'
-  #broken: ProcessError | undefined
+  #broken: BrokenPoolError | undefined
   #workerCount = 0
   #lastChunkId = 0
   #startDeaths = 0
@@ -99,8 +105,7 @@ export class PoolCore implements JobOwner {
       runners: this.#runners,
       highestWaiting: () => this.#scheduler.highestPriority,
     })
-    if (live.size === 0) process.on('exit', killAll)
-    live.add(this)
+    addLivePool(this)
     this.#workforce.begin()
   }
 
@@ -124,7 +129,10 @@ export class PoolCore implements JobOwner {
   /** Resolves when it has so many workers. */
   async resize(processes: number): Promise<void> {
     this.assertRunning()
-    await this.#workforce.resize(processes)
+    const resized = this.#workforce.resize(processes)
+    // Of workers that start on demand, none was started for it.
+    this.#scheduleDispatch()
+    await resized
   }
 
   get state(): PoolState {
@@ -149,8 +157,21 @@ export class PoolCore implements JobOwner {
     return this.#runners
   }
 
+  /** With spares. */
+  get workersMax(): number {
+    return this.processes + this.options.life.spares
+  }
+
+  /** How many workers have nothing to do, those included that would be started if there were something. */
+  get vacancies(): number {
+    let busy = 0
+    for (const runner of this.#runners) if (runner.chunkCount > 0) busy++
+    return Math.max(0, this.processes - busy)
+  }
+
   /** Throws unless new work is accepted. */
   assertRunning(): void {
+    assertNotEnding()
     if (this.#state === 'running') return
     if (this.#broken) throw this.#broken
     throw new ClosedError(
@@ -161,13 +182,13 @@ export class PoolCore implements JobOwner {
   submit(job: Job): void {
     this.#jobs.add(job)
     job.owner = this
-    this.#updateKeepAlive()
     // An empty input is done at once, whether or not there is a worker.
     if (job.remaining === 0) job.take(1)
     if (!job.isDone) this.jobHasMore(job)
   }
 
   jobHasMore(job: Job): void {
+    this.#updateKeepAlive()
     this.#scheduler.offer(job)
     this.#scheduleDispatch()
   }
@@ -197,23 +218,26 @@ export class PoolCore implements JobOwner {
     this.#afterChange()
   }
 
-  /** Stops the workers now. Whatever is not done fails with a ClosedError. */
-  terminate(): void {
-    if (this.#state === 'terminated') return
+  /** Stops the workers now, by asking them first unless it is SIGKILL. Whatever is not done fails with a ClosedError. */
+  terminate(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): void {
+    if (this.#state === 'terminated') {
+      // They were asked to end, and now somebody does not want to wait for that.
+      if (signal === 'SIGKILL') this.#killWorkers(signal)
+      return
+    }
     this.#state = 'terminated'
     this.#abortJobs(
       new ClosedError(`The pool "${this.options.name}" was terminated before the task was done`, {
         code: 'ERR_TERMINATED',
       }),
     )
-    this.#killWorkers()
+    this.#killWorkers(signal)
   }
 
   /** Resolves when the last worker has ended. */
   async join(): Promise<void> {
     this.#afterChange()
-    // During a pause before a restart there is no worker, and work may be left.
-    if (this.#runners.size > 0 || this.#workforce.isPausing) {
+    if (!this.#hasEnded) {
       const ended = new Promise<void>(resolve => {
         this.#joiners.push(resolve)
       })
@@ -231,10 +255,23 @@ export class PoolCore implements JobOwner {
     for (const runner of this.#runners) runner.kill('SIGKILL')
   }
 
+  /**
+   * Whether no worker is left, and none will come. During a pause before a restart there is none, and work may be left;
+   * nor has one been started yet for work that was submitted just before the pool was closed.
+   */
+  get #hasEnded(): boolean {
+    return this.#runners.size === 0 && this.#jobs.size === 0 && !this.#workforce.isPausing
+  }
+
+  /** Whether something of its work goes on by itself. */
+  #isWorking(): boolean {
+    for (const job of this.#jobs) if (!job.isWaitingForConsumer) return true
+    return false
+  }
+
   #updateKeepAlive(): void {
-    const isEnding = this.#runners.size > 0 || this.#workforce.isPausing
-    const isAwaited = this.#workforce.isResizing || (this.#joiners.length > 0 && isEnding)
-    if (this.#jobs.size > 0 || isAwaited) this.#keepAlive.ref()
+    const isAwaited = this.#workforce.isResizing || (this.#joiners.length > 0 && !this.#hasEnded)
+    if (isAwaited || this.#isWorking()) this.#keepAlive.ref()
     else this.#keepAlive.unref()
   }
 
@@ -244,12 +281,11 @@ export class PoolCore implements JobOwner {
       this.#workforce.cancelPause()
       for (const runner of this.#runners) runner.dismiss()
     }
-    if (this.#state !== 'running' && this.#runners.size === 0 && !this.#workforce.isPausing) {
+    if (this.#state !== 'running' && this.#hasEnded) {
       clearInterval(this.#keepAlive)
       this.#workforce.end(this.#broken)
       this.onEnded?.()
-      live.delete(this)
-      if (live.size === 0) process.removeListener('exit', killAll)
+      removeLivePool(this)
       this.functions.end()
       for (const { bytes } of this.options.hooks.bodies) dropMessage(bytes)
       for (const joined of this.#joiners.splice(0)) joined()
@@ -267,23 +303,24 @@ export class PoolCore implements JobOwner {
     this.#jobs.clear()
   }
 
-  #killWorkers(): void {
-    for (const runner of Array.from(this.#runners)) runner.kill('SIGTERM')
+  #killWorkers(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): void {
+    for (const runner of Array.from(this.#runners)) runner.kill(signal)
     this.#afterChange()
   }
 
   /** Nothing can be run any more. Pending and later work fails with `error`. */
-  #break(error: ProcessError): void {
+  #break(error: BrokenPoolError): void {
     if (this.#state === 'terminated' || this.#state === 'broken') return
     this.#state = 'broken'
     this.#broken = error
     this.#abortJobs(error)
     this.#killWorkers()
+    this.onBroken?.(error)
   }
 
   #startWorker(start: WorkerStart): WorkerRunner {
-    const name = `PoolWorker-${++this.#workerCount}`
-    const workers = this.#workforce.processes + this.options.life.spares
+    const name = this.options.workerName(++this.#workerCount)
+    const workers = this.workersMax
     const runner: WorkerRunner = launchWorker(this.options, {
       name,
       workers,
@@ -426,20 +463,15 @@ export class PoolCore implements JobOwner {
       if (runner.state === 'starting') this.#checkStart(runner, now)
     }
     this.#workforce.endIdle(now)
+    // All that is left may wait for consumers who will not come.
+    if (isInspection && this.#jobs.size > 0) this.#updateKeepAlive()
   }
 
   /** An initializer that never ends would have everybody wait for ever, if it was given a time. */
   #checkStart(runner: WorkerRunner, nowMs: number): void {
     const limitMs = this.options.initializerTimeoutMs
     if (limitMs === undefined || nowMs - runner.startedAtMs <= limitMs) return
-    const cause = new TimeoutError(`It took longer than ${limitMs} ms`)
-    this.#break(
-      new BrokenPoolError(
-        'ERR_INITIALIZER_FAILED',
-        `The pool "${this.options.name}" cannot work: its initializer did not end within ${limitMs} ms in ${runner.name} (pid ${runner.pid})\nTo fix: raise "initializerTimeout", or find out what the initializer waits for`,
-        { cause },
-      ),
-    )
+    this.#break(initializerTimeout(this.options.name, runner, limitMs))
   }
 
   // ---- Taking results ----
@@ -544,7 +576,9 @@ export class PoolCore implements JobOwner {
       const { isUseful } = this.#outcomes.recover(runner, death, end)
       this.#reportFinalizer(runner, death, end)
       if (isUseful) restarts.noteOutcome()
-      if (death.wasStarting && (this.#state !== 'closed' || this.#jobs.size > 0)) {
+      if (this.options.breaksOnDeath && !death.wasAsked) {
+        this.#break(brokenByDeath(this.options.name, runner, end))
+      } else if (death.wasStarting && (this.#state !== 'closed' || this.#jobs.size > 0)) {
         this.#startDeaths++
         if (death.status.error?.name === 'ProcessError' || this.#startDeaths >= startDeathsMax) {
           this.#break(startFailure(this.options.name, runner, end))
@@ -576,21 +610,4 @@ export class PoolCore implements JobOwner {
       }),
     )
   }
-}
-
-function totalBytes(bodies: readonly Body[]): number {
-  let sum = 0
-  for (const body of bodies) sum += sizeOf(body)
-  return sum
-}
-
-/** How many workers the pools of this process or thread may have, spares included. */
-export function workersOfAllPools(): number {
-  let sum = 0
-  for (const { processes, options } of live) sum += processes + options.life.spares
-  return sum
-}
-
-function killAll(): void {
-  for (const core of live) core.killNow()
 }

@@ -2,62 +2,35 @@
  * The public pool: checks what callers pass, ships their functions, and hands jobs to the core that does the work.
  */
 import { inspect } from 'node:util'
-import { cpuCount } from '../platform/cpu-count.ts'
-import type { StartMethod } from '../process/child-boot.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
-import { SerializeError, invalidArgument, invalidState } from '../errors.ts'
+import { invalidArgument, invalidState } from '../errors.ts'
 import { ApplyJob } from './apply-job.ts'
 import { AsyncResult, makeCancellable, rejectResult } from './async-result.ts'
 import { type CallGuards, guardCall } from './call-guards.ts'
 import { CallerStacks } from './caller-stack.ts'
-import type { FunctionTable, ShippedFunction } from './function-table.ts'
+import type { ShippedFunction } from './function-table.ts'
 import { ImapIterator } from './imap-iterator.ts'
 import { ImapJob } from './imap-job.ts'
 import type { Input } from './input-reader.ts'
 import type { Job } from './job.ts'
 import { MapJob } from './map-job.ts'
-import { LIFE_OPTIONS, checkLife } from './life-options.ts'
-import { WORKERS_MAX, assertMayNest, workersLeft } from './nesting.ts'
+import { workersOfAllPools } from './live-pools.ts'
+import { WORKERS_MAX, assertMayNest } from './nesting.ts'
 import { type NumberArrayConstructor, type NumberArrayOf, type NumberIn, checkInto } from './number-array.ts'
+import { POOL_OPTIONS, openCore } from './open-core.ts'
 import { checkCount, checkMilliseconds } from './option-checks.ts'
-import { PoolCore, type PoolState, workersOfAllPools } from './pool-core.ts'
+import type { PoolCore } from './pool-core.ts'
 import {
   type ImapOptions,
   type MapIntoOptions,
   type MapOptions,
   type PoolOptions,
-  checkFunction,
-  checkHeartbeat,
   checkInput,
-  resolveMethod,
 } from './pool-options.ts'
-import { type Body, type CallMode, encodeBody } from './protocol.ts'
-import type { WorkerHooks } from './worker-launch.ts'
+import { type PoolStats, statsOf } from './pool-stats.ts'
+import type { CallMode } from './protocol.ts'
+import { copyArguments, shipFunction } from './ship-call.ts'
 import { NO_LIMITS, TASK_OPTIONS, type TaskLimits, type TaskOptions, checkLimits } from './task-limits.ts'
-
-/** What `Pool.stats()` tells of one worker. */
-export interface WorkerStats {
-  name: string
-  pid: number | undefined
-  /** Set for threads. */
-  threadId: number | undefined
-  state: 'starting' | 'ready' | 'stopping'
-  /** Whether it waits to take the place of another; see the option `spares`. */
-  isSpare: boolean
-  /** Items that it was given and has not finished. */
-  items: number
-}
-
-/** What `Pool.stats()` tells. */
-export interface PoolStats {
-  state: PoolState
-  /** Calls that have not ended. */
-  jobs: number
-  workers: WorkerStats[]
-}
-
-/** Dask gives up after as many (`allowed-failures`). */
-const deathsMaxDefault = 3
 
 let poolCount = 0
 let dropped: FinalizationRegistry<PoolCore> | undefined
@@ -86,7 +59,6 @@ let dropped: FinalizationRegistry<PoolCore> | undefined
  */
 export class Pool {
   readonly #core: PoolCore
-  readonly #functions: FunctionTable
   readonly #callers = new CallerStacks()
   /** Of calls that say nothing else. */
   readonly #limits: TaskLimits
@@ -101,50 +73,12 @@ export class Pool {
    */
   constructor(options?: number | PoolOptions) {
     const given = typeof options === 'number' ? { processes: options } : (options ?? {})
-    assertKnownOptions('Pool', given, [
-      'processes',
-      'initializer',
-      'initArgs',
-      'initializerTimeout',
-      'heartbeat',
-      'maxTasksPerChild',
-      'maxDeathsPerItem',
-      ...LIFE_OPTIONS,
-      ...TASK_OPTIONS,
-      'context',
-      'resourceLimits',
-      'name',
-    ])
-    const method = resolveMethod(given.context)
-    const workersHere = workersOfAllPools()
-    const processes =
-      checkCount('processes', given.processes, { max: WORKERS_MAX }) ??
-      Math.min(cpuCount(), workersLeft(workersHere + (Number(given.spares) || 0)))
-    const life = checkLife(given, { method, processes, workersMax: WORKERS_MAX })
-    const maxTasksPerChild = checkCount('maxTasksPerChild', given.maxTasksPerChild)
-    const deathsMax = checkCount('maxDeathsPerItem', given.maxDeathsPerItem) ?? deathsMaxDefault
-    const initializerTimeoutMs = checkMilliseconds('initializerTimeout', given.initializerTimeout, 1)
-    const heartbeatMs = checkHeartbeat(checkMilliseconds('heartbeat', given.heartbeat, 100), method)
+    assertKnownOptions('Pool', given, POOL_OPTIONS)
     this.#limits = checkLimits(given, NO_LIMITS)
     this.#signal = given.signal
     this.#signal?.throwIfAborted()
-    assertMayNest(processes + life.spares, workersHere)
-    const hooks = atCaller(Pool, () => encodeHooks(given, method))
-    const name = given.name ?? `Pool-${++poolCount}`
-    const { resourceLimits } = given
-    this.#core = new PoolCore({
-      method,
-      processes,
-      maxTasksPerChild,
-      hooks,
-      life,
-      initializerTimeoutMs,
-      heartbeatMs,
-      deathsMax,
-      resourceLimits,
-      name,
-    })
-    this.#functions = this.#core.functions
+    this.#core = openCore(given, { opener: Pool, name: given.name ?? `Pool-${poolCount + 1}` })
+    if (given.name === undefined || given.name === null) poolCount++
     if (this.#signal) cancelAllWhen(this.#signal, this.#core)
     dropped ??= new FinalizationRegistry(finishDropped)
     dropped.register(this, this.#core, this)
@@ -227,15 +161,9 @@ export class Pool {
     const limits = checkLimits(options, this.#limits)
     const task = this.#ship(fn, this.apply)
     const caller = this.#callers.take(task, this.apply)
-    const copy: unknown[] = args === undefined ? [] : [...args]
-    // What cannot change is encoded later, together with the arguments of other calls.
-    const body = copy.every(isConstant)
-      ? undefined
-      : atCaller(this.apply, () =>
-          encodeBody(copy, this.#core, { rootName: `arguments of ${task.name}`, isReadOften: true }),
-        )
+    const call = copyArguments(this.#core, args ?? [], { task, method: this.apply })
     const result = new AsyncResult<Awaited<R>>()
-    const job = new ApplyJob({ task, mode: 'arguments', caller, limits }, { args: copy, body }, result)
+    const job = new ApplyJob({ task, mode: 'arguments', caller, limits }, call, result)
     this.#submit(job, result, options ?? NO_GUARDS)
     return result
   }
@@ -363,15 +291,7 @@ export class Pool {
 
   /** What the pool and its workers are doing now. */
   stats(): PoolStats {
-    const workers: WorkerStats[] = []
-    for (const runner of this.#core.runners) {
-      const { name, pid, threadId, state, isSpare } = runner
-      if (state === 'dead') continue
-      let items = 0
-      for (const chunk of runner.chunks) items += chunk.count - chunk.received
-      workers.push({ name, pid, threadId, state, isSpare, items })
-    }
-    return { state: this.#core.state, jobs: this.#core.jobs.size, workers }
+    return statsOf(this.#core)
   }
 
   /** As Python's `repr`. */
@@ -455,64 +375,12 @@ export class Pool {
   }
 
   #ship(fn: (...args: never[]) => unknown, method: (...args: never[]) => unknown): ShippedFunction {
-    checkFunction('The first argument', fn)
-    this.#core.assertRunning()
     this.#signal?.throwIfAborted()
-    return this.#functions.ship(
-      fn,
-      atCaller(method, () => this.#core.encodeFunction(fn)),
-    )
+    return shipFunction(this.#core, fn, method)
   }
 }
 
 const NO_GUARDS: CallGuards = Object.freeze({})
-
-/** A longer text is encoded at the call, so that one which is too long for a message is an error there. */
-const constantTextMax = 4096
-
-/** Whether a value is its own copy, and can always be sent. */
-function isConstant(value: unknown): boolean {
-  switch (typeof value) {
-    case 'number':
-    case 'boolean':
-    case 'undefined':
-      return true
-    case 'string':
-      return value.length <= constantTextMax
-    default:
-      return value === null
-  }
-}
-
-/** Checks and encodes what the workers run at their start and their end. */
-function encodeHooks(given: PoolOptions, method: StartMethod): WorkerHooks {
-  const { initializer, initArgs = [], finalizer } = given
-  if (initializer !== undefined) checkFunction('The option "initializer"', initializer)
-  if (finalizer !== undefined) checkFunction('The option "finalizer"', finalizer)
-  const wire = { canAttach: method === 'thread' }
-  const bodies: Body[] = []
-  const add = (value: unknown, rootName: string): void => {
-    bodies.push(encodeBody(value, wire, { rootName, isReadOften: true }))
-  }
-  if (initializer) {
-    add(initializer, `initializer ${initializer.name}`)
-    add([...initArgs], 'initArgs')
-  }
-  if (finalizer) add(finalizer, `finalizer ${finalizer.name}`)
-  return { bodies, hasInitializer: initializer !== undefined, hasFinalizer: finalizer !== undefined }
-}
-
-type Caller = ((...args: never[]) => unknown) | typeof Pool
-
-/** Does `work`; an error about what the caller passed has the caller's stack, and not that of our inside. */
-function atCaller<T>(method: Caller, work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    if (error instanceof SerializeError) Error.captureStackTrace(error, method)
-    throw error
-  }
-}
 
 /** For the signal of a whole pool. It does not keep the core of a pool that has ended. */
 function cancelAllWhen(signal: AbortSignal, core: PoolCore): void {

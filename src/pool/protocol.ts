@@ -146,7 +146,7 @@ export function encodeBody(
 let emptyList: AttachmentList | undefined
 
 /** How much of a user's data is in a body. */
-export function sizeOf({ bytes, attachments }: Body): number {
+function sizeOf({ bytes, attachments }: Body): number {
   return bytes.byteLength + bytesBeside(attachments)
 }
 
@@ -189,4 +189,10 @@ export class MessageReader<Message extends ToWorker | FromWorker> {
     this.#bodies = []
     this.#onMessage(head, bodies)
   }
+}
+
+export function totalBytes(bodies: readonly Body[]): number {
+  let sum = 0
+  for (const body of bodies) sum += sizeOf(body)
+  return sum
 }

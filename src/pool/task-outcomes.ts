@@ -212,7 +212,8 @@ export class TaskOutcomes {
     const error = workerDied(runner, { task: chunk.task, part, end })
     const isAgain = this.#isRetried(part, error)
     if (isAgain === true) this.#againAfterDeath(runner, { chunk, part, end })
-    else part.job.fail(part.first, isAgain === false ? error : isAgain.reason)
+    else if (isAgain === false) part.job.died(part.first, error)
+    else part.job.fail(part.first, isAgain.reason)
   }
 
   /** It is to run again, unless it has cost too many workers. */

@@ -51,7 +51,7 @@ export class Workforce {
   readonly #owner: WorkforceOwner
   readonly #life: Life
   #processes: number
-  /** How many there are to be now: fewer than `#processes` after some were idle for long. */
+  /** How many there are to be now: fewer than `#processes` before they are needed, and after some were idle for long. */
   #wanted: number
   #pause: NodeJS.Timeout | undefined
   #isRefillScheduled = false
@@ -60,7 +60,8 @@ export class Workforce {
   constructor(owner: WorkforceOwner, { processes, life }: { processes: number; life: Life }) {
     this.#owner = owner
     this.#life = life
-    this.#processes = this.#wanted = processes
+    this.#processes = processes
+    this.#wanted = life.isOnDemand ? life.processesMin : processes
   }
 
   get processes(): number {
@@ -144,7 +145,8 @@ export class Workforce {
 
   /** Resolves when there are as many. A later call takes the place of one that is not done: both end together. */
   async resize(processes: number): Promise<void> {
-    this.#wanted = processes < this.#processes ? Math.min(this.#wanted, processes) : processes
+    const growsLater = processes < this.#processes || this.#life.isOnDemand
+    this.#wanted = growsLater ? Math.min(this.#wanted, processes) : processes
     this.#processes = processes
     const surplus = this.#active().length - this.#wanted
     // Those that are idle go first, then those that have not begun, and last those that have something to finish.

@@ -30,6 +30,12 @@ export const sharedErrorClasses: readonly ErrorClass[] = [
   errors.QueueFullError,
   errors.PoisonedItemError,
   errors.InterruptedError,
+  errors.BrokenExecutor,
+  errors.BrokenProcessPool,
+  errors.BrokenThreadPool,
+  errors.BrokenInterpreterPool,
+  errors.CancelledError,
+  errors.InvalidStateError,
 ]
 
 /** The nearest shared class in the prototype chain of an error, and whether it is exactly that. */
