@@ -136,6 +136,8 @@ export class ManagerLink {
     }
     try {
       this.#connection.send(frame)
+      // Most calls are answered at once.
+      this.#connection.expectSoon()
     } catch {
       // It is closed: its end comes as an event.
     }

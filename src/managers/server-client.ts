@@ -314,6 +314,8 @@ export class ServerClient {
     if (this.#hasEnded) return
     try {
       this.#connection.send(frame)
+      // Who waits for each answer makes the next call at once.
+      this.#connection.expectSoon()
       if (this.#connection.bufferedBytes > UNREAD_BYTES_MAX) this.#connection.abort(readsNothing())
     } catch {
       // It has closed, or the frame is longer than any may be: the client is told by the end.
