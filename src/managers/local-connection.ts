@@ -4,6 +4,7 @@
 export interface ManagerConnection {
   send(bytes: Uint8Array): void
   flush(): void
+  expectSoon(): void
   readonly bufferedBytes: number
   onMessage: ((bytes: Uint8Array, attachments: readonly unknown[]) => void) | undefined
   onClose: ((error?: Error) => void) | undefined
@@ -32,6 +33,8 @@ export class LocalConnection implements ManagerConnection {
   }
 
   flush(): void {}
+
+  expectSoon(): void {}
 
   close(): void {
     process.nextTick(() => this.abort())
