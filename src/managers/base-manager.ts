@@ -6,13 +6,15 @@ import { inspect } from 'node:util'
 import type { ConnectionOptions, TlsOptions } from 'node:tls'
 import { type Address, addressText, parseAddress, plainAddress } from '../connection/address.ts'
 import { type AuthKey, authKeyBytes } from '../connection/auth-key.ts'
-import { TimeoutError, invalidArgument, invalidState } from '../errors.ts'
+import { ClosedError, TimeoutError, invalidArgument, invalidState } from '../errors.ts'
 import { type WaitOptions, boundedWait } from '../platform/bounded-wait.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { newSocketPath } from '../platform/local-socket.ts'
 import { type ContextLike, Process } from '../process/process.ts'
 import { getAuthKey } from '../process/process-state.ts'
 import { Pipe } from '../queue/pipe.ts'
+import type { PipeConnection } from '../queue/pipe-connection.ts'
+import { wait } from '../queue/wait.ts'
 import type { BaseProxy, ProxyType } from './base-proxy.ts'
 import { connectLink, linkTo, tellEndOf } from './links.ts'
 import type { ManagerLink } from './manager-link.ts'
@@ -233,7 +235,9 @@ export class BaseManager implements AsyncDisposable {
       child.start()
       this.#process = child
       writer.close()
-      this.#place = await Promise.race([reader.recv(), failed(child)])
+      // A process that is awaited keeps the program alive: only until it serves or has ended.
+      const [first] = await wait([reader, child])
+      this.#place = first === reader ? await placeFrom(reader, child) : await failed(child)
       const { server } = this.#place
       tellEndOf(server, () => howItEnded(child))
       this.#link = linkTo(this.#place, this.#credentials())
@@ -407,6 +411,19 @@ export class BaseManager implements AsyncDisposable {
 }
 
 /** Rejects when the child ends before it serves. */
+/** Where it serves, or why it does not: at its end there is nothing to be read. */
+async function placeFrom(
+  reader: PipeConnection<ManagerPlace>,
+  child: Process<[ManagerProcessStart]>,
+): Promise<ManagerPlace> {
+  try {
+    return await reader.recv()
+  } catch (error) {
+    if (error instanceof ClosedError) return await failed(child)
+    throw error
+  }
+}
+
 async function failed(child: Process<[ManagerProcessStart]>): Promise<never> {
   await child.result()
   throw invalidState(

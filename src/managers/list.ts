@@ -38,7 +38,7 @@ class ManagedList {
     if (Number.isInteger(place) && place >= 0 && place < length) return place
     throw invalidArgument(
       RangeError,
-      `Cannot ${method} item ${String(index)} of the list: it has ${length}\nTo fix: use an index from ${-length} to ${length - 1}`,
+      `Cannot ${method} item ${String(index)} of the list: it has ${length}\nTo fix: ${length === 0 ? 'look at its length() before' : `use an index from ${-length} to ${length - 1}`}`,
     )
   }
 

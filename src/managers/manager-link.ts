@@ -36,6 +36,25 @@ interface LinkOptions {
   ended(link: ManagerLink): Promise<string | undefined>
 }
 
+/** What a method has thrown, on its way to who called it. */
+class Failure {
+  readonly #payload: Uint8Array
+  readonly #pid: number | undefined
+
+  constructor(payload: Uint8Array, pid: number | undefined) {
+    this.#payload = payload
+    this.#pid = pid
+  }
+
+  thrown(callerStack: string | undefined): unknown {
+    try {
+      return decodeThrown(this.#payload, { pid: this.#pid, workerName: 'the manager', callerStack })
+    } catch (problem) {
+      return problem
+    }
+  }
+}
+
 export class ManagerLink {
   readonly #options: LinkOptions
   readonly #pending = new Map<number, Pending>()
@@ -149,18 +168,18 @@ export class ManagerLink {
    * @throws (rejects with) what the method throws, the reason of the signal, ClosedError when the server ends,
    * SerializeError when an argument cannot be sent
    */
-  call(
+  async call(
     proxy: object | undefined,
     object: number,
     method: string,
     args: readonly unknown[],
     signal?: AbortSignal,
   ): Promise<unknown> {
-    return new Promise((resolve, reject) => {
+    const outcome = await new Promise((resolve, reject) => {
       if (this.#end !== undefined) throw againAtCaller(this.#end)
       signal?.throwIfAborted()
       if (this.#pending.size >= PENDING_CALLS_MAX) throw tooManyCalls()
-      const payload = encodeForManager([method, ...args], `arguments of ${method}()`)
+      const payload = encodeForManager([method, ...args], `${method}() and its arguments`)
       const call = (this.#callCount = (this.#callCount + 1) >>> 0)
       const pending: Pending = { proxy, signal, resolve, reject }
       if (signal !== undefined) this.#listen(call, pending, signal)
@@ -168,6 +187,11 @@ export class ManagerLink {
       this.#pending.set(call, pending)
       this.#post(encodeMessage('call', call, object, payload))
     })
+    if (!(outcome instanceof Failure)) return outcome
+    // Here V8 knows who awaits the call, which would have cost as much as the call to note beforehand.
+    const caller: { stack?: string } = {}
+    Error.captureStackTrace(caller, this.call)
+    throw outcome.thrown(caller.stack)
   }
 
   #listen(call: number, pending: Pending, signal: AbortSignal): void {
@@ -260,14 +284,13 @@ export class ManagerLink {
   }
 
   async #failure(call: number, payload: Uint8Array): Promise<void> {
-    let error: unknown
     try {
       await prepare(payload)
-      error = decodeThrown(payload, { pid: this.#welcome?.pid, workerName: 'the manager' })
     } catch (problem) {
-      error = problem
+      this.#take(call)?.reject(problem)
+      return
     }
-    this.#take(call)?.reject(error)
+    this.#take(call)?.resolve(new Failure(payload, this.#welcome?.pid))
   }
 
   async #refused(payload: Uint8Array): Promise<void> {

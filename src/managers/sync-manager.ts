@@ -36,7 +36,9 @@ import type { ArrayProxy, ValueProxy } from './value.ts'
  */
 export class SyncManager extends BaseManager {
   /** A dict: see {@link DictProxy}. */
-  dict<K = string, V = unknown>(entries?: DictEntries<K, V>): Promise<DictProxy<K, V>> {
+  dict<V>(entries: Readonly<Record<string, V>>): Promise<DictProxy<string, V>>
+  dict<K = string, V = unknown>(entries?: DictEntries<K, V>): Promise<DictProxy<K, V>>
+  dict<K, V>(entries?: DictEntries<K, V>): Promise<DictProxy<K, V>> {
     const given = isIterableOfEntries(entries) ? new Map(entries as Iterable<[K, V]>) : entries
     return this.#make('dict', given === undefined ? [] : [given])
   }

@@ -1,5 +1,4 @@
 /** The descriptor that connects a child process with its parent, on this system. */
-import { fstatSync } from 'node:fs'
 
 /** The descriptor of the connection in the child: the first after the standard streams. */
 export const CHANNEL_FD = 3
@@ -13,6 +12,7 @@ export const CHANNEL_STDIO = isWindows ? 'overlapped' : 'pipe'
  * Whether a byte may be sent through the channel past its stream. A pipe of Windows belongs to the event loop, which
  * would take the end of a write that it did not begin for one of its own.
  */
+import { factsOf } from './file-facts.ts'
 export const HAS_DOORBELL = !isWindows
 
 /**
@@ -28,7 +28,7 @@ export function hasChannel(): boolean {
   // A named pipe of Windows cannot be told from other descriptors without reading from it.
   if (isWindows) return true
   try {
-    return fstatSync(CHANNEL_FD).isSocket()
+    return factsOf(CHANNEL_FD).isSocket()
   } catch {
     return false
   }

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, rmSync, statSync, unlinkSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { factsOf } from './file-facts.ts'
 import { ProcessError, invalidArgument } from '../errors.ts'
 import { removeSocketsOfTheDead } from './local-socket.ts'
 import { makeTemporaryDirectory } from './temporary-directory.ts'
@@ -122,7 +123,7 @@ const LOCK_MS_MAX = 5000
 /** Whether it is a socket, or nothing any more, and nobody takes connections there. */
 async function isStale(path: string): Promise<boolean> {
   try {
-    if (!statSync(path).isSocket()) return false
+    if (!factsOf(path).isSocket()) return false
   } catch (error) {
     // Somebody else has removed it.
     return (error as NodeJS.ErrnoException).code === 'ENOENT'

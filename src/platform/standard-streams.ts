@@ -2,15 +2,15 @@
  * Standard streams that may be closed or broken: children start and write all the same, as they do in Python when
  * `sys.stdout` is gone.
  */
-import { fstatSync } from 'node:fs'
 import { getSystemErrorName } from 'node:util'
+import { factsOf } from './file-facts.ts'
 
 /** `inherit` for an open descriptor of this process, `ignore` for a closed one (which no child can inherit). */
 export function inheritOrIgnore(fd: number): 'inherit' | 'ignore' {
   // On Windows a closed one is no error, and an open one may be a handle that the C runtime does not count as one.
   if (process.platform === 'win32') return 'inherit'
   try {
-    fstatSync(fd)
+    factsOf(fd)
     return 'inherit'
   } catch {
     return 'ignore'

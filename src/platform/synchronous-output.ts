@@ -3,7 +3,8 @@
  * process.exit() drops what is still waiting; a child whose output was redirected would lose all but 64 KiB.
  * The pipe itself is shared with other processes and left as it is: its non-blocking flag would change for all.
  */
-import { fstatSync, fsyncSync, writeSync } from 'node:fs'
+import { fsyncSync, writeSync } from 'node:fs'
+import { factsOf } from './file-facts.ts'
 import { systemErrorName } from './standard-streams.ts'
 
 /** How long to sleep when a pipe is full; its reader needs longer than that to empty 64 KiB. */
@@ -32,7 +33,7 @@ export function writePipedOutputSynchronously(): void {
 
 function isPipe(fd: number): boolean {
   try {
-    const stats = fstatSync(fd)
+    const stats = factsOf(fd)
     return stats.isFIFO() || stats.isSocket()
   } catch {
     return false

@@ -107,7 +107,7 @@ function readinessOf(object: Waitable): Readiness {
   }
   throw invalidArgument(
     TypeError,
-    `Cannot wait for ${object === null ? 'null' : `a ${typeof object}`}\n` +
+    `Cannot wait for ${object === null ? 'null' : /^[aeiou]/.test(typeof object) ? `an ${typeof object}` : `a ${typeof object}`}\n` +
       'To fix: pass queues, ends of pipes, processes, promises or readable streams',
   )
 }

@@ -1,10 +1,14 @@
 /** Managers: their life, types of users, errors, references, and managers of other programs. */
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import {
   BaseManager,
   BaseProxy,
+  type DictProxy,
+  type ListProxy,
   Manager,
   Process,
   RemoteError,
@@ -236,3 +240,40 @@ test(
 function namesInSystem(): string[] {
   return process.getBuiltinModule('node:fs').readdirSync('/dev/shm')
 }
+
+/** Runs a program of its own, and gives what it prints. */
+async function outputOf(program: string): Promise<string> {
+  const index = new URL('../../../dist/index.js', import.meta.url).href
+  const text = `import { Manager, Process, getContext } from ${JSON.stringify(index)}\n${program}`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', text])
+  return stdout
+}
+
+test('A program that does not shut its manager down ends all the same, and so does a child', async () => {
+  for (const context of ["getContext('spawn')", "getContext('thread')"]) {
+    const manager = `const manager = await ${context}.Manager(); const dict = await manager.dict({ a: 1 })`
+    assert.equal(await outputOf(`${manager}; console.log(await dict.get('a'))`), '1\n')
+  }
+  const target = `async () => { const manager = await Manager(); await manager.dict() }`
+  const inChild = `const child = new Process({ target: ${target} }); child.start(); console.log(await child.join())`
+  assert.equal(await outputOf(inChild), '0\n')
+})
+
+test('An error of a method has the line of who called it in its stack', async () => {
+  await using manager = await Manager()
+  const dict = await manager.dict({ a: 1 })
+  async function whoCalls(): Promise<void> {
+    await dict.pop('b')
+  }
+  const error = await whoCalls().catch((reason: unknown) => reason)
+  assert.ok(error instanceof Error)
+  assert.match(error.stack!, /--- called from ---\n(?:.*processTicksAndRejections.*\n)?.*whoCalls/)
+})
+
+test('The type of the values of a dict is told from the object that it is made of', async () => {
+  await using manager = await Manager()
+  const ages: DictProxy<string, number> = await manager.dict({ ann: 3 })
+  const inner = await manager.list([1])
+  const outer: DictProxy<string, ListProxy<number>> = await manager.dict({ inner })
+  assert.deepEqual([await ages.get('ann'), await (await outer.get('inner'))!.copy()], [3, [1]])
+})
