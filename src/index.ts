@@ -20,6 +20,7 @@ export {
   type WorkerDeathReason,
   WorkerDiedError,
 } from './errors.ts'
+export type { Progress, ProgressCounts } from './insights/progress-meter.ts'
 export { cpuCount } from './platform/cpu-count.ts'
 export type { ElementOf, ElementType, TypedArrayConstructor, TypedArrayOf } from './memory/element-types.ts'
 export { type Elements, rawArray } from './memory/raw-array.ts'
@@ -69,6 +70,13 @@ export type {
   PoolOptions,
 } from './pool/pool-options.ts'
 export type { RetryPolicy } from './pool/retry-policy.ts'
+export type {
+  ApplyOptions,
+  ProgressOptions,
+  ReportInfo,
+  ReportOptions,
+  WatchOptions,
+} from './pool/progress-options.ts'
 export { SpawnPool } from './pool/spawn-pool.ts'
 export type { TaskOptions } from './pool/task-limits.ts'
 export { ThreadPool } from './pool/thread-pool.ts'

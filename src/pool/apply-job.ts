@@ -1,6 +1,6 @@
 /** The job of `Pool.apply`: one call, whose arguments were encoded when it was made, unless nothing can change them. */
 import { type AsyncResult, rejectResult, resolveResult } from './async-result.ts'
-import { Job, type JobOptions, type Part, firstPart } from './job.ts'
+import { Job, type JobCounts, type JobOptions, type Part, firstPart } from './job.ts'
 import { type Body, releaseBodies } from './protocol.ts'
 
 export class ApplyJob extends Job {
@@ -21,6 +21,10 @@ export class ApplyJob extends Job {
 
   override get isSingle(): boolean {
     return true
+  }
+
+  get counts(): JobCounts {
+    return { done: Number(this.isDone), failed: 0, total: 1 }
   }
 
   get remaining(): number {

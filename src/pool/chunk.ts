@@ -20,6 +20,8 @@ export class Chunk {
   isRecalled = false
   /** The shortest time that one of its items may run, or undefined when none has a limit. */
   readonly timeoutMs: number | undefined
+  /** Whether somebody listens to what its tasks report. */
+  wantsReports = false
   #isRetriable = false
   /** When it became the oldest chunk that its worker has, by `monotonicMs()`. */
   firstSinceMs = 0
@@ -42,6 +44,7 @@ export class Chunk {
     let timeoutMs = Infinity
     for (const { job } of parts) {
       timeoutMs = Math.min(timeoutMs, job.limits.timeoutMs ?? Infinity)
+      this.wantsReports ||= job.onReport !== undefined
       this.#isRetriable ||= job.limits.retries !== undefined
     }
     this.timeoutMs = timeoutMs === Infinity ? undefined : timeoutMs

@@ -26,6 +26,7 @@ import { type Body, type SetupStage, encodeBody, releaseBodies, sizeOf } from '.
 import { RunSupervisor } from './run-supervisor.ts'
 import { Scheduler, settleCharge } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
+import { deliverReport } from './task-report.ts'
 import { type WorkerOptions, launchWorker } from './worker-launch.ts'
 import { type Death, type WorkerRunner, encodeParts } from './worker-runner.ts'
 import { type WorkerStart, Workforce, type WorkforceOwner } from './workforce.ts'
@@ -309,6 +310,7 @@ export class PoolCore implements JobOwner {
           this.#outcomes.failed(runner, { chunk, body })
           this.#afterOutcome(runner)
         },
+        onReport: deliverReport,
         onSkipped: ({ chunk, count }) => {
           this.#outcomes.skipped(runner, { chunk, count })
           this.#afterOutcome(runner)

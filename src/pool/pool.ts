@@ -20,6 +20,7 @@ import { LIFE_OPTIONS, checkLife } from './life-options.ts'
 import { WORKERS_MAX, assertMayNest, workersLeft } from './nesting.ts'
 import { type NumberArrayConstructor, type NumberArrayOf, type NumberIn, checkInto } from './number-array.ts'
 import { checkCount, checkMilliseconds } from './option-checks.ts'
+import { type ApplyOptions, WATCH_OPTIONS, checkReportListener, checkWatch } from './progress-options.ts'
 import { PoolCore, type PoolState, workersOfAllPools } from './pool-core.ts'
 import {
   type ImapOptions,
@@ -33,7 +34,8 @@ import {
 } from './pool-options.ts'
 import { type Body, type CallMode, encodeBody } from './protocol.ts'
 import type { WorkerHooks } from './worker-launch.ts'
-import { NO_LIMITS, TASK_OPTIONS, type TaskLimits, type TaskOptions, checkLimits } from './task-limits.ts'
+import { watchJob } from './watch-job.ts'
+import { NO_LIMITS, TASK_OPTIONS, type TaskLimits, checkLimits } from './task-limits.ts'
 
 /** What `Pool.stats()` tells of one worker. */
 export interface WorkerStats {
@@ -215,7 +217,7 @@ export class Pool {
   apply<A extends unknown[], R>(
     fn: (...args: A) => R,
     args?: Readonly<A>,
-    options?: TaskOptions,
+    options?: ApplyOptions,
   ): AsyncResult<Awaited<R>> {
     if (args !== undefined && !Array.isArray(args)) {
       throw invalidArgument(
@@ -223,7 +225,7 @@ export class Pool {
         `The arguments of the call must be an array, but they are ${args === null ? 'null' : `a ${typeof args}`}\nTo fix: pass them as an array, even if there is one: pool.apply(fn, [argument])`,
       )
     }
-    if (options !== undefined) assertKnownOptions('apply', options, TASK_OPTIONS)
+    if (options !== undefined) assertKnownOptions('apply', options, ['onReport', ...TASK_OPTIONS])
     const limits = checkLimits(options, this.#limits)
     const task = this.#ship(fn, this.apply)
     const caller = this.#callers.take(task, this.apply)
@@ -236,6 +238,7 @@ export class Pool {
         )
     const result = new AsyncResult<Awaited<R>>()
     const job = new ApplyJob({ task, mode: 'arguments', caller, limits }, { args: copy, body }, result)
+    if (options?.onReport) job.onReport = checkReportListener(options)
     this.#submit(job, result, options ?? NO_GUARDS)
     return result
   }
@@ -387,12 +390,20 @@ export class Pool {
   ): AsyncResult<R> {
     const { mode, isSettled } = kind
     checkInput(input)
-    const known = ['chunkSize', 'totalTimeout', ...(isSettled ? [] : ['into']), ...TASK_OPTIONS]
+    const known = [
+      'chunkSize',
+      'totalTimeout',
+      ...(isSettled ? [] : ['into']),
+      ...WATCH_OPTIONS,
+      ...TASK_OPTIONS,
+    ]
     assertKnownOptions(kind.method.name, options, known)
     const into = checkInto(options?.into)
     const limits = checkLimits(options, this.#limits)
     const totalTimeoutMs = checkMilliseconds('totalTimeout', options?.totalTimeout, 1)
     const chunkSize = checkCount('chunkSize', options?.chunkSize)
+    const watch = checkWatch(options)
+    const onReport = checkReportListener(options)
     const task = this.#ship(fn, kind.method)
     const caller = this.#callers.take(task, kind.method)
     const result = new AsyncResult<R>()
@@ -404,6 +415,8 @@ export class Pool {
       rejectResult(result, reason)
       return result
     }
+    job.onReport = onReport
+    if (watch) watchJob(job, watch, this.#core)
     this.#submit(job, result, { signal: options?.signal, totalTimeoutMs })
     return result
   }
@@ -419,8 +432,11 @@ export class Pool {
       'chunkSize',
       'bufferSize',
       'totalTimeout',
+      ...WATCH_OPTIONS,
       ...TASK_OPTIONS,
     ])
+    const watch = checkWatch(options)
+    const onReport = checkReportListener(options)
     const limits = checkLimits(options, this.#limits)
     const totalTimeoutMs = checkMilliseconds('totalTimeout', options?.totalTimeout, 1)
     const chunkSize = checkCount('chunkSize', options?.chunkSize)
@@ -438,6 +454,8 @@ export class Pool {
       isOrdered: kind.isOrdered,
       workers: () => core.processes,
     })
+    job.onReport = onReport
+    if (watch) watchJob(job, watch, core)
     this.#submit(job, undefined, { signal: options?.signal, totalTimeoutMs })
     return new ImapIterator<R>(job)
   }

@@ -53,6 +53,8 @@ export type ToWorker =
       indexes?: number[]
       /** Absent: 1. */
       attempt?: number
+      /** Somebody listens to what its tasks report. */
+      wantsReports?: true
       /** Each item is to be marked by `begin()`. Absent: only the first. */
       isExact?: true
     }
@@ -98,6 +100,8 @@ export type FromWorker =
       isPacked: boolean
       elapsedMs: number
     }
+  /** What the item that runs reports, before its result. `dropped`: so many before it were not sent. Body: the value. */
+  | { type: 'report'; bodies: 1; chunkId: number; index: number; dropped: number }
   /** One item threw, or its result cannot be sent. Body: what was thrown. */
   | { type: 'failure'; bodies: 1; chunkId: number; index: number; elapsedMs: number }
   /** So many items of the chunk were called off before they began. */

@@ -74,6 +74,8 @@ export interface RunnerEvents {
   /** Outcomes of some items. `isDone`: the chunk has no more, and there is room for another. */
   onResults(run: { chunk: Chunk; count: number; elapsedMs: number; isPacked: boolean; bodies: Body[] }): void
   onFailure(run: { chunk: Chunk; elapsedMs: number; body: Body }): void
+  /** What an item that runs has to say before its result. */
+  onReport(chunk: Chunk, report: { index: number; dropped: number; body: Body }): void
   /** Nothing of the chunk was run. */
   onReturned(run: { chunk: Chunk; why: 'undecodable' | 'unloadable'; body: Body | undefined }): void
   /** These were recalled in time, and not run. */
@@ -245,6 +247,7 @@ export class WorkerRunner {
       isPacked: chunk.isPacked,
       ...placesOf(chunk),
       ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
+      ...(chunk.wantsReports ? { wantsReports: true } : {}),
       ...(chunk.isExact ? { isExact: true } : {}),
     }
     try {
@@ -413,6 +416,9 @@ export class WorkerRunner {
         this.#events.onResults({ chunk: this.#chunk(head.chunkId), count, elapsedMs, isPacked, bodies })
         return
       }
+      case 'report':
+        this.#events.onReport(this.#chunk(head.chunkId), { ...head, body: bodies[0]! })
+        return
       case 'failure':
         this.#events.onFailure({
           chunk: this.#chunk(head.chunkId),

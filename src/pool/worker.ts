@@ -5,7 +5,6 @@
  */
 import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
-import { invalidArgument } from '../errors.ts'
 import { exitWhenLoaded } from '../platform/module-loading.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
 import { RunningTask, setTaskSource } from './current-task.ts'
@@ -13,6 +12,7 @@ import { type JournalWriter, keptResultsMax } from '../platform/journal.ts'
 import { pinTo } from '../platform/scheduling.ts'
 import type { Connection } from '../transport/connection.ts'
 import { dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
+import { argumentsIn } from './item-arguments.ts'
 import { LoadedFunctions, rebuild, type Task } from './loaded-functions.ts'
 import { loadingFunction } from './recover-chunk.ts'
 import { WorkerLife } from './worker-life.ts'
@@ -24,20 +24,11 @@ import {
   releaseBodies,
   sendMessage,
 } from './protocol.ts'
+import { isInstance, isThenable } from './result-kinds.ts'
+import { type WaitingChunk, skippedFrom } from './waiting-chunk.ts'
 import { unsendableResult } from './unsendable-result.ts'
 
-type ChunkMessage = Extract<ToWorker, { type: 'chunk' }>
 type CancelMessage = Extract<ToWorker, { type: 'cancel' }>
-
-/** A chunk that waits or runs. */
-interface WaitingChunk {
-  head: ChunkMessage
-  bodies: Body[]
-  /** How many of its items are to be run here: others were given back. */
-  count: number
-  /** Items that were called off before they began. */
-  skipped: Set<number> | 'all' | undefined
-}
 
 /** An item that took longer may have done something outside of this process (a write takes 0.6 µs): its end is recorded. */
 const effectlessMs = 0.0004
@@ -50,6 +41,8 @@ const timedItems = 32
 const groupedItems = 512
 /** Results wait at most this long for more results to travel with them. */
 const flushAfterMs = 8
+/** A report is dropped while the parent has not taken so much. */
+const untakenBytesMax = 1 << 20
 /** A larger result goes on its way at once instead of into the journal. */
 const journaledBytesMax = 64 * 1024
 /** Where it takes a system call, it is looked for what was called off at most this often. */
@@ -230,15 +223,6 @@ export class Worker {
     this.#onNoticed = undefined
   }
 
-  /** How many items from `index` on were called off. */
-  #skippedFrom(index: number, { count, skipped }: WaitingChunk): number {
-    if (!skipped) return 0
-    if (skipped === 'all') return count - index
-    let end = index
-    while (end < count && skipped.has(end)) end++
-    return end - index
-  }
-
   #skip(index: number, count: number): void {
     this.#flush()
     this.#first = index + count
@@ -250,9 +234,32 @@ export class Worker {
   }
 
   #taskNow(): RunningTask {
-    const { first, indexes, attempt = 1 } = this.#running!.head
+    const { first, indexes, attempt = 1, wantsReports } = this.#running!.head
     const index = first === undefined ? indexes?.[this.#runningIndex] : first + this.#runningIndex
-    return (this.#task ??= new RunningTask({ index, attempt }))
+    const report = wantsReports && ((task: RunningTask, value: unknown) => this.#report(task, value))
+    return (this.#task ??= new RunningTask({ index, attempt, report }))
+  }
+
+  /** Sends what the task that runs reports, behind the results of those before it. */
+  #report(task: RunningTask, value: unknown): boolean {
+    // What a task leaves behind reports nothing: its result is on its way.
+    if (task !== this.#task) return false
+    const [connection, index] = [this.#connection, this.#runningIndex]
+    if (connection.bufferedBytes > untakenBytesMax) {
+      task.dropped++
+      return false
+    }
+    const body = encodeBody(value, connection, { rootName: 'report' })
+    // A report is seen outside: should this process die, the item must not run again as one of a marked group.
+    if (this.#journal?.isMemory === false && !this.#running!.head.isExact)
+      this.#journal.start(this.#chunkId, index, 1)
+    this.#flushValues()
+    this.#flushEncoded()
+    const { dropped } = task
+    sendMessage(connection, { type: 'report', bodies: 1, chunkId: this.#chunkId, index, dropped }, body)
+    connection.flush()
+    releaseBodies([body])
+    return true
   }
 
   #tellMemory(): void {
@@ -324,7 +331,7 @@ export class Worker {
         // Between items that are timed together there is no time for anything to be called off.
         if (journal && index >= timedUntil && journal.notice > this.#noticed)
           await this.#readNotices(journal.notice)
-        const skipped = this.#skippedFrom(index, chunk)
+        const skipped = skippedFrom(index, chunk)
         if (skipped > 0) {
           this.#skip(index, skipped)
           index += skipped - 1
@@ -588,27 +595,4 @@ export class Worker {
     }
     process.exit(1)
   }
-}
-
-function argumentsIn(item: unknown): Iterable<unknown> {
-  if (typeof (item as Iterable<unknown> | null | undefined)?.[Symbol.iterator] === 'function')
-    return item as Iterable<unknown>
-  throw invalidArgument(
-    TypeError,
-    `An item of starmap must be an array of arguments, but it is ${item === null ? 'null' : `of the type ${typeof item}`}\n` +
-      'To fix: pass arrays, such as [[1, 2], [3, 4]], or use map for a function of one argument',
-  )
-}
-
-/** Whether encoding it may run code of its class, which must not be blamed on the item behind it. */
-function isInstance(value: object): boolean {
-  if (Array.isArray(value)) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype !== Object.prototype && prototype !== null
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
-  )
 }
