@@ -20,6 +20,7 @@ export {
   type WorkerDeathReason,
   WorkerDiedError,
 } from './errors.ts'
+export type { LongTask } from './insights/longest-tasks.ts'
 export type { Progress, ProgressCounts } from './insights/progress-meter.ts'
 export { cpuCount } from './platform/cpu-count.ts'
 export type { ElementOf, ElementType, TypedArrayConstructor, TypedArrayOf } from './memory/element-types.ts'
@@ -60,7 +61,9 @@ export { currentTask, type TaskContext } from './pool/current-task.ts'
 export { ImapIterator } from './pool/imap-iterator.ts'
 export type { Input } from './pool/input-reader.ts'
 export type { Affinity, LifeOptions } from './pool/life-options.ts'
-export { Pool, type PoolStats, type WorkerStats } from './pool/pool.ts'
+export { Pool } from './pool/pool.ts'
+export type { PoolStats, WorkStats, WorkerStats } from './pool/pool-stats.ts'
+export type { WorkerTimes } from './pool/worker-insights.ts'
 export type { NumberArrayConstructor, NumberArrayOf, NumberIn } from './pool/number-array.ts'
 export type {
   ContextOption,

@@ -16,19 +16,21 @@ import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
 import { allowsPrefetch, isAnsweredSoon, learnSize, learnTime } from './chunk-policy.ts'
+import { encodeParts } from './encode-parts.ts'
 import { FunctionTable, fatalLoadsMax } from './function-table.ts'
 import { type End, fatalFunction, restartLimit, setupFailure, startFailure } from './death-report.ts'
 import { finalizerDied, finalizerThrew } from './finalizer-warning.ts'
 import type { Job, JobOwner, Part } from './job.ts'
 import { KernelKills } from './kernel-kills.ts'
 import { MemoryLimit } from './memory-limit.ts'
-import { type Body, type SetupStage, encodeBody, releaseBodies, sizeOf } from './protocol.ts'
+import { EndedWorkers } from './pool-stats.ts'
+import { type Body, type SetupStage, encodeBody, releaseBodies, totalBytes } from './protocol.ts'
 import { RunSupervisor } from './run-supervisor.ts'
 import { Scheduler, settleCharge } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
 import { deliverReport } from './task-report.ts'
 import { type WorkerOptions, launchWorker } from './worker-launch.ts'
-import { type Death, type WorkerRunner, encodeParts } from './worker-runner.ts'
+import type { Death, WorkerRunner } from './worker-runner.ts'
 import { type WorkerStart, Workforce, type WorkforceOwner } from './workforce.ts'
 
 /** In the order of life. */
@@ -57,6 +59,7 @@ const live = new Set<PoolCore>()
 export class PoolCore implements JobOwner {
   readonly options: PoolCoreOptions
   readonly functions = new FunctionTable()
+  readonly ended = new EndedWorkers()
   readonly #scheduler = new Scheduler()
   readonly #workforce: Workforce
   readonly #runners: Set<WorkerRunner>
@@ -300,13 +303,16 @@ export class PoolCore implements JobOwner {
           chunk.task.fatalLoads = 0
           learnTime(chunk.task, count, elapsedMs)
           settleCharge(chunk.parts[0]!, count, elapsedMs)
-          learnSize(chunk.task, count, totalBytes(bodies))
+          const bytes = totalBytes(bodies)
+          learnSize(chunk.task, count, bytes)
+          runner.insights.returned(count, elapsedMs, bytes)
           this.#outcomes.received(runner, { chunk, count, isPacked, bodies })
           this.#afterOutcome(runner)
         },
         onFailure: ({ chunk, elapsedMs, body }) => {
           learnTime(chunk.task, 1, elapsedMs)
           settleCharge(chunk.parts[0]!, 1, elapsedMs)
+          runner.insights.threw(elapsedMs, totalBytes([body]))
           this.#outcomes.failed(runner, { chunk, body })
           this.#afterOutcome(runner)
         },
@@ -389,7 +395,9 @@ export class PoolCore implements JobOwner {
     const encoded = encodeParts(taken, runner, (job, index, error) => job.fail(index, error))
     if (encoded.parts.length === 0) return
     const chunk = new Chunk(++this.#lastChunkId, encoded.parts, encoded)
-    learnSize(chunk.task, chunk.count, totalBytes(encoded.bodies))
+    const bytes = totalBytes(encoded.bodies)
+    learnSize(chunk.task, chunk.count, bytes)
+    runner.insights.sentBytes += bytes
     try {
       runner.run(chunk)
     } catch (error) {
@@ -539,6 +547,7 @@ export class PoolCore implements JobOwner {
 
   #died(runner: WorkerRunner, death: Death): void {
     this.#workforce.remove(runner)
+    this.ended.add(runner)
     this.#supervisor.forget(runner)
     const { restarts } = this.#workforce
     if (this.#state === 'running' || this.#state === 'closed') {
@@ -578,12 +587,6 @@ export class PoolCore implements JobOwner {
       }),
     )
   }
-}
-
-function totalBytes(bodies: readonly Body[]): number {
-  let sum = 0
-  for (const body of bodies) sum += sizeOf(body)
-  return sum
 }
 
 /** How many workers the pools of this process or thread may have, spares included. */

@@ -77,8 +77,8 @@ export type ToWorker =
 
 /** From a worker to its pool. */
 export type FromWorker =
-  /** With what it has before its first item, where its memory is limited. */
-  | { type: 'ready'; bodies: 0; memoryBytes?: number }
+  /** With how long it took to get ready, and what it has before its first item, where its memory is limited. */
+  | { type: 'ready'; bodies: 0; initMs: number; memoryBytes?: number }
   /** Body: what was thrown at that stage. */
   | { type: 'setupFailed'; bodies: 1; stage: SetupStage }
   /** It has more memory than it may have, and is to be replaced. */
@@ -102,6 +102,16 @@ export type FromWorker =
     }
   /** What the item that runs reports, before its result. `dropped`: so many before it were not sent. Body: the value. */
   | { type: 'report'; bodies: 1; chunkId: number; index: number; dropped: number }
+  /** One of the longest tasks of this worker, before its outcome. `index`: within the map. */
+  | {
+      type: 'longTask'
+      bodies: 0
+      chunkId: number
+      index: number | undefined
+      count: number
+      durationMs: number
+      args: string
+    }
   /** One item threw, or its result cannot be sent. Body: what was thrown. */
   | { type: 'failure'; bodies: 1; chunkId: number; index: number; elapsedMs: number }
   /** So many items of the chunk were called off before they began. */
@@ -152,6 +162,13 @@ let emptyList: AttachmentList | undefined
 /** How much of a user's data is in a body. */
 export function sizeOf({ bytes, attachments }: Body): number {
   return bytes.byteLength + bytesBeside(attachments)
+}
+
+/** How much of it is in all of them. */
+export function totalBytes(bodies: readonly Body[]): number {
+  let sum = 0
+  for (const body of bodies) sum += sizeOf(body)
+  return sum
 }
 
 /** Bodies that will not be sent again. */

@@ -7,12 +7,14 @@ import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import { exitWhenLoaded } from '../platform/module-loading.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
+import { LongestTasks } from '../insights/longest-tasks.ts'
 import { RunningTask, setTaskSource } from './current-task.ts'
 import { type JournalWriter, keptResultsMax } from '../platform/journal.ts'
 import { pinTo } from '../platform/scheduling.ts'
 import type { Connection } from '../transport/connection.ts'
 import { dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
 import { argumentsIn } from './item-arguments.ts'
+import { indexInMap, longTask } from './long-task.ts'
 import { LoadedFunctions, rebuild, type Task } from './loaded-functions.ts'
 import { loadingFunction } from './recover-chunk.ts'
 import { WorkerLife } from './worker-life.ts'
@@ -64,6 +66,7 @@ export class Worker {
   /** Messages of the parent that call something off are numbered: the last one that was read, and who waits for more. */
   #noticed = 0
   #onNoticed: (() => void) | undefined
+  readonly #longest = new LongestTasks<{ durationMs: number }>()
   #lookedAtMs = 0
   #toldMemoryAtMs = 0
   #isRunning = false
@@ -234,8 +237,9 @@ export class Worker {
   }
 
   #taskNow(): RunningTask {
-    const { first, indexes, attempt = 1, wantsReports } = this.#running!.head
-    const index = first === undefined ? indexes?.[this.#runningIndex] : first + this.#runningIndex
+    const { head } = this.#running!
+    const { attempt = 1, wantsReports } = head
+    const index = indexInMap(head, this.#runningIndex)
     const report = wantsReports && ((task: RunningTask, value: unknown) => this.#report(task, value))
     return (this.#task ??= new RunningTask({ index, attempt, report }))
   }
@@ -260,6 +264,12 @@ export class Worker {
     connection.flush()
     releaseBodies([body])
     return true
+  }
+
+  /** One of the longest so far. It is told before its outcome, while the parent knows the chunk. */
+  #tellLong(from: number, index: number, durationMs: number, item: unknown): void {
+    this.#longest.add({ durationMs })
+    sendMessage(this.#connection, longTask(this.#running!.head, { from, index, durationMs, item }))
   }
 
   #tellMemory(): void {
@@ -323,6 +333,7 @@ export class Worker {
     this.#makeRoom(chunk.count)
     this.#flushedAt = performance.now()
     let markedUntil = 0
+    let timedFrom = 0
     let timedUntil = 0
     let startedMs = 0
     // Whenever the event loop has its turn, the chunk may become shorter.
@@ -345,11 +356,13 @@ export class Worker {
       let nowMs: number
       let isKept: boolean
       let isForeign: boolean
+      let item: unknown
       try {
         const loading = isPacked ? undefined : prepare(bodies[index]!.bytes)
         if (loading) await loading
-        const item = isPacked ? items[index] : rebuild(bodies[index]!, { classes })
+        item = isPacked ? items[index] : rebuild(bodies[index]!, { classes })
         if (index >= timedUntil) {
+          timedFrom = index
           timedUntil = isPacked ? this.#timedTogether(index, chunk.count) : index + 1
           startedMs = performance.now()
         }
@@ -371,7 +384,9 @@ export class Worker {
       } catch (thrown) {
         this.#runningIndex = -1
         this.#task = undefined
-        this.#elapsedMs += performance.now() - startedMs
+        const failedAfterMs = performance.now() - startedMs
+        this.#elapsedMs += failedAfterMs
+        if (failedAfterMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, failedAfterMs, item)
         this.#flush()
         this.#fail(index, thrown)
         if (this.#connection.losableBytes > 0) await this.#untilKept(index)
@@ -381,6 +396,7 @@ export class Worker {
       }
       const tookMs = nowMs - startedMs
       this.#elapsedMs += tookMs
+      if (tookMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, tookMs, item)
       timedUntil = index + 1
       if (tookMs <= (isKept ? quickMs : effectlessMs) && !isForeign) {
         this.#quickStreak = Math.min(this.#quickStreak + 1, quickStreakMax)
