@@ -20,6 +20,14 @@ export {
   type WorkerDeathReason,
   WorkerDiedError,
 } from './errors.ts'
+export {
+  type Span,
+  startTrace,
+  Trace,
+  type TraceOptions,
+  type TraceSummary,
+  type Track,
+} from './insights/trace-file.ts'
 export type { LongTask } from './insights/longest-tasks.ts'
 export type { Progress, ProgressCounts } from './insights/progress-meter.ts'
 export { cpuCount } from './platform/cpu-count.ts'

@@ -18,6 +18,9 @@ export class Chunk {
   /** That of the function when the chunk was made. */
   readonly taskVersion: number
   isRecalled = false
+  /** Set while it is in a trace: its name there, and what ends it. */
+  traceId: number | undefined
+  endTrace: ((ending?: Record<string, unknown>) => void) | undefined
   /** The shortest time that one of its items may run, or undefined when none has a limit. */
   readonly timeoutMs: number | undefined
   /** Whether somebody listens to what its tasks report. */

@@ -94,6 +94,8 @@ export abstract class Job {
   onDone: (() => void) | undefined
   /** Is given what its tasks report. */
   onReport: ReportListener | undefined
+  /** Its name in a trace. */
+  traceId: number | undefined
   /** How many runs of its items were repeated. */
   retried = 0
   /** Whether it was called off, so that what runs of it is to be stopped as well. */

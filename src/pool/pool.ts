@@ -32,6 +32,7 @@ import {
   checkInput,
   resolveMethod,
 } from './pool-options.ts'
+import { traceCall } from './pool-trace.ts'
 import type { PoolStats } from './pool-stats.ts'
 import { statsTable } from './stats-table.ts'
 import { type Body, type CallMode, encodeBody } from './protocol.ts'
@@ -472,6 +473,7 @@ export class Pool {
       return
     }
     const core = this.#core
+    traceCall(job, this.name)
     if (guards !== NO_GUARDS) guardCall(job, guards, (guarded, reason) => core.cancelJob(guarded, reason))
     core.submit(job)
     if (result && !job.isDone) makeCancellable(result, job)

@@ -55,6 +55,8 @@ export type ToWorker =
       attempt?: number
       /** Somebody listens to what its tasks report. */
       wantsReports?: true
+      /** Each item is to be timed for a trace. */
+      isTraced?: true
       /** Each item is to be marked by `begin()`. Absent: only the first. */
       isExact?: true
     }
@@ -102,6 +104,8 @@ export type FromWorker =
     }
   /** What the item that runs reports, before its result. `dropped`: so many before it were not sent. Body: the value. */
   | { type: 'report'; bodies: 1; chunkId: number; index: number; dropped: number }
+  /** When tasks of a traced chunk ran; see task-spans.ts. */
+  | { type: 'spans'; bodies: 0; chunkId: number; spans: Float64Array }
   /** One of the longest tasks of this worker, before its outcome. `index`: within the map. */
   | {
       type: 'longTask'

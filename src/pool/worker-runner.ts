@@ -20,6 +20,7 @@ import {
   type WorkerSetup,
   sendMessage,
 } from './protocol.ts'
+import { traceChunk, traceEnd, traceReady, traceTasks } from './pool-trace.ts'
 import { WorkerInsights } from './worker-insights.ts'
 import type { WorkerStart } from './workforce.ts'
 import { LongTimer } from '../platform/long-timer.ts'
@@ -236,6 +237,7 @@ export class WorkerRunner {
     this.#chunks.set(id, chunk)
     if (this.#chunks.size === 1) chunk.firstSinceMs = monotonicMs()
     this.tasksLeft -= chunk.count
+    traceChunk(chunk, this)
     const part = chunk.parts[0]!
     const head: ToWorker = {
       type: 'chunk',
@@ -248,6 +250,7 @@ export class WorkerRunner {
       ...placesOf(chunk),
       ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
       ...(chunk.wantsReports ? { wantsReports: true } : {}),
+      ...(chunk.endTrace ? { isTraced: true } : {}),
       ...(chunk.isExact ? { isExact: true } : {}),
     }
     try {
@@ -402,6 +405,7 @@ export class WorkerRunner {
         this.#state = 'ready'
         this.idleSinceMs = performance.now()
         this.insights.ready(head.initMs)
+        traceReady(this, head.initMs)
         this.#events.onReady(head.memoryBytes)
         return
       case 'setupFailed':
@@ -424,6 +428,9 @@ export class WorkerRunner {
         this.#events.onResults({ chunk: this.#chunk(head.chunkId), count, elapsedMs, isPacked, bodies })
         return
       }
+      case 'spans':
+        traceTasks(this.#chunk(head.chunkId), this, head.spans)
+        return
       case 'longTask': {
         const { chunkId, index, count, durationMs, args } = head
         const { name } = this.#chunk(chunkId).task
@@ -474,6 +481,7 @@ export class WorkerRunner {
 
   #forget(chunk: Chunk): void {
     this.#chunks.delete(chunk.id)
+    chunk.endTrace?.()
     if (this.#chunks.size === 0) this.idleSinceMs = performance.now()
     const next = this.firstChunk
     if (next && next.firstSinceMs === 0) next.firstSinceMs = monotonicMs()
@@ -532,6 +540,7 @@ export class WorkerRunner {
     if (sentence && journal) journal = sentence.run ? { ...journal, ...sentence.run } : undefined
     const chunks = [...this.#chunks.values()]
     this.#chunks.clear()
+    traceEnd(this, { chunks, how: `ended by ${status.signal ?? `exit code ${status.exitCode}`}` })
     const stderr = this.#stderr.text
     this.#events.onDeath({
       status,

@@ -3,7 +3,6 @@
  * exactly once. Invariant: an item is marked in the journal before its function is called, so that the parent can
  * tell after this process's death which item was running (see Journal in README.md).
  */
-import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import { exitWhenLoaded } from '../platform/module-loading.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
@@ -17,6 +16,8 @@ import { argumentsIn } from './item-arguments.ts'
 import { indexInMap, longTask } from './long-task.ts'
 import { LoadedFunctions, rebuild, type Task } from './loaded-functions.ts'
 import { loadingFunction } from './recover-chunk.ts'
+import { endByError } from './worker-crash.ts'
+import { TaskSpans } from './task-spans.ts'
 import { WorkerLife } from './worker-life.ts'
 import {
   type Body,
@@ -83,6 +84,8 @@ export class Worker {
   #encoded: Body[] = []
   /** The item from which on simple results are in the journal. */
   #keptFrom = 0
+  /** Of a chunk that is traced. */
+  #spans: TaskSpans | undefined
   #elapsedMs = 0
   #flushedAt = 0
   #isFlushScheduled = false
@@ -100,7 +103,7 @@ export class Worker {
     connection.onMessage = (bytes, attachments) => reader.push(bytes, attachments)
     // An error outside of any task's own call, say in a timer that a task left behind: as everywhere in Node.js
     // it ends the process, and the parent is told why.
-    process.on('uncaughtException', error => this.#die(error))
+    process.on('uncaughtException', error => endByError(error, connection, () => this.#flush()))
     // A thread that calls process.exit() runs on for some instructions before it stops. It must not mark the next
     // item meanwhile, which would then be taken for the one that called it.
     process.on('exit', () => this.#journal?.freeze())
@@ -329,6 +332,7 @@ export class Worker {
       }
     }
 
+    this.#spans = head.isTraced ? new TaskSpans(chunkId) : undefined
     this.#countMax = chunk.count
     this.#makeRoom(chunk.count)
     this.#flushedAt = performance.now()
@@ -364,6 +368,7 @@ export class Worker {
         if (index >= timedUntil) {
           timedFrom = index
           timedUntil = isPacked ? this.#timedTogether(index, chunk.count) : index + 1
+          this.#spans?.begin()
           startedMs = performance.now()
         }
         let value = mode === 'item' ? task(item) : task(...argumentsIn(item))
@@ -384,6 +389,7 @@ export class Worker {
       } catch (thrown) {
         this.#runningIndex = -1
         this.#task = undefined
+        this.#spans?.end(index, { hasFailed: true })
         const failedAfterMs = performance.now() - startedMs
         this.#elapsedMs += failedAfterMs
         if (failedAfterMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, failedAfterMs, item)
@@ -394,6 +400,7 @@ export class Worker {
         markedUntil = timedUntil = index + 1
         continue
       }
+      this.#spans?.end(index, { hasFailed: false })
       const tookMs = nowMs - startedMs
       this.#elapsedMs += tookMs
       if (tookMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, tookMs, item)
@@ -430,7 +437,8 @@ export class Worker {
    * quick ones are timed in groups, because nothing is lost of one that was slow after all.
    */
   #timedTogether(index: number, count: number): number {
-    if (this.#quickStreak < quickStreakMin || this.#journal?.isMemory !== true) return index + 1
+    const isAlone = this.#quickStreak < quickStreakMin || this.#journal?.isMemory !== true || this.#spans
+    if (isAlone) return index + 1
     return Math.min(index + timedItems, count)
   }
 
@@ -518,6 +526,7 @@ export class Worker {
   }
 
   #flush(): void {
+    this.#spans?.send(this.#connection)
     this.#flushValues()
     this.#flushEncoded()
     this.#connection.flush()
@@ -598,17 +607,5 @@ export class Worker {
       this.#isFlushScheduled = false
       this.#flush()
     })
-  }
-
-  #die(error: unknown): void {
-    process.stderr.write(`${inspect(error)}\n`)
-    try {
-      this.#flush()
-      sendMessage(this.#connection, { type: 'dying', bodies: 1 }, { bytes: encodeThrown(error) })
-      this.#connection.flush()
-    } catch {
-      // The connection is gone, and with it whoever would want to know.
-    }
-    process.exit(1)
   }
 }
