@@ -28,6 +28,7 @@ export {
   type TraceSummary,
   type Track,
 } from './insights/trace-file.ts'
+export type { CallMessage, Carrier, TaskMessage } from './insights/task-channels.ts'
 export type { LongTask } from './insights/longest-tasks.ts'
 export type { Progress, ProgressCounts } from './insights/progress-meter.ts'
 export { cpuCount } from './platform/cpu-count.ts'

@@ -25,6 +25,8 @@ export class Chunk {
   readonly timeoutMs: number | undefined
   /** Whether somebody listens to what its tasks report. */
   wantsReports = false
+  /** Whether a call of it has a carrier. */
+  hasCarrier = false
   #isRetriable = false
   /** When it became the oldest chunk that its worker has, by `monotonicMs()`. */
   firstSinceMs = 0
@@ -47,6 +49,7 @@ export class Chunk {
     let timeoutMs = Infinity
     for (const { job } of parts) {
       timeoutMs = Math.min(timeoutMs, job.limits.timeoutMs ?? Infinity)
+      this.hasCarrier ||= job.carrier !== undefined
       this.wantsReports ||= job.onReport !== undefined
       this.#isRetriable ||= job.limits.retries !== undefined
     }

@@ -5,6 +5,7 @@
  */
 import type { ShippedFunction } from './function-table.ts'
 import type { Values } from './number-array.ts'
+import type { Carrier } from '../insights/task-channels.ts'
 import type { ReportListener } from './progress-options.ts'
 import type { Body, CallMode } from './protocol.ts'
 import type { TaskLimits } from './task-limits.ts'
@@ -94,6 +95,8 @@ export abstract class Job {
   onDone: (() => void) | undefined
   /** Is given what its tasks report. */
   onReport: ReportListener | undefined
+  /** What those who follow its call gave to its tasks. */
+  carrier: Carrier | undefined
   /** Its name in a trace. */
   traceId: number | undefined
   /** How many runs of its items were repeated. */

@@ -33,6 +33,7 @@ import {
   resolveMethod,
 } from './pool-options.ts'
 import { traceCall } from './pool-trace.ts'
+import { publishCall } from './published-call.ts'
 import type { PoolStats } from './pool-stats.ts'
 import { statsTable } from './stats-table.ts'
 import { type Body, type CallMode, encodeBody } from './protocol.ts'
@@ -473,6 +474,7 @@ export class Pool {
       return
     }
     const core = this.#core
+    publishCall(job, this.name)
     traceCall(job, this.name)
     if (guards !== NO_GUARDS) guardCall(job, guards, (guarded, reason) => core.cancelJob(guarded, reason))
     core.submit(job)

@@ -7,6 +7,7 @@ import { decode, encode, type EncodeOptions } from '../serialize/codec.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
 import { AttachmentList, bytesBeside, releaseAttachments } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
+import type { Carrier } from '../insights/task-channels.ts'
 import type { StopReason } from './current-task.ts'
 import type { Preload } from './life-options.ts'
 
@@ -55,6 +56,8 @@ export type ToWorker =
       attempt?: number
       /** Somebody listens to what its tasks report. */
       wantsReports?: true
+      /** Of so many items each what those who follow their call gave them; null for none. */
+      carriers?: [count: number, carrier: Carrier | null][]
       /** Each item is to be timed for a trace. */
       isTraced?: true
       /** Each item is to be marked by `begin()`. Absent: only the first. */

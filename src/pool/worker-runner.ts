@@ -250,6 +250,9 @@ export class WorkerRunner {
       ...placesOf(chunk),
       ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
       ...(chunk.wantsReports ? { wantsReports: true } : {}),
+      ...(chunk.hasCarrier
+        ? { carriers: chunk.parts.map(({ count, job }) => [count, job.carrier ?? null]) }
+        : {}),
       ...(chunk.endTrace ? { isTraced: true } : {}),
       ...(chunk.isExact ? { isExact: true } : {}),
     }

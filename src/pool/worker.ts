@@ -27,6 +27,7 @@ import {
   releaseBodies,
   sendMessage,
 } from './protocol.ts'
+import { publishedTask } from './published-task.ts'
 import { isInstance, isThenable } from './result-kinds.ts'
 import { type WaitingChunk, skippedFrom } from './waiting-chunk.ts'
 import { unsendableResult } from './unsendable-result.ts'
@@ -316,6 +317,7 @@ export class Worker {
       )
       return
     }
+    task = publishedTask(task, head, () => this.#runningIndex)
     let items: readonly unknown[] = []
     if (isPacked) {
       // Should the decoding itself kill this process, the items come again one by one.
