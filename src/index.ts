@@ -27,6 +27,17 @@ export {
   type WorkerDeathReason,
   WorkerDiedError,
 } from './errors.ts'
+export {
+  type Span,
+  startTrace,
+  Trace,
+  type TraceOptions,
+  type TraceSummary,
+  type Track,
+} from './insights/trace-file.ts'
+export type { CallMessage, Carrier, TaskMessage } from './insights/task-channels.ts'
+export type { LongTask } from './insights/longest-tasks.ts'
+export type { Progress, ProgressCounts } from './insights/progress-meter.ts'
 export { cpuCount } from './platform/cpu-count.ts'
 export type { ElementOf, ElementType, TypedArrayConstructor, TypedArrayOf } from './memory/element-types.ts'
 export { type Elements, rawArray } from './memory/raw-array.ts'
@@ -74,7 +85,8 @@ export type { Input } from './pool/input-reader.ts'
 export type { Affinity, LifeOptions } from './pool/life-options.ts'
 export { defaultPool, type DefaultPoolOptions } from './pool/default-pool.ts'
 export { Pool } from './pool/pool.ts'
-export type { PoolStats, WorkerStats } from './pool/pool-stats.ts'
+export type { PoolStats, WorkStats, WorkerStats } from './pool/pool-stats.ts'
+export type { WorkerTimes } from './pool/worker-insights.ts'
 export type { NumberArrayConstructor, NumberArrayOf, NumberIn } from './pool/number-array.ts'
 export type {
   ContextOption,
@@ -84,6 +96,13 @@ export type {
   PoolOptions,
 } from './pool/pool-options.ts'
 export type { RetryPolicy } from './pool/retry-policy.ts'
+export type {
+  ApplyOptions,
+  ProgressOptions,
+  ReportInfo,
+  ReportOptions,
+  WatchOptions,
+} from './pool/progress-options.ts'
 export { SpawnPool } from './pool/spawn-pool.ts'
 export type { TaskOptions } from './pool/task-limits.ts'
 export { ThreadPool } from './pool/thread-pool.ts'

@@ -13,6 +13,7 @@ export interface SourceFile {
 export const LAYERS = [
   'errors',
   'platform',
+  'insights',
   'serialize',
   'transport',
   'broker',

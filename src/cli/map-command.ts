@@ -1,12 +1,13 @@
 /** `multiproc map`: calls a function for every input, in a pool. Its options and exit codes are those of MAP_HELP. */
 import { InterruptedError, ProcessError, WorkerDiedError } from '../errors.ts'
+import { type ProgressEntry, showProgress } from '../insights/progress-display.ts'
+import { type ProgressCounts, ProgressMeter } from '../insights/progress-meter.ts'
 import { Pool } from '../pool/pool.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
 import { FailureReport } from './failure-report.ts'
 import { loadTask, locateTask } from './load-task.ts'
 import { MapInputs } from './map-inputs.ts'
 import { MAP_HELP, type MapSettings, parseMapOptions } from './map-options.ts'
-import { MapProgress } from './map-progress.ts'
 import { type ItemOutcome, type MapWorkerSettings, prepareMapWorker, runItem } from './map-worker.ts'
 import { ResultWriter } from './result-writer.ts'
 import { StopRequest } from './stop-request.ts'
@@ -32,7 +33,7 @@ class MapRun {
   readonly #failures = new FailureReport()
   readonly #writer = new ResultWriter(process.stdout)
   readonly #stop = new StopRequest()
-  #progress: MapProgress | undefined
+  #progress: ProgressEntry | undefined
   #done = 0
 
   constructor(settings: MapSettings, workerSettings: MapWorkerSettings) {
@@ -60,13 +61,16 @@ class MapRun {
     })
     let fatal: ProcessError | undefined
     try {
-      if (this.#showsProgress()) this.#progress = new MapProgress(this.#counts())
+      if (this.#showsProgress()) {
+        // Results and failures are written where the bar was.
+        this.#progress = showProgress(new ProgressMeter(() => this.#counts()), { isCleared: true })
+      }
       await this.#consume(pool)
     } catch (error) {
       // What went wrong with the whole run and not with an item: workers cannot start, the input cannot be read.
       if (!this.#stop.signal.aborted) fatal = error as ProcessError
     } finally {
-      this.#progress?.stop()
+      this.#progress?.end()
       await pool.terminate()
       await this.#writer.end()
     }
@@ -101,7 +105,6 @@ class MapRun {
     this.#done++
     if (line === null) this.#failures.add(input, failure)
     else this.#writer.write(line)
-    this.#progress?.update(this.#counts())
     if (this.#failures.count >= this.#settings.failuresMax) this.#stop.stop('too many failures')
   }
 
@@ -130,8 +133,9 @@ class MapRun {
     return this.#settings.showsProgress ?? (process.stderr.isTTY && !process.stdout.isTTY)
   }
 
-  #counts(): { done: number; failed: number; total: number | undefined } {
-    return { done: this.#done, failed: this.#failures.count, total: this.#inputs.total }
+  #counts(): ProgressCounts {
+    const { total } = this.#inputs
+    return { done: this.#done, failed: this.#failures.count, retried: 0, total, busyWorkers: 0, workers: 0 }
   }
 }
 

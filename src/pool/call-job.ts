@@ -2,7 +2,7 @@
  * A job of one call, whose arguments were encoded when it was made, unless nothing can change them. Where its result
  * goes is said by a subclass.
  */
-import { Job, type JobOptions, type Part, firstPart } from './job.ts'
+import { Job, type JobCounts, type JobOptions, type Part, firstPart } from './job.ts'
 import { type Body, releaseBodies } from './protocol.ts'
 
 /** What a call passes on. */
@@ -29,6 +29,10 @@ export abstract class CallJob extends Job {
 
   override get isSingle(): boolean {
     return true
+  }
+
+  get counts(): JobCounts {
+    return { done: Number(this.isDone), failed: 0, total: 1 }
   }
 
   get remaining(): number {

@@ -18,8 +18,15 @@ export class Chunk {
   /** That of the function when the chunk was made. */
   readonly taskVersion: number
   isRecalled = false
+  /** Set while it is in a trace: its name there, and what ends it. */
+  traceId: number | undefined
+  endTrace: ((ending?: Record<string, unknown>) => void) | undefined
   /** The shortest time that one of its items may run, or undefined when none has a limit. */
   readonly timeoutMs: number | undefined
+  /** Whether somebody listens to what its tasks report. */
+  wantsReports = false
+  /** Whether a call of it has a carrier. */
+  hasCarrier = false
   #isRetriable = false
   /** When it became the oldest chunk that its worker has, by `monotonicMs()`. */
   firstSinceMs = 0
@@ -42,6 +49,8 @@ export class Chunk {
     let timeoutMs = Infinity
     for (const { job } of parts) {
       timeoutMs = Math.min(timeoutMs, job.limits.timeoutMs ?? Infinity)
+      this.hasCarrier ||= job.carrier !== undefined
+      this.wantsReports ||= job.onReport !== undefined
       this.#isRetriable ||= job.limits.retries !== undefined
     }
     this.timeoutMs = timeoutMs === Infinity ? undefined : timeoutMs

@@ -23,6 +23,32 @@ export interface TaskContext<State = unknown> {
    * The worker is killed when the task does not end within the grace period.
    */
   readonly signal: AbortSignal
+  /**
+   * Gives a value to the `onReport` of the call, before the result of this task and in the order of the reports. The
+   * value is copied now.
+   *
+   * @example
+   * ```ts
+   * import { Pool, currentTask } from 'multiproc'
+   *
+   * const pool = new Pool(1)
+   * const result = await pool.apply(
+   *   () => {
+   *     for (const part of [0.5, 1]) currentTask().report(part)
+   *     return 'done'
+   *   },
+   *   [],
+   *   { onReport: part => console.log(part) }, // 0.5, then 1
+   * )
+   * console.log(result) // done
+   * await pool.terminate()
+   * ```
+   * @returns whether it was sent. `false` when nobody listens, when the task has ended, and when the pool has not taken
+   * 1 MiB of earlier messages: so a task that reports faster than its pool reads does not fill the memory. How many were
+   * dropped is told with the next report.
+   * @throws SerializeError for a value that cannot be sent.
+   */
+  report(value: unknown): boolean
 }
 
 /** The worker's side of the context. Its signal is made when somebody asks for it. */
@@ -30,12 +56,29 @@ export class RunningTask implements TaskContext {
   readonly index: number | undefined
   readonly attempt: number
   readonly workerName = processState.name
+  /** Reports that were not sent, because the parent had not taken those before. */
+  dropped = 0
+  readonly #report: ((task: RunningTask, value: unknown) => boolean) | undefined
   #controller: AbortController | undefined
   #stopped: StopReason | undefined
 
-  constructor({ index, attempt }: { index: number | undefined; attempt: number }) {
+  constructor({
+    index,
+    attempt,
+    report,
+  }: {
+    index: number | undefined
+    attempt: number
+    /** Absent when nobody listens. */
+    report: ((task: RunningTask, value: unknown) => boolean) | undefined
+  }) {
     this.index = index
     this.attempt = attempt
+    this.#report = report
+  }
+
+  report(value: unknown): boolean {
+    return this.#report?.(this, value) ?? false
   }
 
   get workerState(): unknown {

@@ -1,11 +1,13 @@
 /** What a pool says when a worker died: what ended it, as far as that can be told, and what to do about it. */
 import {
   BrokenPoolError,
+  ClosedError,
   PoisonedItemError,
+  SerializeError,
   TimeoutError,
-  WorkerDiedError,
   type WorkerDeathFacts,
   type WorkerDeathReason,
+  WorkerDiedError,
 } from '../errors.ts'
 import { describeExit } from '../process/exit-description.ts'
 import type { ExitStatus } from '../process/popen.ts'
@@ -154,6 +156,26 @@ export function timedOut(
 }
 
 /** For all work of a pool whose workers end before they are ready. */
+/** Of everything that was not done when the pool was terminated. */
+export function terminated(poolName: string): ClosedError {
+  return new ClosedError(`The pool "${poolName}" was terminated before the task was done`, {
+    code: 'ERR_TERMINATED',
+  })
+}
+
+/** The system refuses to start one at all. */
+export function cannotStart(poolName: string, cause: unknown): BrokenPoolError {
+  return new BrokenPoolError('ERR_START_FAILED', `The pool "${poolName}" cannot start a worker`, { cause })
+}
+
+/** Of an item that was to run once more. */
+export function notSentAgain(task: ShippedFunction, cause: unknown): SerializeError {
+  return new SerializeError(
+    `"${task.name}" cannot be sent to another worker: ${cause instanceof Error ? cause.message : String(cause)}\nTo fix: a MessagePort can be sent once, so a task that was given one cannot run again when it is retried or its worker has died; pass a new one to a new call`,
+    { cause },
+  )
+}
+
 export function startFailure(poolName: string, worker: DeadWorker, end: End): BrokenPoolError {
   const { status, stderr } = end
   return new BrokenPoolError(

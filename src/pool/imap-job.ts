@@ -5,7 +5,7 @@
 import { ClosedError } from '../errors.ts'
 import { nextChunkSize } from './chunk-policy.ts'
 import { type Input, InputReader } from './input-reader.ts'
-import { Job, type JobOptions, type Part, firstPart } from './job.ts'
+import { Job, type JobCounts, type JobOptions, type Part, firstPart } from './job.ts'
 
 export interface ImapJobOptions extends JobOptions {
   input: Input<unknown>
@@ -36,6 +36,8 @@ export class ImapJob extends Job {
   readonly #reader: InputReader<unknown>
   /** Whether the input certainly has an end. */
   readonly #isSized: boolean
+  /** How many items it has, where it says so. */
+  readonly #size: number | undefined
   readonly #isOrdered: boolean
   readonly #bufferSize: number | undefined
   readonly #workers: () => number
@@ -43,6 +45,7 @@ export class ImapJob extends Job {
   readonly #waiters: Waiter[] = []
   #taken = 0
   #settledCount = 0
+  #failedCount = 0
   #consumed = 0
   #nextArrival = 0
   #isInputFailureTold = false
@@ -54,6 +57,7 @@ export class ImapJob extends Job {
   constructor(options: ImapJobOptions) {
     super(options)
     this.#isSized = 'length' in Object(options.input) || 'size' in Object(options.input)
+    this.#size = sizeOf(options.input)
     this.#reader = new InputReader(options.input, () => this.more())
     this.#isOrdered = options.isOrdered
     this.#bufferSize = options.bufferSize
@@ -66,6 +70,11 @@ export class ImapJob extends Job {
 
   get remaining(): number | undefined {
     return this.#reader.remaining
+  }
+
+  get counts(): JobCounts {
+    const total = this.#reader.isExhausted ? this.#taken : this.#size
+    return { done: this.#settledCount, failed: this.#failedCount, total }
   }
 
   get #window(): number {
@@ -204,6 +213,7 @@ export class ImapJob extends Job {
 
   #settle(index: number, outcome: Outcome): void {
     this.#settledCount++
+    if (outcome.is === 'failure') this.#failedCount++
     if (!this.isDone && !this.#isAbandoned) {
       this.#outcomes.set(this.#isOrdered ? index : this.#nextArrival++, outcome)
       this.#serve()
@@ -253,4 +263,11 @@ export class ImapJob extends Job {
     this.done()
     this.#serve()
   }
+}
+
+/** The length of an array, the size of a set. (A string has fewer characters than its length says.) */
+function sizeOf(input: unknown): number | undefined {
+  const { length, size } = Object(input) as { length?: unknown; size?: unknown }
+  const count = typeof input === 'string' ? undefined : (length ?? size)
+  return typeof count === 'number' ? count : undefined
 }

@@ -21,6 +21,8 @@ export class InputReader<T> {
   #isEnded = false
   /** Whether the synchronous input is running: it may call off the job that reads it. */
   #isInNext = false
+  /** Closed before its end. */
+  #isCut = false
   /** Closed while it was running. */
   #isClosed = false
   #failure: { reason: unknown } | undefined
@@ -34,6 +36,11 @@ export class InputReader<T> {
   /** Whether there is nothing more to take, now or later. */
   get isEnded(): boolean {
     return this.#isEnded && this.#buffer.length === 0
+  }
+
+  /** Whether it came to its own end, and everything was taken. */
+  get isExhausted(): boolean {
+    return this.isEnded && !this.#isCut && !this.#failure
   }
 
   /** What the input threw, once everything before it has been taken. */
@@ -131,6 +138,7 @@ export class InputReader<T> {
    * job has more to do: they become warnings.
    */
   close(): void {
+    this.#isCut ||= !this.isEnded
     this.#buffer = []
     this.#end()
   }

@@ -5,6 +5,8 @@
  */
 import type { ShippedFunction } from './function-table.ts'
 import type { Values } from './number-array.ts'
+import type { Carrier } from '../insights/task-channels.ts'
+import type { ReportListener } from './progress-options.ts'
 import type { Body, CallMode } from './protocol.ts'
 import type { TaskLimits } from './task-limits.ts'
 import type { Account } from './turn-order.ts'
@@ -59,6 +61,13 @@ export interface JobOptions {
   limits: TaskLimits
 }
 
+/** How far a job is. */
+export interface JobCounts {
+  done: number
+  failed: number
+  total: number | undefined
+}
+
 /** The pool, as its jobs see it. */
 export interface JobOwner {
   /** There may be more to take than a moment ago. */
@@ -82,6 +91,16 @@ export abstract class Job {
   owner: JobOwner | undefined
   /** Lets go of what could call the job off (a timer, a listener). Called once, when it is done. */
   release: (() => void) | undefined
+  /** Whoever watches it learns that it is done. */
+  onDone: (() => void) | undefined
+  /** Is given what its tasks report. */
+  onReport: ReportListener | undefined
+  /** What those who follow its call gave to its tasks. */
+  carrier: Carrier | undefined
+  /** Its name in a trace. */
+  traceId: number | undefined
+  /** How many runs of its items were repeated. */
+  retried = 0
   /** Whether it was called off, so that what runs of it is to be stopped as well. */
   isCancelled = false
   #isDone = false
@@ -100,6 +119,9 @@ export abstract class Job {
 
   /** How many items have not been taken yet, if that is known. */
   abstract get remaining(): number | undefined
+
+  /** How many items have their outcome, and how many there are, if that is known. */
+  abstract get counts(): JobCounts
 
   /** Whether one call may run together with others of the same function. */
   get isSingle(): boolean {
@@ -153,6 +175,7 @@ export abstract class Job {
     if (this.#isDone) return
     this.#isDone = true
     this.release?.()
+    this.onDone?.()
     this.owner?.jobIsDone(this)
   }
 }

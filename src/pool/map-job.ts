@@ -4,7 +4,7 @@
  */
 import { type AsyncResult, rejectResult, resolveResult } from './async-result.ts'
 import { type Input, InputReader, isAsyncInput } from './input-reader.ts'
-import { Job, type JobOptions, type Part, firstPart } from './job.ts'
+import { Job, type JobCounts, type JobOptions, type Part, firstPart } from './job.ts'
 import {
   type NumberArray,
   NumberResults,
@@ -30,6 +30,7 @@ export class MapJob extends Job {
   readonly #numbers: NumberResults | undefined
   #taken = 0
   #settledCount = 0
+  #failedCount = 0
   #firstFailure: { index: number; reason: unknown } | undefined
 
   /** @throws whatever a synchronous input throws. */
@@ -49,6 +50,11 @@ export class MapJob extends Job {
 
   get remaining(): number | undefined {
     return this.#items ? this.#items.length - this.#taken : undefined
+  }
+
+  get counts(): JobCounts {
+    const total = this.#items?.length ?? (this.#reader!.isExhausted ? this.#taken : undefined)
+    return { done: this.#settledCount, failed: this.#failedCount, total }
   }
 
   override get wantsNumbers(): boolean {
@@ -103,8 +109,12 @@ export class MapJob extends Job {
   }
 
   fail(index: number, reason: unknown): void {
-    if (this.#isSettled) this.#results[index] = { status: 'rejected', reason }
-    else this.#noteFailure(index, reason)
+    if (this.#isSettled) {
+      this.#results[index] = { status: 'rejected', reason }
+      this.#failedCount++
+    } else {
+      this.#noteFailure(index, reason)
+    }
     this.#settledCount++
     this.#finish()
   }
@@ -128,6 +138,7 @@ export class MapJob extends Job {
   }
 
   #noteFailure(index: number, reason: unknown): void {
+    this.#failedCount++
     if (!this.#firstFailure || index < this.#firstFailure.index) this.#firstFailure = { index, reason }
   }
 

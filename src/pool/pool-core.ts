@@ -3,33 +3,39 @@
  * dies. It does not know the public object, so that a pool that is dropped without being closed can be collected.
  * The life of a worker, and what happens when it dies, are told step by step in README.md.
  */
-import { BrokenPoolError, ClosedError, ModuleLoadError, SerializeError } from '../errors.ts'
+import { type BrokenPoolError, ClosedError, ModuleLoadError } from '../errors.ts'
 import { dropMessage } from '../platform/in-flight.ts'
 import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
 import { allowsPrefetch, isAnsweredSoon, learnSize, learnTime } from './chunk-policy.ts'
+import { encodeParts } from './encode-parts.ts'
 import { FunctionTable, fatalLoadsMax } from './function-table.ts'
 import {
   type End,
   brokenByDeath,
   fatalFunction,
+  cannotStart,
   initializerTimeout,
+  notSentAgain,
   restartLimit,
   setupFailure,
   startFailure,
+  terminated,
 } from './death-report.ts'
 import { finalizerDied, finalizerThrew } from './finalizer-warning.ts'
 import type { Job, JobOwner, Part } from './job.ts'
 import { KernelKills } from './kernel-kills.ts'
 import { type LivePool, addLivePool, assertNotEnding, removeLivePool } from './live-pools.ts'
 import { MemoryLimit } from './memory-limit.ts'
+import { EndedWorkers } from './pool-stats.ts'
 import { type Body, type SetupStage, encodeBody, releaseBodies, totalBytes } from './protocol.ts'
 import { RunSupervisor } from './run-supervisor.ts'
 import { Scheduler, settleCharge } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
+import { deliverReport } from './task-report.ts'
 import { type WorkerOptions, launchWorker } from './worker-launch.ts'
-import { type Death, type WorkerRunner, encodeParts } from './worker-runner.ts'
+import type { Death, WorkerRunner } from './worker-runner.ts'
 import { type WorkerStart, Workforce, type WorkforceOwner } from './workforce.ts'
 
 /** In the order of life. */
@@ -60,6 +66,7 @@ const inspectEveryMs = 500
 export class PoolCore implements JobOwner, LivePool {
   readonly options: PoolCoreOptions
   readonly functions = new FunctionTable()
+  readonly ended = new EndedWorkers()
   readonly #scheduler = new Scheduler()
   readonly #workforce: Workforce
   readonly #runners: Set<WorkerRunner>
@@ -226,11 +233,7 @@ export class PoolCore implements JobOwner, LivePool {
       return
     }
     this.#state = 'terminated'
-    this.#abortJobs(
-      new ClosedError(`The pool "${this.options.name}" was terminated before the task was done`, {
-        code: 'ERR_TERMINATED',
-      }),
-    )
+    this.#abortJobs(terminated(this.options.name))
     this.#killWorkers(signal)
   }
 
@@ -336,16 +339,20 @@ export class PoolCore implements JobOwner, LivePool {
           chunk.task.fatalLoads = 0
           learnTime(chunk.task, count, elapsedMs)
           settleCharge(chunk.parts[0]!, count, elapsedMs)
-          learnSize(chunk.task, count, totalBytes(bodies))
+          const bytes = totalBytes(bodies)
+          learnSize(chunk.task, count, bytes)
+          runner.insights.returned(count, elapsedMs, bytes)
           this.#outcomes.received(runner, { chunk, count, isPacked, bodies })
           this.#afterOutcome(runner)
         },
         onFailure: ({ chunk, elapsedMs, body }) => {
           learnTime(chunk.task, 1, elapsedMs)
           settleCharge(chunk.parts[0]!, 1, elapsedMs)
+          runner.insights.threw(elapsedMs, totalBytes([body]))
           this.#outcomes.failed(runner, { chunk, body })
           this.#afterOutcome(runner)
         },
+        onReport: deliverReport,
         onSkipped: ({ chunk, count }) => {
           this.#outcomes.skipped(runner, { chunk, count })
           this.#afterOutcome(runner)
@@ -424,7 +431,9 @@ export class PoolCore implements JobOwner, LivePool {
     const encoded = encodeParts(taken, runner, (job, index, error) => job.fail(index, error))
     if (encoded.parts.length === 0) return
     const chunk = new Chunk(++this.#lastChunkId, encoded.parts, encoded)
-    learnSize(chunk.task, chunk.count, totalBytes(encoded.bodies))
+    const bytes = totalBytes(encoded.bodies)
+    learnSize(chunk.task, chunk.count, bytes)
+    runner.insights.sentBytes += bytes
     try {
       runner.run(chunk)
     } catch (error) {
@@ -445,11 +454,7 @@ export class PoolCore implements JobOwner, LivePool {
     }
     chunk.release()
     const [part] = chunk.parts
-    const reason = new SerializeError(
-      `"${chunk.task.name}" cannot be sent to another worker: ${cause instanceof Error ? cause.message : String(cause)}\nTo fix: a MessagePort can be sent once, so a task that was given one cannot run again when it is retried or its worker has died; pass a new one to a new call`,
-      { cause },
-    )
-    part!.job.fail(part!.first, reason)
+    part!.job.fail(part!.first, notSentAgain(chunk.task, cause))
   }
 
   /** Called again and again while the pool lives. */
@@ -569,6 +574,7 @@ export class PoolCore implements JobOwner, LivePool {
 
   #died(runner: WorkerRunner, death: Death): void {
     this.#workforce.remove(runner)
+    this.ended.add(runner)
     this.#supervisor.forget(runner)
     const { restarts } = this.#workforce
     if (this.#state === 'running' || this.#state === 'closed') {
@@ -604,10 +610,6 @@ export class PoolCore implements JobOwner, LivePool {
   }
 
   #startFailed(cause: unknown): void {
-    this.#break(
-      new BrokenPoolError('ERR_START_FAILED', `The pool "${this.options.name}" cannot start a worker`, {
-        cause,
-      }),
-    )
+    this.#break(cannotStart(this.options.name, cause))
   }
 }

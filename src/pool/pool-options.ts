@@ -6,6 +6,7 @@ import { assertStartMethod, getStartMethod } from '../process/start-methods.ts'
 import type { LifeOptions } from './life-options.ts'
 import type { NumberArrayConstructor } from './number-array.ts'
 import { show } from './option-checks.ts'
+import type { WatchOptions } from './progress-options.ts'
 import type { TaskOptions } from './task-limits.ts'
 
 /** Something that names a start method: the method, or a context made by `getContext()`. */
@@ -52,7 +53,7 @@ export interface PoolOptions extends TaskOptions, LifeOptions {
 }
 
 /** Options of a call that maps. `timeout`, `gracePeriod` and `retries` are those of each item. */
-export interface MapOptions extends TaskOptions {
+export interface MapOptions extends TaskOptions, WatchOptions {
   /** Milliseconds that the whole call may take, from the call on. Default: no limit. */
   totalTimeout?: number | undefined
   /**

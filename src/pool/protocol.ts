@@ -7,6 +7,7 @@ import { decode, encode, type EncodeOptions } from '../serialize/codec.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
 import { AttachmentList, bytesBeside, releaseAttachments } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
+import type { Carrier } from '../insights/task-channels.ts'
 import type { StopReason } from './current-task.ts'
 import type { Preload } from './life-options.ts'
 
@@ -53,6 +54,12 @@ export type ToWorker =
       indexes?: number[]
       /** Absent: 1. */
       attempt?: number
+      /** Somebody listens to what its tasks report. */
+      wantsReports?: true
+      /** Of so many items each what those who follow their call gave them; null for none. */
+      carriers?: [count: number, carrier: Carrier | null][]
+      /** Each item is to be timed for a trace. */
+      isTraced?: true
       /** Each item is to be marked by `begin()`. Absent: only the first. */
       isExact?: true
     }
@@ -75,8 +82,8 @@ export type ToWorker =
 
 /** From a worker to its pool. */
 export type FromWorker =
-  /** With what it has before its first item, where its memory is limited. */
-  | { type: 'ready'; bodies: 0; memoryBytes?: number }
+  /** With how long it took to get ready, and what it has before its first item, where its memory is limited. */
+  | { type: 'ready'; bodies: 0; initMs: number; memoryBytes?: number }
   /** Body: what was thrown at that stage. */
   | { type: 'setupFailed'; bodies: 1; stage: SetupStage }
   /** It has more memory than it may have, and is to be replaced. */
@@ -97,6 +104,20 @@ export type FromWorker =
       count: number
       isPacked: boolean
       elapsedMs: number
+    }
+  /** What the item that runs reports, before its result. `dropped`: so many before it were not sent. Body: the value. */
+  | { type: 'report'; bodies: 1; chunkId: number; index: number; dropped: number }
+  /** When tasks of a traced chunk ran; see task-spans.ts. */
+  | { type: 'spans'; bodies: 0; chunkId: number; spans: Float64Array }
+  /** One of the longest tasks of this worker, before its outcome. `index`: within the map. */
+  | {
+      type: 'longTask'
+      bodies: 0
+      chunkId: number
+      index: number | undefined
+      count: number
+      durationMs: number
+      args: string
     }
   /** One item threw, or its result cannot be sent. Body: what was thrown. */
   | { type: 'failure'; bodies: 1; chunkId: number; index: number; elapsedMs: number }
@@ -150,6 +171,13 @@ function sizeOf({ bytes, attachments }: Body): number {
   return bytes.byteLength + bytesBeside(attachments)
 }
 
+/** How much of it is in all of them. */
+export function totalBytes(bodies: readonly Body[]): number {
+  let sum = 0
+  for (const body of bodies) sum += sizeOf(body)
+  return sum
+}
+
 /** Bodies that will not be sent again. */
 export function releaseBodies(bodies: readonly Body[] | undefined): void {
   for (const { attachments } of bodies ?? []) releaseAttachments(attachments)
@@ -189,10 +217,4 @@ export class MessageReader<Message extends ToWorker | FromWorker> {
     this.#bodies = []
     this.#onMessage(head, bodies)
   }
-}
-
-export function totalBytes(bodies: readonly Body[]): number {
-  let sum = 0
-  for (const body of bodies) sum += sizeOf(body)
-  return sum
 }

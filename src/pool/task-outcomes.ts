@@ -239,6 +239,7 @@ export class TaskOutcomes {
 
   #again(part: Part): void {
     const next: Part = { ...part, attempt: part.attempt + 1 }
+    part.job.retried++
     const delayMs = retryDelayMs(part.job.limits.retries!, part.attempt)
     if (delayMs < 1) {
       this.#options.giveBack([next])

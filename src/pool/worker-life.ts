@@ -32,6 +32,7 @@ export class WorkerLife {
   /** Gets ready, and says so, or why not. */
   async begin(setup: WorkerSetup, bodies: readonly Body[]): Promise<void> {
     let stage: SetupStage = 'scheduling'
+    const startedMs = performance.now()
     try {
       if (setup.niceness !== undefined) setNiceness(setup.niceness)
       if (setup.cpus !== undefined) pinTo(setup.cpus)
@@ -54,7 +55,12 @@ export class WorkerLife {
       }
       this.#memoryBytesMax = setup.memoryBytesMax
       const memory = this.#memoryBytesMax === undefined ? {} : { memoryBytes: ownMemoryBytes() }
-      sendMessage(this.#connection, { type: 'ready', bodies: 0, ...memory })
+      sendMessage(this.#connection, {
+        type: 'ready',
+        bodies: 0,
+        initMs: performance.now() - startedMs,
+        ...memory,
+      })
     } catch (thrown) {
       sendMessage(
         this.#connection,

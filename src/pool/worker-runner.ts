@@ -11,7 +11,6 @@ import type { StopReason } from './current-task.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { StderrTail } from './stderr-tail.ts'
 import type { Job, Part } from './job.ts'
-import type { Values } from './number-array.ts'
 import {
   type Body,
   type FromWorker,
@@ -19,9 +18,10 @@ import {
   type SetupStage,
   type ToWorker,
   type WorkerSetup,
-  encodeBody,
   sendMessage,
 } from './protocol.ts'
+import { traceChunk, traceEnd, traceReady, traceTasks } from './pool-trace.ts'
+import { WorkerInsights } from './worker-insights.ts'
 import type { WorkerStart } from './workforce.ts'
 import { LongTimer } from '../platform/long-timer.ts'
 
@@ -74,6 +74,8 @@ export interface RunnerEvents {
   /** Outcomes of some items. `isDone`: the chunk has no more, and there is room for another. */
   onResults(run: { chunk: Chunk; count: number; elapsedMs: number; isPacked: boolean; bodies: Body[] }): void
   onFailure(run: { chunk: Chunk; elapsedMs: number; body: Body }): void
+  /** What an item that runs has to say before its result. */
+  onReport(chunk: Chunk, report: { index: number; dropped: number; body: Body }): void
   /** Nothing of the chunk was run. */
   onReturned(run: { chunk: Chunk; why: 'undecodable' | 'unloadable'; body: Body | undefined }): void
   /** These were recalled in time, and not run. */
@@ -113,6 +115,7 @@ export class WorkerRunner {
   isSpare: boolean
   /** Its place among the workers that are no spares. */
   place: number | undefined
+  readonly insights = new WorkerInsights()
   readonly startedAtMs = performance.now()
   /** Since when it has had nothing to do, if it has nothing. */
   idleSinceMs = this.startedAtMs
@@ -234,6 +237,7 @@ export class WorkerRunner {
     this.#chunks.set(id, chunk)
     if (this.#chunks.size === 1) chunk.firstSinceMs = monotonicMs()
     this.tasksLeft -= chunk.count
+    traceChunk(chunk, this)
     const part = chunk.parts[0]!
     const head: ToWorker = {
       type: 'chunk',
@@ -245,6 +249,11 @@ export class WorkerRunner {
       isPacked: chunk.isPacked,
       ...placesOf(chunk),
       ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
+      ...(chunk.wantsReports ? { wantsReports: true } : {}),
+      ...(chunk.hasCarrier
+        ? { carriers: chunk.parts.map(({ count, job }) => [count, job.carrier ?? null]) }
+        : {}),
+      ...(chunk.endTrace ? { isTraced: true } : {}),
       ...(chunk.isExact ? { isExact: true } : {}),
     }
     try {
@@ -311,6 +320,11 @@ export class WorkerRunner {
     return true
   }
 
+  /** Its memory when it was last looked at. */
+  get memoryBytes(): number | undefined {
+    return this.#sampledBytes ?? (this.#state === 'dead' ? undefined : this.#journal?.memoryBytes())
+  }
+
   /** Looks at its memory, and whether it is alive if there is a heart-beat. */
   inspect(): void {
     if (this.#state === 'dead') return
@@ -331,6 +345,7 @@ export class WorkerRunner {
   stop(): void {
     if (this.#state === 'stopping' || this.#state === 'dead') return
     this.#state = 'stopping'
+    this.insights.stopped()
     this.#send({ type: 'stop', bodies: 0 }, [])
   }
 
@@ -363,6 +378,7 @@ export class WorkerRunner {
       return
     }
     this.#state = 'stopping'
+    this.insights.stopped()
     this.#popen.kill(signal)
   }
 
@@ -391,6 +407,8 @@ export class WorkerRunner {
         if (this.#state !== 'starting') return
         this.#state = 'ready'
         this.idleSinceMs = performance.now()
+        this.insights.ready(head.initMs)
+        traceReady(this, head.initMs)
         this.#events.onReady(head.memoryBytes)
         return
       case 'setupFailed':
@@ -413,6 +431,18 @@ export class WorkerRunner {
         this.#events.onResults({ chunk: this.#chunk(head.chunkId), count, elapsedMs, isPacked, bodies })
         return
       }
+      case 'spans':
+        traceTasks(this.#chunk(head.chunkId), this, head.spans)
+        return
+      case 'longTask': {
+        const { chunkId, index, count, durationMs, args } = head
+        const { name } = this.#chunk(chunkId).task
+        this.insights.longest.add({ name, index, count, durationMs, arguments: args })
+        return
+      }
+      case 'report':
+        this.#events.onReport(this.#chunk(head.chunkId), { ...head, body: bodies[0]! })
+        return
       case 'failure':
         this.#events.onFailure({
           chunk: this.#chunk(head.chunkId),
@@ -454,6 +484,7 @@ export class WorkerRunner {
 
   #forget(chunk: Chunk): void {
     this.#chunks.delete(chunk.id)
+    chunk.endTrace?.()
     if (this.#chunks.size === 0) this.idleSinceMs = performance.now()
     const next = this.firstChunk
     if (next && next.firstSinceMs === 0) next.firstSinceMs = monotonicMs()
@@ -498,11 +529,13 @@ export class WorkerRunner {
   #die(status: ExitStatus): void {
     const wasStarting = this.#state === 'starting'
     const wasAsked = this.#state === 'stopping'
+    this.#sampledBytes ??= this.#journal?.memoryBytes()
     this.#state = 'dead'
     clearTimeout(this.#killTimer)
     this.#finalizerTimer?.stop()
+    this.insights.ended()
     let journal = this.#journal?.read()
-    const memoryBytes = this.#sampledBytes ?? this.#journal?.memoryBytes()
+    const memoryBytes = this.#sampledBytes
     this.#journal?.close()
     this.#heartbeat?.close()
     const sentence = this.#sentence
@@ -510,6 +543,7 @@ export class WorkerRunner {
     if (sentence && journal) journal = sentence.run ? { ...journal, ...sentence.run } : undefined
     const chunks = [...this.#chunks.values()]
     this.#chunks.clear()
+    traceEnd(this, { chunks, how: `ended by ${status.signal ?? `exit code ${status.exitCode}`}` })
     const stderr = this.#stderr.text
     this.#events.onDeath({
       status,
@@ -524,65 +558,6 @@ export class WorkerRunner {
       finalizerEnd: this.#finalizerEnd(status),
     })
   }
-}
-
-/** Encodes items for a worker: together if that works, else each alone; those that cannot be sent are told. */
-export function encodeParts(
-  parts: readonly Part[],
-  connection: { canAttach: boolean },
-  onUnsendable: (job: Job, index: number, error: unknown) => void,
-): { parts: Part[]; bodies: Body[]; isPacked: boolean } {
-  const items = itemsTogether(parts)
-  if (items) {
-    try {
-      return {
-        parts: [...parts],
-        bodies: [encodeBody(items, connection, { isReadOften: true })],
-        isPacked: true,
-      }
-    } catch {
-      // One of them cannot be sent: it is found below, and fails alone.
-    }
-  }
-  const sendable: Part[] = []
-  const bodies: Body[] = []
-  for (const part of parts) {
-    for (let offset = 0; offset < part.count; offset++) {
-      const single: Part = {
-        job: part.job,
-        first: part.first + offset,
-        count: 1,
-        items: part.items?.slice(offset, offset + 1),
-        bodies: part.bodies?.slice(offset, offset + 1),
-        isSolo: part.isSolo,
-        deaths: part.deaths,
-        attempt: part.attempt,
-        kills: part.kills,
-        chargedItemMs: part.chargedItemMs,
-      }
-      try {
-        bodies.push(
-          single.bodies?.[0] ??
-            encodeBody(single.items![0], connection, { rootName: `item ${single.first}`, isReadOften: true }),
-        )
-        sendable.push(single)
-      } catch (error) {
-        onUnsendable(single.job, single.first, error)
-      }
-    }
-  }
-  return { parts: sendable, bodies, isPacked: false }
-}
-
-/** The items of all parts, unless some were encoded already, or are to travel alone. */
-function itemsTogether(parts: readonly Part[]): Values | undefined {
-  if (parts.length === 1) return parts[0]!.isSolo ? undefined : parts[0]!.items
-  const together: unknown[] = []
-  for (const { items, isSolo } of parts) {
-    if (items === undefined || isSolo) return undefined
-    for (let index = 0; index < items.length; index++) together.push(items[index])
-  }
-  return together
 }
 
 /** Which items of their map are in the chunk: one after the other, unless some between them could not be sent. */

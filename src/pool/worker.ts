@@ -3,18 +3,21 @@
  * exactly once. Invariant: an item is marked in the journal before its function is called, so that the parent can
  * tell after this process's death which item was running (see Journal in README.md).
  */
-import { inspect } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
-import { invalidArgument } from '../errors.ts'
 import { exitWhenLoaded } from '../platform/module-loading.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
+import { LongestTasks } from '../insights/longest-tasks.ts'
 import { RunningTask, setTaskSource } from './current-task.ts'
 import { type JournalWriter, keptResultsMax } from '../platform/journal.ts'
 import { pinTo } from '../platform/scheduling.ts'
 import type { Connection } from '../transport/connection.ts'
 import { dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
+import { argumentsIn } from './item-arguments.ts'
+import { indexInMap, longTask } from './long-task.ts'
 import { LoadedFunctions, rebuild, type Task } from './loaded-functions.ts'
 import { loadingFunction } from './recover-chunk.ts'
+import { endByError } from './worker-crash.ts'
+import { TaskSpans } from './task-spans.ts'
 import { WorkerLife } from './worker-life.ts'
 import {
   type Body,
@@ -24,20 +27,12 @@ import {
   releaseBodies,
   sendMessage,
 } from './protocol.ts'
+import { publishedTask } from './published-task.ts'
+import { isInstance, isThenable } from './result-kinds.ts'
+import { type WaitingChunk, skippedFrom } from './waiting-chunk.ts'
 import { unsendableResult } from './unsendable-result.ts'
 
-type ChunkMessage = Extract<ToWorker, { type: 'chunk' }>
 type CancelMessage = Extract<ToWorker, { type: 'cancel' }>
-
-/** A chunk that waits or runs. */
-interface WaitingChunk {
-  head: ChunkMessage
-  bodies: Body[]
-  /** How many of its items are to be run here: others were given back. */
-  count: number
-  /** Items that were called off before they began. */
-  skipped: Set<number> | 'all' | undefined
-}
 
 /** An item that took longer may have done something outside of this process (a write takes 0.6 µs): its end is recorded. */
 const effectlessMs = 0.0004
@@ -50,6 +45,8 @@ const timedItems = 32
 const groupedItems = 512
 /** Results wait at most this long for more results to travel with them. */
 const flushAfterMs = 8
+/** A report is dropped while the parent has not taken so much. */
+const untakenBytesMax = 1 << 20
 /** A larger result goes on its way at once instead of into the journal. */
 const journaledBytesMax = 64 * 1024
 /** Where it takes a system call, it is looked for what was called off at most this often. */
@@ -71,6 +68,7 @@ export class Worker {
   /** Messages of the parent that call something off are numbered: the last one that was read, and who waits for more. */
   #noticed = 0
   #onNoticed: (() => void) | undefined
+  readonly #longest = new LongestTasks<{ durationMs: number }>()
   #lookedAtMs = 0
   #toldMemoryAtMs = 0
   #isRunning = false
@@ -87,6 +85,8 @@ export class Worker {
   #encoded: Body[] = []
   /** The item from which on simple results are in the journal. */
   #keptFrom = 0
+  /** Of a chunk that is traced. */
+  #spans: TaskSpans | undefined
   #elapsedMs = 0
   #flushedAt = 0
   #isFlushScheduled = false
@@ -104,7 +104,7 @@ export class Worker {
     connection.onMessage = (bytes, attachments) => reader.push(bytes, attachments)
     // An error outside of any task's own call, say in a timer that a task left behind: as everywhere in Node.js
     // it ends the process, and the parent is told why.
-    process.on('uncaughtException', error => this.#die(error))
+    process.on('uncaughtException', error => endByError(error, connection, () => this.#flush()))
     // A thread that calls process.exit() runs on for some instructions before it stops. It must not mark the next
     // item meanwhile, which would then be taken for the one that called it.
     process.on('exit', () => this.#journal?.freeze())
@@ -230,15 +230,6 @@ export class Worker {
     this.#onNoticed = undefined
   }
 
-  /** How many items from `index` on were called off. */
-  #skippedFrom(index: number, { count, skipped }: WaitingChunk): number {
-    if (!skipped) return 0
-    if (skipped === 'all') return count - index
-    let end = index
-    while (end < count && skipped.has(end)) end++
-    return end - index
-  }
-
   #skip(index: number, count: number): void {
     this.#flush()
     this.#first = index + count
@@ -250,9 +241,39 @@ export class Worker {
   }
 
   #taskNow(): RunningTask {
-    const { first, indexes, attempt = 1 } = this.#running!.head
-    const index = first === undefined ? indexes?.[this.#runningIndex] : first + this.#runningIndex
-    return (this.#task ??= new RunningTask({ index, attempt }))
+    const { head } = this.#running!
+    const { attempt = 1, wantsReports } = head
+    const index = indexInMap(head, this.#runningIndex)
+    const report = wantsReports && ((task: RunningTask, value: unknown) => this.#report(task, value))
+    return (this.#task ??= new RunningTask({ index, attempt, report }))
+  }
+
+  /** Sends what the task that runs reports, behind the results of those before it. */
+  #report(task: RunningTask, value: unknown): boolean {
+    // What a task leaves behind reports nothing: its result is on its way.
+    if (task !== this.#task) return false
+    const [connection, index] = [this.#connection, this.#runningIndex]
+    if (connection.bufferedBytes > untakenBytesMax) {
+      task.dropped++
+      return false
+    }
+    const body = encodeBody(value, connection, { rootName: 'report' })
+    // A report is seen outside: should this process die, the item must not run again as one of a marked group.
+    if (this.#journal?.isMemory === false && !this.#running!.head.isExact)
+      this.#journal.start(this.#chunkId, index, 1)
+    this.#flushValues()
+    this.#flushEncoded()
+    const { dropped } = task
+    sendMessage(connection, { type: 'report', bodies: 1, chunkId: this.#chunkId, index, dropped }, body)
+    connection.flush()
+    releaseBodies([body])
+    return true
+  }
+
+  /** One of the longest so far. It is told before its outcome, while the parent knows the chunk. */
+  #tellLong(from: number, index: number, durationMs: number, item: unknown): void {
+    this.#longest.add({ durationMs })
+    sendMessage(this.#connection, longTask(this.#running!.head, { from, index, durationMs, item }))
   }
 
   #tellMemory(): void {
@@ -296,6 +317,7 @@ export class Worker {
       )
       return
     }
+    task = publishedTask(task, head, () => this.#runningIndex)
     let items: readonly unknown[] = []
     if (isPacked) {
       // Should the decoding itself kill this process, the items come again one by one.
@@ -312,10 +334,12 @@ export class Worker {
       }
     }
 
+    this.#spans = head.isTraced ? new TaskSpans(chunkId) : undefined
     this.#countMax = chunk.count
     this.#makeRoom(chunk.count)
     this.#flushedAt = performance.now()
     let markedUntil = 0
+    let timedFrom = 0
     let timedUntil = 0
     let startedMs = 0
     // Whenever the event loop has its turn, the chunk may become shorter.
@@ -324,7 +348,7 @@ export class Worker {
         // Between items that are timed together there is no time for anything to be called off.
         if (journal && index >= timedUntil && journal.notice > this.#noticed)
           await this.#readNotices(journal.notice)
-        const skipped = this.#skippedFrom(index, chunk)
+        const skipped = skippedFrom(index, chunk)
         if (skipped > 0) {
           this.#skip(index, skipped)
           index += skipped - 1
@@ -338,12 +362,15 @@ export class Worker {
       let nowMs: number
       let isKept: boolean
       let isForeign: boolean
+      let item: unknown
       try {
         const loading = isPacked ? undefined : prepare(bodies[index]!.bytes)
         if (loading) await loading
-        const item = isPacked ? items[index] : rebuild(bodies[index]!, { classes })
+        item = isPacked ? items[index] : rebuild(bodies[index]!, { classes })
         if (index >= timedUntil) {
+          timedFrom = index
           timedUntil = isPacked ? this.#timedTogether(index, chunk.count) : index + 1
+          this.#spans?.begin()
           startedMs = performance.now()
         }
         let value = mode === 'item' ? task(item) : task(...argumentsIn(item))
@@ -364,7 +391,10 @@ export class Worker {
       } catch (thrown) {
         this.#runningIndex = -1
         this.#task = undefined
-        this.#elapsedMs += performance.now() - startedMs
+        this.#spans?.end(index, { hasFailed: true })
+        const failedAfterMs = performance.now() - startedMs
+        this.#elapsedMs += failedAfterMs
+        if (failedAfterMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, failedAfterMs, item)
         this.#flush()
         this.#fail(index, thrown)
         if (this.#connection.losableBytes > 0) await this.#untilKept(index)
@@ -372,8 +402,10 @@ export class Worker {
         markedUntil = timedUntil = index + 1
         continue
       }
+      this.#spans?.end(index, { hasFailed: false })
       const tookMs = nowMs - startedMs
       this.#elapsedMs += tookMs
+      if (tookMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, tookMs, item)
       timedUntil = index + 1
       if (tookMs <= (isKept ? quickMs : effectlessMs) && !isForeign) {
         this.#quickStreak = Math.min(this.#quickStreak + 1, quickStreakMax)
@@ -407,7 +439,8 @@ export class Worker {
    * quick ones are timed in groups, because nothing is lost of one that was slow after all.
    */
   #timedTogether(index: number, count: number): number {
-    if (this.#quickStreak < quickStreakMin || this.#journal?.isMemory !== true) return index + 1
+    const isAlone = this.#quickStreak < quickStreakMin || this.#journal?.isMemory !== true || this.#spans
+    if (isAlone) return index + 1
     return Math.min(index + timedItems, count)
   }
 
@@ -495,6 +528,7 @@ export class Worker {
   }
 
   #flush(): void {
+    this.#spans?.send(this.#connection)
     this.#flushValues()
     this.#flushEncoded()
     this.#connection.flush()
@@ -576,39 +610,4 @@ export class Worker {
       this.#flush()
     })
   }
-
-  #die(error: unknown): void {
-    process.stderr.write(`${inspect(error)}\n`)
-    try {
-      this.#flush()
-      sendMessage(this.#connection, { type: 'dying', bodies: 1 }, { bytes: encodeThrown(error) })
-      this.#connection.flush()
-    } catch {
-      // The connection is gone, and with it whoever would want to know.
-    }
-    process.exit(1)
-  }
-}
-
-function argumentsIn(item: unknown): Iterable<unknown> {
-  if (typeof (item as Iterable<unknown> | null | undefined)?.[Symbol.iterator] === 'function')
-    return item as Iterable<unknown>
-  throw invalidArgument(
-    TypeError,
-    `An item of starmap must be an array of arguments, but it is ${item === null ? 'null' : `of the type ${typeof item}`}\n` +
-      'To fix: pass arrays, such as [[1, 2], [3, 4]], or use map for a function of one argument',
-  )
-}
-
-/** Whether encoding it may run code of its class, which must not be blamed on the item behind it. */
-function isInstance(value: object): boolean {
-  if (Array.isArray(value)) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype !== Object.prototype && prototype !== null
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
-  )
 }

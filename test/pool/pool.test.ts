@@ -349,8 +349,7 @@ forEachStartMethod(context => {
           throw new RangeError('no database')
         },
       })
-      const results = [pool.apply(square, [1]), pool.map(square, [1, 2])]
-      for (const result of results) {
+      for (const result of [pool.apply(square, [1]), pool.map(square, [1, 2])]) {
         const error = await Promise.resolve(result as PromiseLike<unknown>).catch((reason: unknown) => reason)
         assert.ok(error instanceof BrokenPoolError)
         assert.equal(error.code, 'ERR_INITIALIZER_FAILED')
@@ -359,7 +358,8 @@ forEachStartMethod(context => {
       }
       assert.throws(() => pool.apply(square, [1]), BrokenPoolError)
       await pool.join()
-      assert.deepEqual(pool.stats(), { state: 'broken', jobs: 0, workers: [] })
+      const { state, jobs, workers } = pool.stats()
+      assert.deepEqual([state, jobs, workers], ['broken', 0, []])
     })
 
     test('that cannot be sent throws at the constructor', () => {

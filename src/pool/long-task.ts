@@ -1,0 +1,29 @@
+/** What a worker tells of a task that took long. */
+import type { FromWorker, ToWorker } from './protocol.ts'
+import { shortForm } from './short-form.ts'
+
+type Head = Extract<ToWorker, { type: 'chunk' }>
+
+/** Index within its map of an item of a chunk; `undefined` for calls of `apply`. */
+export function indexInMap({ first, indexes }: Head, index: number): number | undefined {
+  return first === undefined ? indexes?.[index] : first + index
+}
+
+/** The items `from` to `index` of the chunk took so long together; `item` is the last of them. */
+export function longTask(
+  head: Head,
+  { from, index, durationMs, item }: { from: number; index: number; durationMs: number; item: unknown },
+): FromWorker {
+  const count = index - from + 1
+  // Of several that were timed together nobody knows which one it was.
+  const args = count === 1 ? shortForm(item, head.mode) : '…'
+  return {
+    type: 'longTask',
+    bodies: 0,
+    chunkId: head.chunkId,
+    index: indexInMap(head, from),
+    count,
+    durationMs,
+    args,
+  }
+}
