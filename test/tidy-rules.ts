@@ -38,6 +38,7 @@ export const LAYERS_WITH_PROTOCOL = [
   'queue',
   'process',
   'pool',
+  'cli',
 ] as const
 
 export const MAX_LINES_OF_CODE = 500

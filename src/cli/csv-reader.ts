@@ -17,7 +17,7 @@ export interface CsvRow {
 /**
  * With a header, each row is an object with the names of the first one, else an array. All values are strings.
  *
- * @throws Error with the line for what is no CSV.
+ * @throws Error with the line for what is no CSV. Rows of the same block of bytes before that line are not given.
  */
 export async function* readCsv(
   stream: Readable,
@@ -38,7 +38,10 @@ export async function* readCsv(
   stream.once('error', error => parser.destroy(error))
   stream.pipe(parser)
   try {
-    for await (const { record, info } of parser as AsyncIterable<{ record: unknown; info: { lines: number } }>) {
+    for await (const { record, info } of parser as AsyncIterable<{
+      record: unknown
+      info: { lines: number }
+    }>) {
       yield { text: JSON.stringify(record), line: info.lines }
     }
   } catch (error) {

@@ -1,4 +1,4 @@
-/** What `multiproc doctor` takes. */
+/** What `multiproc doctor` takes. Paste-able output is the point: its options change the form, not the facts. */
 import { HELP_OPTION, type CommandSyntax } from './command-syntax.ts'
 
 export const DOCTOR_SYNTAX = {

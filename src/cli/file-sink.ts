@@ -54,8 +54,8 @@ export class FileSink implements ResultSink {
     return this.#failure !== undefined
   }
 
-  drained(): Promise<void> {
-    return this.#failure === undefined ? Promise.resolve() : Promise.reject(this.#failure as Error)
+  async drained(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure
   }
 
   async end(): Promise<void> {

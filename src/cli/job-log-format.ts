@@ -47,7 +47,9 @@ export const HEAD_START = '{"multiproc":"map",'
 export function logHead({ reference, input, output, target, isUnordered }: MapSettings): LogHead {
   const { kind, delimiter, hasHeader, isNulSeparated, isSpread } = input
   const details = [
-    ...(kind === 'csv' ? [`delimiter ${JSON.stringify(delimiter)}`, ...(hasHeader ? [] : ['no header'])] : []),
+    ...(kind === 'csv'
+      ? [`delimiter ${JSON.stringify(delimiter)}`, ...(hasHeader ? [] : ['no header'])]
+      : []),
     ...(isNulSeparated ? ['null'] : []),
     ...(isSpread ? ['spread'] : []),
   ]

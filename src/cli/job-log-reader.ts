@@ -37,7 +37,11 @@ const BLOCK_BYTES = 1 << 16
  * @throws UsageError when the log is of another run, of one that is still going on, or no log at all, or when the
  * output is not the one that it is about.
  */
-export async function readJobLog(path: string, head: LogHead, target: Target): Promise<EarlierRun | undefined> {
+export async function readJobLog(
+  path: string,
+  head: LogHead,
+  target: Target,
+): Promise<EarlierRun | undefined> {
   if (!existsSync(path)) return undefined
   const wholeEnd = endOfLastLine(path)
   if (wholeEnd === 0) {

@@ -142,9 +142,7 @@ function parseTarget(values: Values): Target {
     }
     return { is: 'file', path: values.to }
   }
-  return values['to-folder'] === undefined
-    ? { is: 'stdout' }
-    : { is: 'folder', path: values['to-folder'] }
+  return values['to-folder'] === undefined ? { is: 'stdout' } : { is: 'folder', path: values['to-folder'] }
 }
 
 function parseContext(values: Values): 'spawn' | 'thread' {
@@ -158,7 +156,9 @@ function parseContext(values: Values): 'spawn' | 'thread' {
 function parseRetries(values: Values): { retries: number; retryDelayMs: number } {
   const retries = parseCount('retries', values.retries, { min: 0 }) ?? 0
   if (values['retry-delay'] !== undefined && retries === 0) {
-    throw new UsageError('--retry-delay has no meaning without retries\nTo fix: add --retries, such as --retries 3')
+    throw new UsageError(
+      '--retry-delay has no meaning without retries\nTo fix: add --retries, such as --retries 3',
+    )
   }
   return { retries, retryDelayMs: parseTimeMs('retry-delay', values['retry-delay'], { msMin: 0 }) ?? 0 }
 }
@@ -218,7 +218,11 @@ function exclude(values: Values, one: keyof Values, other: keyof Values): void {
   throw new UsageError(`--${one} and --${other} exclude each other\nTo fix: leave out one of them`)
 }
 
-function only(values: Values, option: keyof Values, { with: needed, kind }: { with: InputKind; kind: InputKind }): void {
+function only(
+  values: Values,
+  option: keyof Values,
+  { with: needed, kind }: { with: InputKind; kind: InputKind },
+): void {
   if (values[option] === undefined || kind === needed) return
   throw new UsageError(
     `--${option} is for --input ${needed}, but the inputs are ${kind}\nTo fix: leave --${option} out, or add --input ${needed}`,

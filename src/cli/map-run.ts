@@ -119,19 +119,27 @@ export class MapRun {
       return [error.taskIndex, null, { error: describeDeath(error), place: '' }]
     }
     if (error instanceof TimeoutError && error.taskIndex !== undefined) {
-      return [error.taskIndex, null, { error: `it took longer than ${this.#settings.timeoutMs} ms`, place: '' }]
+      return [
+        error.taskIndex,
+        null,
+        { error: `it took longer than ${this.#settings.timeoutMs} ms`, place: '' },
+      ]
     }
     throw error
   }
 
   #settle([position, line, failed, timing]: ItemOutcome): void {
-    const { output, input: { kind }, joblog, halt } = this.#settings
+    const {
+      output,
+      input: { kind },
+      joblog,
+      halt,
+    } = this.#settings
     const input = this.#inputs.take(position)
     const failure = failed ?? undefined
     this.#done++
     if (failure !== undefined) this.#failures.add(input, failure)
-    const written =
-      output === 'records' ? resultRecord(input, { kind, line, failure }) : (line ?? undefined)
+    const written = output === 'records' ? resultRecord(input, { kind, line, failure }) : (line ?? undefined)
     const entry = joblog === undefined ? undefined : logItem(input, { failure, timing })
     this.#results.sink.write({ number: input.number, line: written, entry })
     this.#progress?.update(this.#counts())

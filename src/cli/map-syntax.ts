@@ -28,10 +28,20 @@ export const MAP_SYNTAX = {
       completes: 'file',
       help: 'read lines, json or csv from this file, not from standard input',
     },
-    null: { short: '0', help: 'with --input lines: inputs end in a NUL character, as "find -print0" writes them' },
-    delimiter: { value: 'character', help: 'with --input csv: what is between fields, or "tab". Default: a comma' },
-    'no-header': { help: 'with --input csv: the first row is data, and every row an array. Default: objects' },
-    spread: { help: 'with --input json, or csv without header: the items of each array are the arguments of a call' },
+    null: {
+      short: '0',
+      help: 'with --input lines: inputs end in a NUL character, as "find -print0" writes them',
+    },
+    delimiter: {
+      value: 'character',
+      help: 'with --input csv: what is between fields, or "tab". Default: a comma',
+    },
+    'no-header': {
+      help: 'with --input csv: the first row is data, and every row an array. Default: objects',
+    },
+    spread: {
+      help: 'with --input json, or csv without header: the items of each array are the arguments of a call',
+    },
     output: {
       short: 'o',
       value: 'kind',

@@ -24,7 +24,8 @@ export interface Results {
 /** @throws UsageError when something is in the way, or cannot be written. */
 export async function openResults(settings: MapSettings): Promise<Results> {
   const { joblog, isResume, isFailedRetried, target, output } = settings
-  if (joblog === undefined) return { sink: openSink(settings, undefined, undefined), log: undefined, finished: undefined }
+  if (joblog === undefined)
+    return { sink: openSink(settings, undefined, undefined), log: undefined, finished: undefined }
   const head = logHead(settings)
   const earlier = isResume ? await readJobLog(joblog, head, target) : undefined
   assertNothingInTheWay(settings, earlier)
@@ -46,15 +47,14 @@ export async function openResults(settings: MapSettings): Promise<Results> {
   }
 }
 
-function openSink({ target, output }: MapSettings, log: JobLog | undefined, earlier: EarlierRun | undefined): ResultSink {
-  switch (target.is) {
-    case 'stdout':
-      return new StreamSink(process.stdout, log)
-    case 'file':
-      return new FileSink(target.path, { end: earlier?.outputEnd ?? 0, log })
-    case 'folder':
-      return new FolderSink(target.path, { output, log })
-  }
+function openSink(
+  { target, output }: MapSettings,
+  log: JobLog | undefined,
+  earlier: EarlierRun | undefined,
+): ResultSink {
+  if (target.is === 'stdout') return new StreamSink(process.stdout, log)
+  if (target.is === 'folder') return new FolderSink(target.path, { output, log })
+  return new FileSink(target.path, { end: earlier?.outputEnd ?? 0, log })
 }
 
 function openLog(path: string, head: LogHead, { isNew }: { isNew: boolean }): JobLog {
@@ -67,7 +67,10 @@ function openLog(path: string, head: LogHead, { isNew }: { isNew: boolean }): Jo
   }
 }
 
-function assertNothingInTheWay({ joblog, isResume, target }: MapSettings, earlier: EarlierRun | undefined): void {
+function assertNothingInTheWay(
+  { joblog, isResume, target }: MapSettings,
+  earlier: EarlierRun | undefined,
+): void {
   const logStats = statSync(joblog!, { throwIfNoEntry: false })
   if (!isResume && logStats !== undefined && logStats.size > 0) {
     throw new UsageError(

@@ -15,7 +15,10 @@ export function parseOptions<S extends CommandSyntax>(
 ): { values: OptionValues<S>; positionals: string[] } {
   const options: NonNullable<ParseArgsConfig['options']> = {}
   for (const [name, { short, value }] of Object.entries(syntax.options)) {
-    options[name] = { type: value === undefined ? 'boolean' : 'string', ...(short === undefined ? {} : { short }) }
+    options[name] = {
+      type: value === undefined ? 'boolean' : 'string',
+      ...(short === undefined ? {} : { short }),
+    }
   }
   try {
     const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true })
