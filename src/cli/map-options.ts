@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { type HaltPolicy, NEVER_HALT, parseHaltPolicy } from './halt-policy.ts'
 import { MAP_SYNTAX } from './map-syntax.ts'
 import type { OptionValues } from './command-syntax.ts'
-import { parseChoice, parseCount, parseOptions, parseTimeMs } from './parse-options.ts'
+import { parseChoice, parseContext, parseCount, parseOptions, parseTimeMs } from './parse-options.ts'
 import { UsageError } from './usage-error.ts'
 
 export type InputKind = (typeof MAP_SYNTAX.options.input.choices)[number]
@@ -143,14 +143,6 @@ function parseTarget(values: Values): Target {
     return { is: 'file', path: values.to }
   }
   return values['to-folder'] === undefined ? { is: 'stdout' } : { is: 'folder', path: values['to-folder'] }
-}
-
-function parseContext(values: Values): 'spawn' | 'thread' {
-  const context = parseChoice('context', values.context, MAP_SYNTAX.options.context.choices)
-  if (values.thread === true && context === 'spawn') {
-    throw new UsageError('--thread and --context spawn exclude each other\nTo fix: leave out one of them')
-  }
-  return values.thread === true ? 'thread' : (context ?? 'spawn')
 }
 
 function parseRetries(values: Values): { retries: number; retryDelayMs: number } {

@@ -7,6 +7,7 @@ import { inspect } from 'node:util'
 import { fileURLToPath } from 'node:url'
 import { currentTask } from '../pool/current-task.ts'
 import { type Task, type TaskLocation, loadTask } from './load-task.ts'
+import { InputError, formatResult } from './result-text.ts'
 
 /** What a worker needs to know. Plain data. */
 export interface MapWorkerSettings {
@@ -138,27 +139,6 @@ function readArguments(text: string, { input, isSpread }: MapWorkerSettings): un
   if (!isSpread) return [value]
   if (Array.isArray(value)) return value
   throw new InputError('the input is no JSON array, as --spread needs it')
-}
-
-/** Something is wrong with an input or a result, and not in the user's code: its stack would tell nothing. */
-class InputError extends Error {
-  override name = 'InputError'
-}
-
-function formatResult(value: unknown, output: 'json' | 'text'): string {
-  if (output === 'text') {
-    if (value === undefined || value === null) return ''
-    if (typeof value === 'string') return value
-    if (typeof value === 'bigint') return value.toString()
-  }
-  let text: string | undefined
-  try {
-    text = JSON.stringify(value)
-  } catch (error) {
-    throw new InputError(`the result cannot be written as JSON: ${(error as Error).message.split('\n')[0]}`)
-  }
-  // What JSON does not know (undefined, functions, symbols) is null, as it is in arrays.
-  return text ?? 'null'
 }
 
 function describeFailure(thrown: unknown, url: string): ItemFailure {

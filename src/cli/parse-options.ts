@@ -60,6 +60,21 @@ export function parseChoice<const C extends string>(
   )
 }
 
+/** What `--context` and `--thread` say together. */
+export function parseContext({
+  context,
+  thread,
+}: {
+  context?: string | undefined
+  thread?: boolean | undefined
+}): 'spawn' | 'thread' {
+  const choice = parseChoice('context', context, ['spawn', 'thread'])
+  if (thread === true && choice === 'spawn') {
+    throw new UsageError('--thread and --context spawn exclude each other\nTo fix: leave out one of them')
+  }
+  return thread === true ? 'thread' : (choice ?? 'spawn')
+}
+
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
 
 /** A time such as `500ms` or `1.5h`, in milliseconds; a number alone is seconds, as for timeout(1). */
