@@ -22,10 +22,10 @@ function renderOption(long: string, { short, value, choices, completes, help }: 
   return [
     `-l ${long}`,
     ...(short === undefined ? [] : [`-s ${short}`]),
-    ...(value === undefined ? [] : ['-r']),
+    // -x: what follows is no file; -r -F: it is one.
+    ...(value === undefined ? [] : completes === 'file' ? ['-r -F'] : ['-x']),
     ...(choices === undefined ? [] : [`-a ${quote(choices.join(' '))}`]),
     ...(completes === 'folder' ? [`-a ${quote('(__fish_complete_directories)')}`] : []),
-    ...(completes === 'file' ? ['-F'] : []),
     `-d ${quote(help.split('. ')[0]!)}`,
   ].join(' ')
 }

@@ -24,6 +24,7 @@ const LARGE_BYTES = 1 << 24
 const MAP_ITEMS = 20_000
 const QUEUE_BATCH = 64
 const QUEUE_ITEMS_MAX = 1024
+const SPEEDUP_TRIES = 5
 
 type Measure = (durationMs: number) => Promise<Measurement[]>
 
@@ -113,12 +114,19 @@ async function measureLargeData(durationMs: number): Promise<Measurement[]> {
 async function measureSpeedup(durationMs: number): Promise<Measurement[]> {
   const cpus = cpuCount()
   await using pool = new Pool({ processes: cpus, name: 'multiproc bench' })
-  const rounds = await roundsFor(pool, durationMs / 2 / cpus)
+  const rounds = await roundsFor(pool, durationMs / SPEEDUP_TRIES / (cpus + 1))
   const work = Array.from({ length: cpus }, () => rounds)
-  const oneMs = await timeOf(async () => {
-    for (const each of work) await pool.apply(compute, [each])
-  })
-  const allMs = await timeOf(async () => void (await pool.map(compute, work, { chunkSize: 1 })))
+  let oneMs = Infinity
+  let allMs = Infinity
+  // Other programs only make things slower: the shortest time of each is nearest to the truth.
+  for (let round = 0; round < SPEEDUP_TRIES; round++) {
+    const apart = await timeOf(async () => {
+      for (const each of work) await pool.apply(compute, [each])
+    })
+    const together = await timeOf(async () => void (await pool.map(compute, work, { chunkSize: 1 })))
+    oneMs = Math.min(oneMs, apart)
+    allMs = Math.min(allMs, together)
+  }
   return [{ name: 'speedup', title: 'Speed-up', value: oneMs / allMs, unit: `times (${cpus} processes)` }]
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { ALL_SYNTAX } from '#src/cli/all-syntax.js'
 import { fixture, runCommand } from './run-command.js'
 
 const upper = fixture('tasks.mjs#upper')
@@ -15,12 +16,13 @@ test('--version prints the version of the package', async () => {
 test('--help of the program and of every command goes to standard output', async () => {
   for (const [args, usage] of [
     [['--help'], 'Usage: multiproc <command>'],
-    [['map', '--help'], 'Usage: multiproc map <file>'],
-    [['doctor', '--help'], 'Usage: multiproc doctor'],
+    ...ALL_SYNTAX.map(({ name }) => [[name, '--help'], `Usage: multiproc ${name} `] as const),
   ] as const) {
     const { code, stdout, stderr } = await runCommand(args)
     assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
     assert.ok(stdout.startsWith(usage), stdout)
+    assert.match(stdout, /\nExamples?:/)
+    for (const line of stdout.split('\n')) assert.ok(line.length <= 120, line)
   }
 })
 
@@ -31,7 +33,7 @@ test('without a command the help goes to standard error, with exit code 2', asyn
 })
 
 const wrong: [args: string[], message: RegExp][] = [
-  [['mapp'], /no command "mapp"\nTo fix: use one of map, doctor/],
+  [['mapp'], /no command "mapp"\nTo fix: use one of map, run, doctor, bench, completion;/],
   [['toString'], /no command "toString"/],
   [['map'], /no function was named/],
   [['map', upper, '--colour'], /Unknown option '--colour'/],
@@ -72,6 +74,13 @@ const wrong: [args: string[], message: RegExp][] = [
     ['map', upper, '--joblog', 'x', '--resume', '--retry-failed', '--to', 'y', 'a'],
     /--retry-failed cannot keep the order/,
   ],
+  [['run'], /no function was named/],
+  [['run', upper, '--json', 'a'], /Argument 1 is no JSON/],
+  [['run', upper, '--output', 'xml'], /--output must be one of json, text, none/],
+  [['bench', 'x'], /takes no inputs, but got "x"/],
+  [['bench', '--seconds', '61'], /--seconds must be at most 60/],
+  [['completion'], /needs the name of one shell, but there is none\nTo fix: pass one of bash, zsh, fish/],
+  [['completion', 'cmd'], /but it is "cmd"/],
   [['doctor', 'x'], /takes no inputs, but got "x"/],
   [['doctor', '--xml'], /Unknown option '--xml'/],
 ]
