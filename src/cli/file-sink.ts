@@ -6,12 +6,13 @@ import { closeSync, fstatSync, openSync } from 'node:fs'
 import type { JobLog } from './job-log.ts'
 import type { FinishedInput, ResultSink } from './result-sink.ts'
 import { UsageError } from './usage-error.ts'
-import { writeAllSync } from './write-all.ts'
+import { writeAllSync, writeFailure } from './write-all.ts'
 
 /** So much text is gathered before it is written. */
 const BATCH_CHARACTERS = 1 << 16
 
 export class FileSink implements ResultSink {
+  readonly #path: string
   readonly #file: number
   readonly #log: JobLog | undefined
   #batch = ''
@@ -19,13 +20,14 @@ export class FileSink implements ResultSink {
   /** Bytes of the file, with the batch. */
   #end: number
   #isFlushPlanned = false
-  #failure: unknown
+  #failure: Error | undefined
 
   /**
    * @param end - how many bytes of an earlier run the file has and keeps
    * @throws UsageError when it cannot be written.
    */
   constructor(path: string, { end, log }: { end: number; log: JobLog | undefined }) {
+    this.#path = path
     this.#file = openOutput(path, { end, isLogged: log !== undefined })
     this.#end = end
     this.#log = log
@@ -75,7 +77,7 @@ export class FileSink implements ResultSink {
       writeAllSync(this.#file, batch)
       this.#log?.append(entries)
     } catch (error) {
-      this.#failure = error
+      this.#failure = writeFailure(this.#path, error, { isLogged: this.#log !== undefined })
     }
   }
 }

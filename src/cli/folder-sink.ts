@@ -8,6 +8,7 @@ import type { JobLog } from './job-log.ts'
 import type { OutputKind } from './map-options.ts'
 import type { FinishedInput, ResultSink } from './result-sink.ts'
 import { UsageError } from './usage-error.ts'
+import { writeFailure } from './write-all.ts'
 
 /** Numbers have so many digits at least, so that names sort as numbers do. */
 const DIGITS_MIN = 6
@@ -19,7 +20,7 @@ export class FolderSink implements ResultSink {
   readonly #log: JobLog | undefined
   #entries: string[] = []
   #isFlushPlanned = false
-  #failure: unknown
+  #failure: Error | undefined
 
   constructor(folder: string, { output, log }: { output: OutputKind; log: JobLog | undefined }) {
     makeFolder(folder)
@@ -40,7 +41,7 @@ export class FolderSink implements ResultSink {
         renameSync(path + PART, path)
       }
     } catch (error) {
-      this.#failure = error
+      this.#fail(error)
       return
     }
     if (entry === undefined) return
@@ -67,13 +68,17 @@ export class FolderSink implements ResultSink {
     if (this.#failure !== undefined) throw this.#failure
   }
 
+  #fail(cause: unknown): void {
+    this.#failure ??= writeFailure(this.#folder, cause, { isLogged: this.#log !== undefined })
+  }
+
   #flush(): void {
     const entries = this.#entries
     this.#entries = []
     try {
       this.#log?.append(entries)
     } catch (error) {
-      this.#failure ??= error
+      this.#fail(error)
     }
   }
 }

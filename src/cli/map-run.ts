@@ -43,12 +43,15 @@ export class MapRun {
 
   /** Runs it, and gives the exit code. */
   async run(): Promise<number> {
-    const { processes, context } = this.#settings
+    const { processes, context, input } = this.#settings
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
       // The reader (such as "head") has what it wanted.
       if (error.code === 'EPIPE') this.#stop.stop('output closed')
       else throw error
     })
+    if (input.given === undefined && input.from === undefined && process.stdin.isTTY) {
+      process.stderr.write('Reading inputs from the terminal, one a line; Ctrl-D ends them\n')
+    }
     const pool = new Pool({
       processes,
       context,

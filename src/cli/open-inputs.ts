@@ -12,12 +12,7 @@ export async function openInputs({ kind, given, from }: MapSettings['input']): P
       ? { list: await findFiles(given), noun: 'file' }
       : { list: given, noun: 'argument' }
   }
-  if (from === undefined) {
-    if (process.stdin.isTTY) {
-      process.stderr.write('Reading inputs from the terminal, one a line; Ctrl-D ends them\n')
-    }
-    return { stream: process.stdin }
-  }
+  if (from === undefined) return { stream: process.stdin }
   const stats = statSync(from, { throwIfNoEntry: false })
   if (stats === undefined || stats.isDirectory()) {
     throw new UsageError(

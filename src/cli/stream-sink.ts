@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import type { Writable } from 'node:stream'
 import type { JobLog } from './job-log.ts'
 import type { FinishedInput, ResultSink } from './result-sink.ts'
+import { writeFailure } from './write-all.ts'
 
 /** So much text is gathered before it is written. Fewer, larger writes are several times faster through a pipe. */
 const BATCH_CHARACTERS = 1 << 16
@@ -17,7 +18,7 @@ export class StreamSink implements ResultSink {
   #entries: string[] = []
   #isFlushPlanned = false
   #isFull = false
-  #failure: unknown
+  #failure: Error | undefined
 
   constructor(stream: Writable, log: JobLog | undefined) {
     this.#stream = stream
@@ -80,7 +81,7 @@ export class StreamSink implements ResultSink {
     try {
       this.#log?.append(entries)
     } catch (error) {
-      this.#failure ??= error
+      this.#failure ??= writeFailure('standard output', error, { isLogged: true })
       this.#isFull = true
     }
   }

@@ -1,4 +1,4 @@
-/** Writes a text whole, or throws: the system may take a part of it at a time. */
+/** Writes a text whole, or throws: the system may take a part of it at a time. And says what to do when it throws. */
 import { once } from 'node:events'
 import { writeSync } from 'node:fs'
 import type { Writable } from 'node:stream'
@@ -12,4 +12,13 @@ export function writeAllSync(file: number, text: string): void {
 /** Writes to a stream, no faster than it takes. */
 export async function writeAll(stream: Writable, text: string): Promise<void> {
   if (!stream.write(text)) await once(stream, 'drain')
+}
+
+/** What is said when results, or the lines of the log, cannot be written. */
+export function writeFailure(path: string, cause: unknown, { isLogged }: { isLogged: boolean }): Error {
+  const after = isLogged ? '; then the same command with --resume goes on' : ''
+  return new Error(
+    `Cannot write to "${path}"${isLogged ? ' or to the job log' : ''}: ${(cause as Error).message}\nTo fix: make room there, or see why it cannot be written${after}`,
+    { cause },
+  )
 }

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict'
-import { readFileSync, readdirSync } from 'node:fs'
+import { readFileSync, readdirSync, statSync } from 'node:fs'
+import { Writable } from 'node:stream'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import { FileSink } from '#src/cli/file-sink.js'
 import { FinishedItems, hashOf } from '#src/cli/finished-items.js'
-import { type LogHead, parseLogLine } from '#src/cli/job-log-format.js'
+import { FolderSink } from '#src/cli/folder-sink.js'
+import { JobLog, logItem } from '#src/cli/job-log.js'
+import { type LogHead, type LogItem, parseLogLine } from '#src/cli/job-log-format.js'
 import { readJobLog } from '#src/cli/job-log-reader.js'
+import { StreamSink } from '#src/cli/stream-sink.js'
 import { checkLeaks } from '../leak-check.js'
 import { WorkFolder } from './work-folder.js'
 
@@ -90,6 +95,82 @@ test('readJobLog() leaves exactly the results of the inputs that it gives, where
       },
     ),
   )
+})
+
+/** A job log that looks at the results at the moment when it is told of them. */
+class WatchingLog extends JobLog {
+  static isThere: (item: LogItem) => boolean = () => true
+  static seen = 0
+
+  override append(lines: readonly string[]): void {
+    for (const line of lines) {
+      const item = parseLogLine(line)!
+      if (!('item' in item)) continue
+      WatchingLog.seen++
+      assert.ok(WatchingLog.isThere(item), line)
+    }
+    super.append(lines)
+  }
+}
+
+const entryOf = (number: number): LogItem =>
+  logItem({ number, place: '', text: String(number) }, { failure: undefined, timing: undefined })
+
+test('FileSink writes results before the lines of the log that tell of them, whatever their length', async () => {
+  using folder = new WorkFolder()
+  WatchingLog.seen = 0
+  WatchingLog.isThere = ({ end }) => statSync(folder.file('out')).size >= end!
+  const log = new WatchingLog(folder.file('log'), head, { isNew: true })
+  const sink = new FileSink(folder.file('out'), { end: 0, log })
+  for (let number = 1; number <= 200; number++) {
+    sink.write({ number, line: 'ü'.repeat(number * 7), entry: entryOf(number) })
+    if (number % 50 === 0) await new Promise(resolve => setImmediate(resolve))
+  }
+  await sink.end()
+  log.close()
+  assert.equal(WatchingLog.seen, 200)
+  assert.equal(statSync(folder.file('out')).size, (JSON.parse(folder.lines('log').at(-1)!) as LogItem).end)
+})
+
+test('FolderSink has the whole file of a result before the line of the log that tells of it', async () => {
+  using folder = new WorkFolder()
+  WatchingLog.seen = 0
+  WatchingLog.isThere = ({ item }) => folder.read(`out/00000${item}.json`) === `${item}\n`
+  const log = new WatchingLog(folder.file('log'), { ...head, to: 'folder' }, { isNew: true })
+  const sink = new FolderSink(folder.file('out'), { output: 'json', log })
+  for (let number = 1; number <= 9; number++)
+    sink.write({ number, line: String(number), entry: entryOf(number) })
+  await sink.end()
+  log.close()
+  assert.equal(WatchingLog.seen, 9)
+})
+
+test('StreamSink logs nothing that its stream has not taken', async () => {
+  using folder = new WorkFolder()
+  const log = new JobLog(folder.file('log'), { ...head, to: 'stdout' }, { isNew: true })
+  const taken: string[] = []
+  let release: (() => void) | undefined
+  const stream = new Writable({
+    write(bytes: Buffer, _encoding, done) {
+      taken.push(bytes.toString())
+      release = done
+    },
+  })
+  const sink = new StreamSink(stream, log)
+  sink.write({ number: 1, line: 'a', entry: entryOf(1) })
+  await new Promise(resolve => setImmediate(resolve))
+  assert.deepEqual(taken, ['a\n'])
+  assert.equal(folder.lines('log').length, 2)
+  const ended = sink.end()
+  while (release !== undefined) {
+    const next = release
+    release = undefined
+    next()
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  await ended
+  log.close()
+  assert.equal(folder.lines('log').length, 3)
 })
 
 test('parseLogLine() believes no line that no run writes', () => {

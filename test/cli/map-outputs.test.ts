@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { symlinkSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { checkLeaks } from '../leak-check.js'
@@ -95,7 +96,10 @@ test(
     const args = ['map', upper, '--to', '/dev/full', 'a', 'b']
     const { code, stderr } = await runCommand(args)
     assert.equal(code, 1)
-    assert.match(stderr, /^multiproc: ENOSPC: no space left on device/)
+    assert.match(
+      stderr,
+      /^multiproc: Cannot write to "\/dev\/full": ENOSPC: no space left on device.*\nTo fix: make room there/,
+    )
   },
 )
 
@@ -129,3 +133,17 @@ test('map --to has every result in the file when an endless input is ended by Ct
     Array.from({ length: Number(done) }, (_, index) => String(index + 1)),
   )
 })
+
+test(
+  'map does not begin when the job log cannot be written',
+  { skip: process.platform !== 'linux' && 'needs /dev/full' },
+  async () => {
+    using folder = new WorkFolder()
+    symlinkSync('/dev/full', folder.file('log'))
+    const { code, stderr } = await runCommand(['map', upper, '--to', 'out', '--joblog', 'log', 'a'], {
+      cwd: folder.path,
+    })
+    assert.equal(code, 2)
+    assert.match(stderr, /^multiproc: Cannot write the job log "log": ENOSPC/)
+  },
+)

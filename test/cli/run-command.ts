@@ -5,7 +5,8 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 
 const RUN_MS_MAX = 60_000
-const program = fileURLToPath(import.meta.resolve('#src/cli/cli-main.js'))
+/** The program as a package manager installs it. */
+export const program = fileURLToPath(import.meta.resolve('#src/cli/cli-main.js'))
 
 export interface Ended {
   code: number | null
