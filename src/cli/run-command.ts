@@ -2,7 +2,7 @@
  * `multiproc run`: calls a function once, in a process of its own, whose exit code it passes on. Invariant: the process
  * has ended when the command does.
  */
-import { InterruptedError } from '../errors.ts'
+import { type InterruptedError, WorkerDiedError } from '../errors.ts'
 import { signalNumber } from '../platform/signals.ts'
 import { interruptSignal } from '../process/interrupt-signal.ts'
 import { Process } from '../process/process.ts'
@@ -40,8 +40,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   const interrupted = interruptSignal()
   interrupted.addEventListener('abort', () => passOn(child, interrupted.reason as InterruptedError, context))
   child.start()
-  // What is thrown is told by the process itself, on standard error.
-  const outcome = child.result().catch(() => undefined)
+  const outcome = child.result().catch((error: unknown) => error as Error)
   const isInTime = (await child.join(timeoutMs === undefined ? {} : { timeout: timeoutMs })) !== null
   if (!isInTime) await end(child)
   return await conclude(child, { outcome: isInTime ? await outcome : undefined, timeoutMs, isInTime })
@@ -94,15 +93,21 @@ async function conclude(
     outcome,
     timeoutMs,
     isInTime,
-  }: { outcome: RunOutcome | undefined; timeoutMs: number | undefined; isInTime: boolean },
+  }: { outcome: RunOutcome | Error | undefined; timeoutMs: number | undefined; isInTime: boolean },
 ): Promise<number> {
   if (!isInTime) {
     process.stderr.write(`multiproc: the process was ended: it took longer than ${timeoutMs} ms\n`)
     return EXIT_TIMEOUT
   }
-  if (outcome !== undefined && 'usageError' in outcome) throw new UsageError(outcome.usageError)
-  if (outcome?.text !== undefined) await print(`${outcome.text}\n`)
   const { exitCode, signal } = child
+  if (outcome instanceof Error) {
+    // What the function threw, and how it ended its process, is said by the process itself and its exit code. Else
+    // the result did not arrive.
+    if (exitCode === 0 && !(outcome instanceof WorkerDiedError)) throw outcome
+  } else if (outcome !== undefined) {
+    if ('usageError' in outcome) throw new UsageError(outcome.usageError)
+    if (outcome.text !== undefined) await print(`${outcome.text}\n`)
+  }
   if (signal === null) return exitCode ?? EXIT_FAILED
   if (!interruptSignal().aborted) process.stderr.write(`multiproc: the process was killed by ${signal}\n`)
   return 128 + signalNumber(signal)

@@ -38,10 +38,10 @@ test('run ends with the exit code of the process', { skip: process.platform === 
 })
 
 test('run gives its standard input to the function', async () => {
-  const { stdout } = await runCommand(['run', fixture('tasks.mjs#stdinLength')], {
+  const ended = await runCommand(['run', fixture('tasks.mjs#stdinLength')], {
     stdin: 'x'.repeat(100_000),
   })
-  assert.equal(stdout, '100000\n')
+  assert.deepEqual(ended, { code: 0, stdout: '100000\n', stderr: '' })
 })
 
 test('run --timeout ends the process, with exit code 124', async () => {

@@ -45,7 +45,7 @@ test('processIdentity() is the same as long as a process runs, and undefined aft
   assert.match(identity!, isLinux ? new RegExp(`^${child.pid}@\\d+$`) : new RegExp(`^${child.pid}$`))
   assert.notEqual(identity, processIdentity(process.pid))
   assert.equal(processIdentity(child.pid!), identity)
-  child.stdin!.end()
+  child.stdin.end()
   await once(child, 'exit')
   assert.equal(processIdentity(child.pid!), undefined)
 })
