@@ -53,9 +53,13 @@ export class ProcessError extends Error {
  */
 export class TimeoutError extends ProcessError {
   override name = 'TimeoutError'
+  /** Index of the item, when one of a map took too long. */
+  declare readonly taskIndex?: number
 
-  constructor(message: string, options?: ErrorOptions) {
-    super('ERR_TIMEOUT', message, options)
+  constructor(message: string, options?: ErrorOptions & { taskIndex?: number | undefined }) {
+    const { taskIndex, ...others } = options ?? {}
+    super('ERR_TIMEOUT', message, others)
+    if (taskIndex !== undefined) this.taskIndex = taskIndex
   }
 }
 

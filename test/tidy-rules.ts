@@ -45,6 +45,7 @@ export const LAYERS_WITH_PROTOCOL = [
   'pool',
   'managers',
   'futures',
+  'cli',
 ] as const
 
 export const MAX_LINES_OF_CODE = 500

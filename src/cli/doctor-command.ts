@@ -3,22 +3,13 @@ import { HAS_DOORBELL } from '../platform/child-channel.ts'
 import { type MachineFacts, type ResourceLimit, machineFacts } from '../platform/machine-facts.ts'
 import { type NativeStatus, nativeStatus } from '../platform/native-addon.ts'
 import { getAllStartMethods } from '../process/start-methods.ts'
+import { renderHelp } from './command-syntax.ts'
+import { DOCTOR_SYNTAX } from './doctor-syntax.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
-import { packageVersion } from './run-cli.ts'
+import { packageVersion } from './package-version.ts'
 import { parseOptions } from './parse-options.ts'
 import { UsageError } from './usage-error.ts'
 import { type WorkerCheck, checkWorker } from './worker-check.ts'
-
-const DOCTOR_HELP = `Usage: multiproc doctor [options]
-
-Shows what this machine offers, why, and starts one worker of each kind to see whether it answers.
-
-Options:
-      --json   the same as one JSON value
-  -h, --help   show this
-
-Exit code: 0 when all workers answered, 1 when one did not, 2 wrong usage.
-`
 
 interface Diagnosis {
   version: string
@@ -33,12 +24,9 @@ interface Diagnosis {
 
 /** Runs the command and gives its exit code. */
 export async function doctorCommand(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseOptions('doctor', args, {
-    help: { type: 'boolean', short: 'h' },
-    json: { type: 'boolean' },
-  })
+  const { values, positionals } = parseOptions(DOCTOR_SYNTAX, args)
   if (values.help === true) {
-    process.stdout.write(DOCTOR_HELP)
+    process.stdout.write(renderHelp(DOCTOR_SYNTAX))
     return EXIT_OK
   }
   if (positionals.length > 0) {

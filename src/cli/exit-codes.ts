@@ -5,3 +5,5 @@ export const EXIT_OK = 0
 export const EXIT_FAILED = 1
 /** The command line is wrong, or names something that cannot be loaded. */
 export const EXIT_USAGE = 2
+/** `multiproc run --timeout` has ended its process, as timeout(1) does. */
+export const EXIT_TIMEOUT = 124

@@ -1,17 +1,11 @@
 /** Gathers the failed items of a run and tells of them at its end. Keeps the first few, and counts the others. */
+import type { GivenInput } from './map-inputs.ts'
 import type { ItemFailure } from './map-worker.ts'
 
 /** So many are shown in full. */
 const SHOWN_MAX = 20
 const INPUT_CHARACTERS_MAX = 80
 const ERROR_CHARACTERS_MAX = 500
-
-/** An input as the user gave it. */
-export interface GivenInput {
-  /** `line 3` or `argument 3`, counted from 1. */
-  place: string
-  text: string
-}
 
 export class FailureReport {
   readonly #shown: string[] = []
@@ -21,7 +15,7 @@ export class FailureReport {
     return this.#count
   }
 
-  add({ place, text }: GivenInput, { error, place: codePlace }: ItemFailure): void {
+  add({ place, text }: Pick<GivenInput, 'place' | 'text'>, { error, place: codePlace }: ItemFailure): void {
     this.#count++
     if (this.#shown.length >= SHOWN_MAX) return
     const lines = [`  ${place}, ${JSON.stringify(shorten(text, INPUT_CHARACTERS_MAX))}: ${firstLines(error)}`]

@@ -8,18 +8,22 @@ import { StringDecoder } from 'node:string_decoder'
 const LINE_CHARACTERS_MAX = 1 << 26
 
 /**
- * The lines of a stream, without their ends (`\n` or `\r\n`).
+ * The lines of a stream, without their ends (`\n` or `\r\n`), or its parts between NUL characters.
  *
  * @throws RangeError for a line of more than 64 Mi characters; whatever the stream throws.
  */
-export async function* readLines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string, void> {
+export async function* readLines(
+  stream: AsyncIterable<Uint8Array>,
+  { end: lineEnd = '\n' }: { end?: '\n' | '\0' } = {},
+): AsyncGenerator<string, void> {
   const decoder = new StringDecoder('utf8')
+  const finish = lineEnd === '\n' ? withoutReturn : (line: string): string => line
   let rest = ''
   for await (const bytes of stream) {
     const text = decoder.write(bytes)
     let start = 0
-    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', start)) {
-      yield withoutReturn(rest + text.slice(start, end))
+    for (let end = text.indexOf(lineEnd); end >= 0; end = text.indexOf(lineEnd, start)) {
+      yield finish(rest + text.slice(start, end))
       rest = ''
       start = end + 1
     }
@@ -31,7 +35,7 @@ export async function* readLines(stream: AsyncIterable<Uint8Array>): AsyncGenera
     }
   }
   rest += decoder.end()
-  if (rest !== '') yield withoutReturn(rest)
+  if (rest !== '') yield finish(rest)
 }
 
 function withoutReturn(line: string): string {

@@ -141,7 +141,7 @@ function loadError({ reference, url }: TaskLocation, error: unknown): UsageError
   const code = (error as NodeJS.ErrnoException | null)?.code
   if (code === 'ERR_UNKNOWN_FILE_EXTENSION' && /^\.[cm]?tsx?$/.test(extname(path))) {
     return new UsageError(
-      `Cannot load "${reference}": Node.js ${process.versions.node} does not run TypeScript by itself, which begins with 22.18\nTo fix: compile the file and name the .js file, or use a newer Node.js, or install tsx and run: NODE_OPTIONS="--import tsx" multiproc map ${reference}`,
+      `Cannot load "${reference}": Node.js ${process.versions.node} does not run TypeScript by itself, which begins with 22.18\nTo fix: compile the file and name the .js file, or use a newer Node.js, or install tsx and run: NODE_OPTIONS="--import tsx" multiproc ...`,
       { cause: error },
     )
   }

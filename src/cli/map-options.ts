@@ -1,54 +1,51 @@
-/** The options of `multiproc map`: their help, and how they become settings. Complains about all that makes no sense. */
-import { parseChoice, parseCount, parseOptions } from './parse-options.ts'
+/** How the options of `multiproc map` become settings. Complains about all that makes no sense. */
+import { resolve } from 'node:path'
+import { type HaltPolicy, NEVER_HALT, parseHaltPolicy } from './halt-policy.ts'
+import { MAP_SYNTAX } from './map-syntax.ts'
+import type { OptionValues } from './command-syntax.ts'
+import { parseChoice, parseContext, parseCount, parseOptions, parseTimeMs } from './parse-options.ts'
 import { UsageError } from './usage-error.ts'
 
-export const MAP_HELP = `Usage: multiproc map <file>[#function] [options] [inputs...]
+export type InputKind = (typeof MAP_SYNTAX.options.input.choices)[number]
+export type OutputKind = (typeof MAP_SYNTAX.options.output.choices)[number]
 
-Calls an exported function for every input, in parallel, and prints the results in the order of the inputs.
-
-  <file>[#function]   a module (.js, .mjs, .cjs; .ts from Node.js 22.18 on) and the name of its export;
-                      without a name the default export, or the only function. #a.b calls b of the export a.
-  [inputs...]         one call each; without inputs, the lines of standard input
-
-Options:
-  -i, --input <kind>       where inputs come from: args, lines (of standard input), or json (one JSON value in each
-                           line of standard input, or in each argument). Default: args when there are any, else lines
-      --spread             with --input json: every value is an array, and its items are the arguments of a call
-  -o, --output <kind>      json (one JSON value in each line) or text (strings as they are). Default: json
-  -u, --unordered          print each result as soon as it is there
-  -p, --processes <n>      how many workers. Default: the number of CPUs that this process may use
-  -c, --context <kind>     spawn (processes) or thread. Default: spawn
-      --chunk-size <n>     inputs in one message to a worker. Default: chosen by the time that calls take
-      --max-failures <n>   stop when so many inputs have failed. Default: run them all
-      --fail-fast          the same as --max-failures 1
-      --progress           show progress on standard error. Default: when it is a terminal, and the results go elsewhere
-      --no-progress        do not
-  -h, --help               show this
-
-What failed is listed on standard error at the end. Exit code: 0 all fine, 1 inputs failed, 2 wrong usage, 130 Ctrl-C.
-
-Examples:
-  multiproc map ./resize.mjs#resize *.jpg
-  find . -name '*.log' | multiproc map ./logs.mjs#count --processes 8 > counts.ndjson
-  printf '[1,2]\\n[3,4]\\n' | multiproc map ./sums.mjs#add --input json --spread
-`
+/** Where results go. */
+export type Target = { is: 'stdout' } | { is: 'file' | 'folder'; path: string }
 
 export interface MapSettings {
   /** The function, as in `./file.mjs#name`. */
   reference: string
-  /** The inputs, or undefined to read standard input. */
-  inputs: readonly string[] | undefined
-  input: 'text' | 'json'
-  isSpread: boolean
-  output: 'json' | 'text'
+  input: {
+    kind: InputKind
+    /** The arguments that are inputs, or undefined when a stream is read. */
+    given: readonly string[] | undefined
+    /** The file to read, or undefined for standard input. */
+    from: string | undefined
+    isNulSeparated: boolean
+    delimiter: string
+    hasHeader: boolean
+    /** Whether the items of an input that is an array are the arguments. */
+    isSpread: boolean
+  }
+  output: OutputKind
+  target: Target
   isUnordered: boolean
   processes: number | undefined
   context: 'spawn' | 'thread'
   chunkSize: number | undefined
-  failuresMax: number
+  timeoutMs: number | undefined
+  retries: number
+  retryDelayMs: number
+  halt: HaltPolicy
+  /** The file of the job log, if one is wanted. */
+  joblog: string | undefined
+  isResume: boolean
+  isFailedRetried: boolean
   /** Undefined: when it makes sense. */
   showsProgress: boolean | undefined
 }
+
+type Values = OptionValues<typeof MAP_SYNTAX>
 
 /**
  * Reads the arguments of `multiproc map`.
@@ -57,20 +54,7 @@ export interface MapSettings {
  * @throws UsageError for whatever is wrong.
  */
 export function parseMapOptions(args: readonly string[]): MapSettings | undefined {
-  const { values, positionals } = parseOptions('map', args, {
-    help: { type: 'boolean', short: 'h' },
-    input: { type: 'string', short: 'i' },
-    spread: { type: 'boolean' },
-    output: { type: 'string', short: 'o' },
-    unordered: { type: 'boolean', short: 'u' },
-    processes: { type: 'string', short: 'p' },
-    context: { type: 'string', short: 'c' },
-    'chunk-size': { type: 'string' },
-    'max-failures': { type: 'string' },
-    'fail-fast': { type: 'boolean' },
-    progress: { type: 'boolean' },
-    'no-progress': { type: 'boolean' },
-  })
+  const { values, positionals } = parseOptions(MAP_SYNTAX, args)
   if (values.help === true) return undefined
   const [reference, ...inputs] = positionals
   if (reference === undefined) {
@@ -78,32 +62,161 @@ export function parseMapOptions(args: readonly string[]): MapSettings | undefine
       'Nothing to call: no function was named\nTo fix: multiproc map <file>#<function> [inputs...], such as multiproc map ./resize.mjs#resize *.jpg',
     )
   }
-  const input = parseChoice('input', values.input, ['args', 'lines', 'json'])
-  if (input === 'lines' && inputs.length > 0) {
-    throw new UsageError(
-      `--input lines reads standard input, but there are inputs on the command line, too: "${inputs[0]}"\nTo fix: leave out one of them`,
-    )
-  }
-  if (values.spread === true && input !== 'json') {
-    throw new UsageError(
-      '--spread needs inputs that are arrays\nTo fix: add --input json, and pass inputs such as [1, 2]',
-    )
-  }
-  if (values.progress === true && values['no-progress'] === true) {
-    throw new UsageError('--progress and --no-progress exclude each other\nTo fix: leave out one of them')
-  }
-  const failuresMax = parseCount('max-failures', values['max-failures'])
+  exclude(values, 'progress', 'no-progress')
+  const input = parseInput(values, inputs)
+  const output = parseChoice('output', values.output, MAP_SYNTAX.options.output.choices) ?? 'json'
+  const target = parseTarget(values)
   return {
     reference,
-    inputs: input === 'args' || inputs.length > 0 ? inputs : undefined,
-    input: input === 'json' ? 'json' : 'text',
-    isSpread: values.spread === true,
-    output: parseChoice('output', values.output, ['json', 'text']) ?? 'json',
-    isUnordered: values.unordered === true,
+    input,
+    output,
+    target,
+    // Files of their own have no order, and what is written at once is lost to no kill.
+    isUnordered: values.unordered === true || target.is === 'folder',
     processes: parseCount('processes', values.processes),
-    context: parseChoice('context', values.context, ['spawn', 'thread']) ?? 'spawn',
+    context: parseContext(values),
     chunkSize: parseCount('chunk-size', values['chunk-size']),
-    failuresMax: values['fail-fast'] === true ? 1 : (failuresMax ?? Infinity),
+    timeoutMs: parseTimeMs('timeout', values.timeout, { msMin: 1 }),
+    ...parseRetries(values),
+    halt: parseHalt(values),
+    ...parseJobLog(values, { input, output, target }),
     showsProgress: values.progress === true ? true : values['no-progress'] === true ? false : undefined,
   }
+}
+
+function parseInput(values: Values, inputs: readonly string[]): MapSettings['input'] {
+  const { choices } = MAP_SYNTAX.options.input
+  const chosen = parseChoice('input', values.input, choices)
+  const kind = chosen ?? (inputs.length > 0 ? 'args' : 'lines')
+  const hasHeader = values['no-header'] !== true
+  if ((kind === 'lines' || kind === 'csv') && inputs.length > 0) {
+    throw new UsageError(
+      `--input ${kind} reads standard input, but there are inputs on the command line, too: "${inputs[0]}"\nTo fix: leave out one of them, or name a file with --from`,
+    )
+  }
+  if (values.from !== undefined && (inputs.length > 0 || kind === 'args' || kind === 'files')) {
+    throw new UsageError(
+      `--from reads inputs from a file, but ${inputs.length > 0 ? `there are inputs on the command line, too: "${inputs[0]}"` : `--input ${kind} takes them from the command line`}\nTo fix: leave out one of them`,
+    )
+  }
+  if (kind === 'files' && inputs.length === 0) {
+    throw new UsageError(
+      '--input files needs names of files, or globs\nTo fix: pass some, such as "pictures/**/*.jpg"; to read names from standard input, leave --input files out',
+    )
+  }
+  if (values.spread === true && kind !== 'json' && !(kind === 'csv' && !hasHeader)) {
+    throw new UsageError(
+      '--spread needs inputs that are arrays\nTo fix: add --input json and pass inputs such as [1, 2], or --input csv --no-header',
+    )
+  }
+  only(values, 'null', { with: 'lines', kind })
+  only(values, 'delimiter', { with: 'csv', kind })
+  only(values, 'no-header', { with: 'csv', kind })
+  return {
+    kind,
+    given: kind === 'args' || kind === 'files' || inputs.length > 0 ? inputs : undefined,
+    from: values.from === '-' ? undefined : values.from,
+    isNulSeparated: values.null === true,
+    delimiter: parseDelimiter(values.delimiter),
+    hasHeader,
+    isSpread: values.spread === true,
+  }
+}
+
+function parseDelimiter(text: string | undefined): string {
+  if (text === undefined) return ','
+  if (text === 'tab' || text === '\\t') return '\t'
+  if (text.length === 1 && !/["\r\n]/.test(text)) return text
+  throw new UsageError(
+    `--delimiter must be one character, but it is "${text}"\nTo fix: pass one, such as ";", or the word tab`,
+  )
+}
+
+function parseTarget(values: Values): Target {
+  exclude(values, 'to', 'to-folder')
+  if (values.to !== undefined) {
+    if (values.from !== undefined && resolve(values.from) === resolve(values.to)) {
+      throw new UsageError(
+        `--to would overwrite the inputs: "${values.to}" is the file that --from reads\nTo fix: name another file`,
+      )
+    }
+    return { is: 'file', path: values.to }
+  }
+  return values['to-folder'] === undefined ? { is: 'stdout' } : { is: 'folder', path: values['to-folder'] }
+}
+
+function parseRetries(values: Values): { retries: number; retryDelayMs: number } {
+  const retries = parseCount('retries', values.retries, { min: 0 }) ?? 0
+  if (values['retry-delay'] !== undefined && retries === 0) {
+    throw new UsageError(
+      '--retry-delay has no meaning without retries\nTo fix: add --retries, such as --retries 3',
+    )
+  }
+  return { retries, retryDelayMs: parseTimeMs('retry-delay', values['retry-delay'], { msMin: 0 }) ?? 0 }
+}
+
+function parseHalt(values: Values): HaltPolicy {
+  exclude(values, 'halt', 'max-failures')
+  exclude(values, 'halt', 'fail-fast')
+  exclude(values, 'max-failures', 'fail-fast')
+  if (values['fail-fast'] === true) return { when: 'now', failuresMin: 1, isPercent: false }
+  const failuresMin = parseCount('max-failures', values['max-failures'])
+  if (failuresMin !== undefined) return { when: 'now', failuresMin, isPercent: false }
+  return values.halt === undefined ? NEVER_HALT : parseHaltPolicy(values.halt)
+}
+
+function parseJobLog(
+  values: Values,
+  { input, output, target }: { input: MapSettings['input']; output: OutputKind; target: Target },
+): Pick<MapSettings, 'joblog' | 'isResume' | 'isFailedRetried'> {
+  const { joblog } = values
+  const isResume = values.resume === true
+  const isFailedRetried = values['retry-failed'] === true
+  if (isResume && joblog === undefined) {
+    throw new UsageError(
+      '--resume needs a job log, which says what is finished\nTo fix: add --joblog with a file, such as --joblog run.log, from the first run on',
+    )
+  }
+  if (isFailedRetried && !isResume) {
+    throw new UsageError(
+      '--retry-failed is about the inputs that failed in an earlier run\nTo fix: add --resume; to run inputs again that fail now, use --retries',
+    )
+  }
+  if (isFailedRetried && target.is === 'file' && (values.unordered !== true || output === 'records')) {
+    throw new UsageError(
+      output === 'records'
+        ? '--retry-failed would write a second record of the same input to the file\nTo fix: use --output json, or --to-folder'
+        : '--retry-failed cannot keep the order of results in a file: those of other inputs are there already\nTo fix: use --unordered from the first run on, or --to-folder',
+    )
+  }
+  if (joblog !== undefined) {
+    const others = [
+      ['from', input.from],
+      ['to', target.is === 'file' ? target.path : undefined],
+    ] as const
+    for (const [option, path] of others) {
+      if (path !== undefined && resolve(path) === resolve(joblog)) {
+        throw new UsageError(
+          `--joblog and --${option} name the same file, "${path}"\nTo fix: name two different files`,
+        )
+      }
+    }
+  }
+  return { joblog, isResume, isFailedRetried }
+}
+
+function exclude(values: Values, one: keyof Values, other: keyof Values): void {
+  if (values[one] === undefined || values[other] === undefined) return
+  throw new UsageError(`--${one} and --${other} exclude each other\nTo fix: leave out one of them`)
+}
+
+function only(
+  values: Values,
+  option: keyof Values,
+  { with: needed, kind }: { with: InputKind; kind: InputKind },
+): void {
+  if (values[option] === undefined || kind === needed) return
+  throw new UsageError(
+    `--${option} is for --input ${needed}, but the inputs are ${kind}\nTo fix: leave --${option} out, or add --input ${needed}`,
+  )
 }

@@ -1,11 +1,13 @@
 /**
  * The part of `multiproc map` that runs in workers: reads an input, calls the user's function, and writes its result
  * as text, so that parsing and formatting use all cores, too, and every result can be sent. Invariant: `runItem`
- * never throws because of an item.
+ * throws only to be run again.
  */
 import { inspect } from 'node:util'
 import { fileURLToPath } from 'node:url'
+import { currentTask } from '../pool/current-task.ts'
 import { type Task, type TaskLocation, loadTask } from './load-task.ts'
+import { InputError, formatResult } from './result-text.ts'
 
 /** What a worker needs to know. Plain data. */
 export interface MapWorkerSettings {
@@ -15,6 +17,10 @@ export interface MapWorkerSettings {
   /** Whether the items of an input that is an array are the arguments. */
   isSpread: boolean
   output: 'json' | 'text'
+  /** How often an input that failed runs again. */
+  retries: number
+  /** Whether it is to be told when and how long an input ran. */
+  isTimed: boolean
 }
 
 /** What went wrong with an item. */
@@ -25,8 +31,19 @@ export interface ItemFailure {
   place: string
 }
 
-/** The index of the item, and its result as text or its failure. */
-export type ItemOutcome = [index: number, line: string] | [index: number, line: null, failure: ItemFailure]
+/** The last run of an item. */
+export interface ItemTiming {
+  startedAtMs: number
+  tookMs: number
+  /** 1 in the first run. */
+  attempt: number
+}
+
+/** The position of the item, its result as text or its failure, and its timing if that is wanted. */
+export type ItemOutcome =
+  | [position: number, line: string]
+  | [position: number, line: null, failure: ItemFailure]
+  | [position: number, line: string | null, failure: ItemFailure | null, timing: ItemTiming]
 
 let settings: MapWorkerSettings | undefined
 let task: Task | undefined
@@ -37,35 +54,73 @@ export async function prepareMapWorker(given: MapWorkerSettings): Promise<void> 
   settings = given
 }
 
+/** The run of one item: knows when it began, and says how it ended. */
+class ItemRun {
+  readonly #position: number
+  readonly #settings: MapWorkerSettings
+  readonly #startedAtMs: number
+  readonly #startedAt: number
+  readonly #attempt: number
+
+  constructor(position: number, settings: MapWorkerSettings) {
+    const { isTimed, retries } = settings
+    this.#position = position
+    this.#settings = settings
+    this.#startedAtMs = isTimed ? Date.now() : 0
+    this.#startedAt = isTimed ? performance.now() : 0
+    // The current task is asked for while it is this one.
+    this.#attempt = isTimed || retries > 0 ? currentTask().attempt : 1
+  }
+
+  succeed(value: unknown): ItemOutcome {
+    const line = formatResult(value, this.#settings.output)
+    return this.#settings.isTimed ? [this.#position, line, null, this.#timing()] : [this.#position, line]
+  }
+
+  async succeedLater(value: PromiseLike<unknown>): Promise<ItemOutcome> {
+    try {
+      return this.succeed(await value)
+    } catch (thrown) {
+      return this.fail(thrown)
+    }
+  }
+
+  /** @throws Error when the item is to run again: of the pool's retries, it is the last that gives the failure. */
+  fail(thrown: unknown): ItemOutcome {
+    const { retries, task, isTimed } = this.#settings
+    // A wrong input is as wrong the next time.
+    if (this.#attempt <= retries && !(thrown instanceof InputError)) {
+      throw new Error(`Attempt ${this.#attempt} of "${task.reference}" failed, and is followed by another`)
+    }
+    const failure = describeFailure(thrown, task.url)
+    return isTimed ? [this.#position, null, failure, this.#timing()] : [this.#position, null, failure]
+  }
+
+  #timing(): ItemTiming {
+    return {
+      startedAtMs: this.#startedAtMs,
+      tookMs: performance.now() - this.#startedAt,
+      attempt: this.#attempt,
+    }
+  }
+}
+
 /**
  * Runs one item. Of a function that is not async the outcome comes at once: that is several times faster for quick
  * functions than a promise.
  */
-export function runItem([index, text]: readonly [index: number, text: string]):
+export function runItem([position, text]: readonly [position: number, text: string]):
   | ItemOutcome
   | Promise<ItemOutcome> {
   if (settings === undefined || task === undefined) {
     throw new Error('This is a bug in multiproc, please report it: an item arrived before the initializer')
   }
-  const { output } = settings
-  const { url } = settings.task
+  const run = new ItemRun(position, settings)
   try {
     const value = task(...readArguments(text, settings))
-    return isThenable(value) ? finish(index, value, settings) : [index, formatResult(value, output)]
+    return isThenable(value) ? run.succeedLater(value) : run.succeed(value)
   } catch (thrown) {
-    return [index, null, describeFailure(thrown, url)]
-  }
-}
-
-async function finish(
-  index: number,
-  value: PromiseLike<unknown>,
-  { output, task: { url } }: MapWorkerSettings,
-): Promise<ItemOutcome> {
-  try {
-    return [index, formatResult(await value, output)]
-  } catch (thrown) {
-    return [index, null, describeFailure(thrown, url)]
+    return run.fail(thrown)
   }
 }
 
@@ -84,27 +139,6 @@ function readArguments(text: string, { input, isSpread }: MapWorkerSettings): un
   if (!isSpread) return [value]
   if (Array.isArray(value)) return value
   throw new InputError('the input is no JSON array, as --spread needs it')
-}
-
-/** Something is wrong with an input or a result, and not in the user's code: its stack would tell nothing. */
-class InputError extends Error {
-  override name = 'InputError'
-}
-
-function formatResult(value: unknown, output: 'json' | 'text'): string {
-  if (output === 'text') {
-    if (value === undefined || value === null) return ''
-    if (typeof value === 'string') return value
-    if (typeof value === 'bigint') return value.toString()
-  }
-  let text: string | undefined
-  try {
-    text = JSON.stringify(value)
-  } catch (error) {
-    throw new InputError(`the result cannot be written as JSON: ${(error as Error).message.split('\n')[0]}`)
-  }
-  // What JSON does not know (undefined, functions, symbols) is null, as it is in arrays.
-  return text ?? 'null'
 }
 
 function describeFailure(thrown: unknown, url: string): ItemFailure {

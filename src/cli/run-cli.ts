@@ -1,6 +1,7 @@
 /** Finds the command that was named and runs it. Every command is a file of its own, loaded when it is called. */
-import { createRequire } from 'node:module'
+import { ALL_SYNTAX } from './all-syntax.ts'
 import { EXIT_OK, EXIT_USAGE } from './exit-codes.ts'
+import { packageVersion } from './package-version.ts'
 import { UsageError } from './usage-error.ts'
 
 /** A command: gets the arguments after its name, and gives the exit code. */
@@ -8,30 +9,39 @@ export type Command = (args: readonly string[]) => Promise<number>
 
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   map: async () => (await import('./map-command.ts')).mapCommand,
+  run: async () => (await import('./run-command.ts')).runCommand,
   doctor: async () => (await import('./doctor-command.ts')).doctorCommand,
+  bench: async () => (await import('./bench-command.ts')).benchCommand,
+  completion: async () => (await import('./completion-command.ts')).completionCommand,
 }
 
-const HELP = `Usage: multiproc <command> [options]
+const EXAMPLE = 'multiproc map ./resize.mjs#resize *.jpg'
 
-Commands:
-  map <file>[#function] [inputs...]   call a function for every input, in parallel
-  doctor                              show what this machine offers, and try it
-
-Options:
-  --help      show this, or after a command what it takes
-  --version   show the version
-
-Example: call the exported function "resize" of resize.mjs for every picture
-
-  multiproc map ./resize.mjs#resize *.jpg
-`
+function renderCommands(): string {
+  const rows = ALL_SYNTAX.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}`)
+  return [
+    'Usage: multiproc <command> [options]',
+    '',
+    'Commands:',
+    ...rows,
+    '',
+    'Options:',
+    '  --help      show this, or after a command what it takes, with examples',
+    '  --version   show the version',
+    '',
+    'Example: call the exported function "resize" of resize.mjs for every picture',
+    '',
+    `  ${EXAMPLE}`,
+    '',
+  ].join('\n')
+}
 
 /** Runs the command line and gives its exit code. Whatever goes wrong is printed, never thrown. */
 export async function runCli(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args
   try {
     if (name === '--help' || name === '-h' || name === 'help') {
-      process.stdout.write(HELP)
+      process.stdout.write(renderCommands())
       return EXIT_OK
     }
     if (name === '--version' || name === '-v') {
@@ -39,7 +49,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
       return EXIT_OK
     }
     if (name === undefined) {
-      process.stderr.write(HELP)
+      process.stderr.write(renderCommands())
       return EXIT_USAGE
     }
     if (!Object.hasOwn(COMMANDS, name)) {
@@ -54,9 +64,4 @@ export async function runCli(args: readonly string[]): Promise<number> {
     process.stderr.write(`multiproc: ${error.message}\n`)
     return EXIT_USAGE
   }
-}
-
-/** The version in package.json, which lies two folders above both src/cli/ and dist/cli/. */
-export function packageVersion(): string {
-  return (createRequire(import.meta.url)('../../package.json') as { version: string }).version
 }

@@ -1,5 +1,5 @@
 /**
- * What the system tells of other processes: their memory, whether it lets them run, and how many it killed for want of
+ * What the system tells of other processes: their memory, whether it lets them run, which is which, and how many it killed for want of
  * memory. Whatever a system does not tell is `undefined`.
  */
 import { readFileSync, readdirSync } from 'node:fs'
@@ -24,6 +24,27 @@ export function isRunnable(pid: number): boolean | undefined {
     })
   } catch {
     return undefined
+  }
+}
+
+/**
+ * A name that no other process of this machine has had since it was started: the process id, and on Linux when it
+ * began, so that a later process with the same id has another. `undefined` when there is no such process.
+ */
+export function processIdentity(pid: number): string | undefined {
+  if (process.platform !== 'linux') return isThere(pid) ? String(pid) : undefined
+  const stat = read(`/proc/${pid}/stat`)
+  // The name of the program, in parentheses, may have spaces and parentheses in it. Behind it are the state and so on.
+  const [state, ...numbers] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
+  // One that has ended and that its parent has not asked about runs no more.
+  return state === undefined || state === 'Z' || state === 'X' ? undefined : `${pid}@${numbers[18]}`
+}
+
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 

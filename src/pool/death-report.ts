@@ -150,7 +150,9 @@ export function timedOut(
     ? 'look for an endless loop or await in the top-level code of the modules that it imports'
     : 'pass a longer "timeout", or have the task do less'
   return withCaller(
-    new TimeoutError(`${what} took longer than its timeout of ${timeoutMs} ms\nTo fix: ${fix}`),
+    new TimeoutError(`${what} took longer than its timeout of ${timeoutMs} ms\nTo fix: ${fix}`, {
+      taskIndex: part.job.isSingle ? undefined : part.first,
+    }),
     part.job,
   )
 }

@@ -5,12 +5,19 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 
 const RUN_MS_MAX = 60_000
-const program = fileURLToPath(import.meta.resolve('#src/cli/cli-main.js'))
+/** The program as a package manager installs it. */
+export const program = fileURLToPath(import.meta.resolve('#src/cli/cli-main.js'))
 
 export interface Ended {
   code: number | null
   stdout: string
   stderr: string
+}
+
+export interface CommandOptions {
+  /** Beside the variables of this process. */
+  env?: NodeJS.ProcessEnv
+  cwd?: string
 }
 
 /** The path of a file in test/fixtures/cli/, optionally with the name of an export. */
@@ -21,12 +28,13 @@ export function fixture(name: string): string {
 /** Starts the program. A run that does not end is killed, and then has no exit code. */
 export function startCommand(
   args: readonly string[],
-  { nodeOptions = '', env = {} }: { nodeOptions?: string; env?: NodeJS.ProcessEnv } = {},
+  { nodeOptions = '', env = {}, cwd }: CommandOptions & { nodeOptions?: string } = {},
 ): ChildProcessWithoutNullStreams {
   const child = spawn(process.execPath, [program, ...args], {
     timeout: RUN_MS_MAX,
     killSignal: 'SIGKILL',
     env: { ...process.env, NODE_OPTIONS: nodeOptions, ...env },
+    cwd,
   })
   // The program may end before it has read all of its input.
   child.stdin.on('error', () => {})
@@ -35,9 +43,9 @@ export function startCommand(
 
 export async function runCommand(
   args: readonly string[],
-  { stdin = '', env = {} }: { stdin?: string; env?: NodeJS.ProcessEnv } = {},
+  { stdin = '', ...options }: CommandOptions & { stdin?: string | Uint8Array } = {},
 ): Promise<Ended> {
-  const child = startCommand(args, { env })
+  const child = startCommand(args, options)
   child.stdin.end(stdin)
   const [stdout, stderr, [code]] = await Promise.all([
     text(child.stdout),

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, test } from 'node:test'
-import { isRunnable, killsOfGroup, outOfMemoryKills, residentBytes } from '#src/platform/process-facts.js'
+import {
+  isRunnable,
+  killsOfGroup,
+  outOfMemoryKills,
+  processIdentity,
+  residentBytes,
+} from '#src/platform/process-facts.js'
 import { checkLeaks, eventually } from '../leak-check.js'
 
 checkLeaks()
@@ -29,6 +35,19 @@ describe('facts about a process', { skip: !isLinux }, () => {
   test('outOfMemoryKills() is a count', () => {
     assert.ok(outOfMemoryKills()! >= 0)
   })
+})
+
+test('processIdentity() is the same as long as a process runs, and undefined afterwards', async () => {
+  const child = spawn(process.execPath, ['-e', 'process.stdin.resume()'], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  const identity = processIdentity(child.pid!)
+  assert.match(identity!, isLinux ? new RegExp(`^${child.pid}@\\d+$`) : new RegExp(`^${child.pid}$`))
+  assert.notEqual(identity, processIdentity(process.pid))
+  assert.equal(processIdentity(child.pid!), identity)
+  child.stdin.end()
+  await once(child, 'exit')
+  assert.equal(processIdentity(child.pid!), undefined)
 })
 
 test('killsOfGroup() reads the files of both kinds of control groups, and gives undefined without any', () => {

@@ -49,6 +49,7 @@ forEachStartMethod(context => {
       const { reason } = settled[2] as PromiseRejectedResult
       assert.ok(reason instanceof TimeoutError)
       assert.match(reason.message, /item 2.* 200 ms/)
+      assert.equal(reason.taskIndex, 2)
       assert.equal(await pool.apply(square, [3]), 9)
     })
 
@@ -58,6 +59,7 @@ forEachStartMethod(context => {
       const [worker] = pool.stats().workers
       const failure = await failureOf(pool.apply(obey, [], { timeout: 50 }))
       assert.ok(failure instanceof TimeoutError)
+      assert.equal(failure.taskIndex, undefined)
       assert.equal(await pool.apply(square, [3]), 9)
       assert.equal(pool.stats().workers[0]?.name, worker?.name)
     })
