@@ -70,7 +70,7 @@ export class Worker {
   #onNoticed: (() => void) | undefined
   readonly #longest = new LongestTasks<{ durationMs: number }>()
   #lookedAtMs = 0
-  #toldMemoryAtMs = 0
+  #toldMemoryAtMs = -Infinity
   #isRunning = false
   #isStopping = false
   #quickStreak = 0
