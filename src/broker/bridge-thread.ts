@@ -4,7 +4,8 @@
  */
 import { type Socket, connect } from 'node:net'
 import { type MessagePort, workerData } from 'node:worker_threads'
-import { mayRun, removeSocket } from '../platform/local-socket.ts'
+import { removeSocket } from '../platform/local-socket.ts'
+import { mayRun } from '../platform/process-facts.ts'
 import type { HomeAddress } from '../platform/shared-heap.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import { encodeHello } from './protocol.ts'

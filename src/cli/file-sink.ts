@@ -4,6 +4,7 @@
  */
 import { closeSync, fstatSync, openSync } from 'node:fs'
 import type { JobLog } from './job-log.ts'
+import { OncePerTurn } from './once-per-turn.ts'
 import type { FinishedInput, ResultSink } from './result-sink.ts'
 import { UsageError } from './usage-error.ts'
 import { writeAllSync, writeFailure } from './write-all.ts'
@@ -19,7 +20,7 @@ export class FileSink implements ResultSink {
   #entries: string[] = []
   /** Bytes of the file, with the batch. */
   #end: number
-  #isFlushPlanned = false
+  readonly #flushing = new OncePerTurn(() => this.#flush())
   #failure: Error | undefined
 
   /**
@@ -40,15 +41,8 @@ export class FileSink implements ResultSink {
       if (line !== undefined) this.#end += Buffer.byteLength(line) + 1
       this.#entries.push(JSON.stringify({ ...entry, end: this.#end }))
     }
-    if (this.#batch.length >= BATCH_CHARACTERS) {
-      this.#flush()
-    } else if (!this.#isFlushPlanned) {
-      this.#isFlushPlanned = true
-      setImmediate(() => {
-        this.#isFlushPlanned = false
-        this.#flush()
-      })
-    }
+    if (this.#batch.length >= BATCH_CHARACTERS) this.#flush()
+    else this.#flushing.plan()
   }
 
   /** Writes are over when they return: only one that has failed can be waited for. */

@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import type { JobLog } from './job-log.ts'
 import type { OutputKind } from './map-options.ts'
+import { OncePerTurn } from './once-per-turn.ts'
 import type { FinishedInput, ResultSink } from './result-sink.ts'
 import { UsageError } from './usage-error.ts'
 import { writeFailure } from './write-all.ts'
@@ -19,7 +20,7 @@ export class FolderSink implements ResultSink {
   readonly #ending: string
   readonly #log: JobLog | undefined
   #entries: string[] = []
-  #isFlushPlanned = false
+  readonly #flushing = new OncePerTurn(() => this.#flush())
   #failure: Error | undefined
 
   constructor(folder: string, { output, log }: { output: OutputKind; log: JobLog | undefined }) {
@@ -46,12 +47,7 @@ export class FolderSink implements ResultSink {
     }
     if (entry === undefined) return
     this.#entries.push(JSON.stringify(entry))
-    if (this.#isFlushPlanned) return
-    this.#isFlushPlanned = true
-    setImmediate(() => {
-      this.#isFlushPlanned = false
-      this.#flush()
-    })
+    this.#flushing.plan()
   }
 
   /** Writes are over when they return: only one that has failed can be waited for. */

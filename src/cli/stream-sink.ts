@@ -5,6 +5,7 @@
 import { once } from 'node:events'
 import type { Writable } from 'node:stream'
 import type { JobLog } from './job-log.ts'
+import { OncePerTurn } from './once-per-turn.ts'
 import type { FinishedInput, ResultSink } from './result-sink.ts'
 import { writeFailure } from './write-all.ts'
 
@@ -16,7 +17,7 @@ export class StreamSink implements ResultSink {
   readonly #log: JobLog | undefined
   #batch = ''
   #entries: string[] = []
-  #isFlushPlanned = false
+  readonly #flushing = new OncePerTurn(() => this.#flush())
   #isFull = false
   #failure: Error | undefined
 
@@ -28,15 +29,8 @@ export class StreamSink implements ResultSink {
   write({ line, entry }: FinishedInput): void {
     if (line !== undefined) this.#batch += `${line}\n`
     if (entry !== undefined) this.#entries.push(JSON.stringify(entry))
-    if (this.#batch.length >= BATCH_CHARACTERS) {
-      this.#flush()
-    } else if (!this.#isFlushPlanned) {
-      this.#isFlushPlanned = true
-      setImmediate(() => {
-        this.#isFlushPlanned = false
-        this.#flush()
-      })
-    }
+    if (this.#batch.length >= BATCH_CHARACTERS) this.#flush()
+    else this.#flushing.plan()
   }
 
   get isFull(): boolean {

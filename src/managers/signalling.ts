@@ -3,7 +3,7 @@ import type { Operations } from '../broker/shareable.ts'
 import { invalidArgument } from '../errors.ts'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import { Barrier, type BarrierOptions } from '../sync/barrier.ts'
-import { Condition, type ConditionWaitOptions } from '../sync/condition.ts'
+import { Condition, type ConditionWaitOptions, deadlineOf, waitUntilTrue } from '../sync/condition.ts'
 import { Event } from '../sync/event.ts'
 import type { Lock } from '../sync/lock.ts'
 import { OWNABLE_OPERATIONS } from '../sync/remote-acquirable.ts'
@@ -35,15 +35,7 @@ export class ConditionProxy extends LockProxy {
   async waitFor<T>(predicate: () => T | PromiseLike<T>, options: ConditionWaitOptions = {}): Promise<T> {
     assertTimeout(options.timeout)
     await this.callMethod('assertHeld', ['wait'])
-    const until = performance.now() + (options.timeout ?? Infinity)
-    let result = await predicate()
-    while (!result) {
-      const timeout = Math.max(0, until - performance.now())
-      if (timeout === 0) break
-      await this.wait({ ...options, timeout })
-      result = await predicate()
-    }
-    return result
+    return await waitUntilTrue(predicate, deadlineOf(options), timeout => this.wait({ ...options, timeout }))
   }
 
   /** Wakes up to `count` of those who wait. @throws ProcessError `ERR_INVALID_STATE` when the lock is not held. */

@@ -3,9 +3,10 @@
  * that. Linux has names without a file, Windows named pipes; elsewhere it is a file in a directory of this user alone.
  */
 import { randomBytes } from 'node:crypto'
-import { readFileSync, readdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { mayRun } from './process-facts.ts'
 import { makeTemporaryDirectory } from './temporary-directory.ts'
 
 /** Directories of sockets begin with it and the process id. */
@@ -34,27 +35,6 @@ export function removeSocketsOfTheDead(): void {
 export function removeSocket(path: string, pid: number): void {
   if (dirname(path) === '.' || path.startsWith('\0') || path.startsWith('\\\\')) return
   if (!mayRun(pid)) removeQuietly(dirname(path))
-}
-
-/** False for a process that is gone for certain. */
-export function mayRun(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
-  }
-  return !isZombie(pid)
-}
-
-/** Of a process that has ended and whose parent has not looked yet, perhaps because it is blocked, only the id is left. */
-function isZombie(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return 'ZX'.includes(stat[stat.lastIndexOf(')') + 2] ?? ' ')
-  } catch {
-    // There is no /proc, or the process is gone: the next look tells.
-    return false
-  }
 }
 
 function removeQuietly(path: string): void {

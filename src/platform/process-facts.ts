@@ -1,6 +1,6 @@
 /**
- * What the system tells of other processes: their memory, whether it lets them run, which is which, and how many it killed for want of
- * memory. Whatever a system does not tell is `undefined`.
+ * What the system tells of other processes: whether they are there, their memory, whether it lets them run, which is
+ * which, and how many it killed for want of memory. Whatever a system does not tell is `undefined`.
  */
 import { readFileSync, readdirSync } from 'node:fs'
 
@@ -32,7 +32,7 @@ export function isRunnable(pid: number): boolean | undefined {
  * began, so that a later process with the same id has another. `undefined` when there is no such process.
  */
 export function processIdentity(pid: number): string | undefined {
-  if (process.platform !== 'linux') return isThere(pid) ? String(pid) : undefined
+  if (process.platform !== 'linux') return mayRun(pid) ? String(pid) : undefined
   const stat = read(`/proc/${pid}/stat`)
   // The name of the program, in parentheses, may have spaces and parentheses in it. Behind it are the state and so on.
   const [state, ...numbers] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
@@ -40,11 +40,24 @@ export function processIdentity(pid: number): string | undefined {
   return state === undefined || state === 'Z' || state === 'X' ? undefined : `${pid}@${numbers[18]}`
 }
 
-function isThere(pid: number): boolean {
+/** False for a process that is gone for certain. */
+export function mayRun(pid: number): boolean {
   try {
-    return process.kill(pid, 0)
+    process.kill(pid, 0)
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+  }
+  return !isZombie(pid)
+}
+
+/** Of a process that has ended and whose parent has not looked yet, perhaps because it is blocked, only the id is left. */
+function isZombie(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return 'ZX'.includes(stat[stat.lastIndexOf(')') + 2] ?? ' ')
+  } catch {
+    // There is no /proc, or the process is gone: the next look tells.
+    return false
   }
 }
 

@@ -187,15 +187,7 @@ export class Condition {
    */
   async waitFor<T>(predicate: () => T | PromiseLike<T>, options: ConditionWaitOptions = {}): Promise<T> {
     this.assertHeld('wait')
-    const until = deadlineOf(options)
-    let result = await predicate()
-    while (!result) {
-      const timeout = Math.max(0, until - performance.now())
-      if (timeout === 0) break
-      await this.wait({ ...options, timeout })
-      result = await predicate()
-    }
-    return result
+    return await waitUntilTrue(predicate, deadlineOf(options), timeout => this.wait({ ...options, timeout }))
   }
 
   /** The same as `waitFor()`, blocking this thread. */
@@ -257,7 +249,23 @@ export class Condition {
   }
 }
 
-function deadlineOf({ timeout }: BlockingOptions): number {
+/** Waits again and again, until the predicate returns something true or the time has come. */
+export async function waitUntilTrue<T>(
+  predicate: () => T | PromiseLike<T>,
+  until: number,
+  wait: (timeout: number) => Promise<unknown>,
+): Promise<T> {
+  let result = await predicate()
+  while (!result) {
+    const timeout = Math.max(0, until - performance.now())
+    if (timeout === 0) break
+    await wait(timeout)
+    result = await predicate()
+  }
+  return result
+}
+
+export function deadlineOf({ timeout }: BlockingOptions): number {
   assertTimeout(timeout)
   return performance.now() + (timeout ?? Infinity)
 }

@@ -7,7 +7,8 @@ import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
-import { mayRun, newSocketPath, removeSocket, removeSocketsOfTheDead } from '#src/platform/local-socket.js'
+import { newSocketPath, removeSocket, removeSocketsOfTheDead } from '#src/platform/local-socket.js'
+import { mayRun } from '#src/platform/process-facts.js'
 import { checkLeaks } from '../leak-check.js'
 
 checkLeaks()
