@@ -46,12 +46,16 @@ addReducer<Server>({
       Http2Server: advice,
       Http2SecureServer: advice,
     })
-    const { _handle: identity, _pipeName: path } = handleHolder(server)
-    if (!identity)
+    if (!handleHolder(server)._handle)
       throw new Unsendable(server, 'a Server that does not listen', 'send it after its event "listening"')
-    const fd = descriptorOf(server)
-    const handle = sendDescriptor(server, fd, { what: 'a Server', isReadOften, identity })
-    stopAccepting(server, fd)
+    // Before it is kept: the handle is exchanged for another, which is the one that later messages find.
+    stopAccepting(server)
+    const { _handle: identity, _pipeName: path } = handleHolder(server)
+    const handle = sendDescriptor(server, descriptorOf(server), {
+      what: 'a Server',
+      isReadOften,
+      identity: identity!,
+    })
     return {
       handle,
       options: Object.fromEntries(
@@ -104,13 +108,13 @@ function openDormant(server: Server, fd: number): void {
  * A server without listeners for connections that was sent to others would take connections from them and answer none.
  * Its handle is exchanged for one that accepts only when a listener comes.
  */
-function stopAccepting(server: Server, fd: number): void {
+function stopAccepting(server: Server): void {
   const open = handleHolder(server)
   const accepting = open._handle
   if (server.listenerCount('connection') > 0 || accepting === null || !isOwnerOf(server, accepting)) return
   // Closing the handle of a Unix socket removes the path.
   if (open._pipeName !== undefined) return
-  const copy = duplicateDescriptor(fd)
+  const copy = duplicateDescriptor(descriptorOf(server))
   if (copy < 0) return
   openDormant(server, copy)
   accepting.close()

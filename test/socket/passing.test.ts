@@ -174,6 +174,7 @@ if (isNative) {
         await using pool = new Pool({ processes: 2, context, maxTasksPerChild: 1 })
         const accept = (name: string): Promise<string> => serve(server, name)
         const tasks = ['a', 'b', 'c', 'd'].map(name => pool.apply(accept, [name]))
+        assert.equal(keptDescriptors(), 1, 'the same server is kept once for all calls')
         server.close()
         const texts = new Set<string>()
         while (texts.size < 4) {
