@@ -3,6 +3,7 @@
  * takes 3 µs, as long as everything else about a call, so that calls from one loop share it.
  * Invariant: the first calls of a turn of the event loop, and every one behind a pause, have a stack of their own.
  */
+import { microtask } from '../platform/microtask.ts'
 
 type Method = (...args: never[]) => unknown
 
@@ -44,7 +45,7 @@ export class CallerStacks {
     if (count >= ownStacks && count % ownStacks !== 0) return this.#last
     if (!this.#isEndAwaited) {
       this.#isEndAwaited = true
-      queueMicrotask(this.#endTurn)
+      microtask(this.#endTurn)
     }
     this.#last = capture(method)
     return this.#last

@@ -1,17 +1,15 @@
 /** What a worker tells of a task that took long. */
-import type { FromWorker, ToWorker } from './protocol.ts'
+import type { FromWorker, ChunkHead } from './protocol.ts'
 import { shortForm } from './short-form.ts'
 
-type Head = Extract<ToWorker, { type: 'chunk' }>
-
 /** Index within its map of an item of a chunk; `undefined` for calls of `apply`. */
-export function indexInMap({ first, indexes }: Head, index: number): number | undefined {
+export function indexInMap({ first, indexes }: ChunkHead, index: number): number | undefined {
   return first === undefined ? indexes?.[index] : first + index
 }
 
 /** The items `from` to `index` of the chunk took so long together; `item` is the last of them. */
 export function longTask(
-  head: Head,
+  head: ChunkHead,
   { from, index, durationMs, item }: { from: number; index: number; durationMs: number; item: unknown },
 ): FromWorker {
   const count = index - from + 1

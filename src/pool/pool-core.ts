@@ -5,6 +5,7 @@
  */
 import { type BrokenPoolError, ClosedError, ModuleLoadError } from '../errors.ts'
 import { dropMessage } from '../platform/in-flight.ts'
+import { microtask } from '../platform/microtask.ts'
 import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
@@ -381,7 +382,7 @@ export class PoolCore implements JobOwner, LivePool {
   #scheduleDispatch(): void {
     if (this.#isDispatchScheduled) return
     this.#isDispatchScheduled = true
-    queueMicrotask(() => {
+    microtask(() => {
       this.#isDispatchScheduled = false
       this.#dispatch()
     })

@@ -9,6 +9,7 @@ import { AttachmentList, bytesBeside, releaseAttachments } from '../transport/at
 import type { Connection } from '../transport/connection.ts'
 import type { Carrier } from '../insights/task-channels.ts'
 import type { StopReason } from './current-task.ts'
+import { bodyInside, fitsInside, frequentFrame, frequentHead } from './frequent-heads.ts'
 import type { Preload } from './life-options.ts'
 
 /** How a task's function is called with an item: with the item, or with the members of the item. */
@@ -132,6 +133,9 @@ export type FromWorker =
   /** The worker ends because of this error outside of any task's own call. Body: the error. */
   | { type: 'dying'; bodies: 1 }
 
+export type ChunkHead = Extract<ToWorker, { type: 'chunk' }>
+export type ResultsHead = Extract<FromWorker, { type: 'results' }>
+
 /** A frame that users' data arrived in, with what travelled beside it. */
 export interface Body {
   bytes: Uint8Array
@@ -190,8 +194,13 @@ export function sendMessage(connection: Connection, head: ToWorker | FromWorker,
       `This is a bug in multiproc, please report it: ${head.type} announces ${head.bodies} bodies and has ${bodies.length}`,
     )
   }
-  connection.send(encode(head))
-  for (const body of bodies) connection.send(body.bytes, body.attachments)
+  const [body] = bodies
+  const inside =
+    bodies.length === 1 && !body!.attachments && fitsInside(body!.bytes) ? body!.bytes : undefined
+  const frame = frequentFrame(head, inside)
+  connection.send(frame ?? encode(head))
+  if (frame !== undefined && inside !== undefined) return
+  for (const { bytes, attachments } of bodies) connection.send(bytes, attachments)
 }
 
 /** Puts heads and bodies together again. Feed it every frame; it calls `onMessage` once a message is complete. */
@@ -206,7 +215,10 @@ export class MessageReader<Message extends ToWorker | FromWorker> {
 
   push(bytes: Uint8Array, attachments: readonly unknown[]): void {
     if (this.#head === undefined) {
-      this.#head = decode(bytes) as Message
+      const frequent = frequentHead(bytes) as Message | undefined
+      this.#head = frequent ?? (decode(bytes) as Message)
+      const inside = frequent && bodyInside(bytes)
+      if (inside) this.#bodies.push({ bytes: inside, attachments })
     } else {
       this.#bodies.push({ bytes, attachments })
     }

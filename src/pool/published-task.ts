@@ -3,15 +3,13 @@ import { type Carrier, type TaskMessage, isFollowed, taskChannel } from '../insi
 import { processState } from '../process/process-state.ts'
 import type { Task } from './loaded-functions.ts'
 import { indexInMap } from './long-task.ts'
-import type { ToWorker } from './protocol.ts'
+import type { ChunkHead } from './protocol.ts'
 import { isThenable } from './result-kinds.ts'
-
-type Head = Extract<ToWorker, { type: 'chunk' }>
 
 const nothing: Readonly<Carrier> = Object.freeze({})
 
 /** `task`, or what calls it and tells; `runningIndex` is the item of the chunk that runs. */
-export function publishedTask(task: Task, head: Head, runningIndex: () => number): Task {
+export function publishedTask(task: Task, head: ChunkHead, runningIndex: () => number): Task {
   const channel = taskChannel()
   if (!isFollowed(channel)) return task
   return (...args) => {
@@ -53,7 +51,7 @@ export function publishedTask(task: Task, head: Head, runningIndex: () => number
   }
 }
 
-function carrierAt({ carriers = [] }: Head, index: number): Readonly<Carrier> {
+function carrierAt({ carriers = [] }: ChunkHead, index: number): Readonly<Carrier> {
   let before = 0
   for (const [count, carrier] of carriers) {
     before += count

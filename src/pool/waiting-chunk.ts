@@ -1,11 +1,9 @@
 /** A chunk in its worker, and what of it was called off before it began. */
-import type { Body, ToWorker } from './protocol.ts'
-
-type ChunkMessage = Extract<ToWorker, { type: 'chunk' }>
+import type { Body, ChunkHead } from './protocol.ts'
 
 /** A chunk that waits or runs. */
 export interface WaitingChunk {
-  head: ChunkMessage
+  head: ChunkHead
   bodies: Body[]
   /** How many of its items are to be run here: others were given back. */
   count: number

@@ -6,6 +6,7 @@
 import { isMainThread } from 'node:worker_threads'
 import { exitWhenLoaded } from '../platform/module-loading.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
+import { microtask } from '../platform/microtask.ts'
 import { LongestTasks } from '../insights/longest-tasks.ts'
 import { RunningTask, setTaskSource } from './current-task.ts'
 import { type JournalWriter, keptResultsMax } from '../platform/journal.ts'
@@ -149,7 +150,7 @@ export class Worker {
   #wake(): void {
     if (this.#isRunning) return
     this.#isRunning = true
-    queueMicrotask(() => void this.#runAll())
+    microtask(() => void this.#runAll())
   }
 
   async #runAll(): Promise<void> {

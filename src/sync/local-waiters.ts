@@ -5,6 +5,7 @@
 import { memberEnded } from '../platform/block-handle.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import type { PendingWait } from '../platform/heap-backend.ts'
+import { microtask } from '../platform/microtask.ts'
 import { type Attempt, newSleep, type SyncHeap } from './waiting.ts'
 import { TIMER_MS_MAX } from '../platform/long-timer.ts'
 
@@ -103,7 +104,7 @@ export class LocalWaiters<T extends {}> {
     if (areOthersWaiting && ++this.#handOvers >= HAND_OVERS_MAX) {
       this.#handOvers = 0
       setTimeout(() => this.#tryAll(), CHANCE_MS)
-    } else queueMicrotask(() => this.#tryAll())
+    } else microtask(() => this.#tryAll())
   }
 
   #remove(waiter: Waiter<T>): void {

@@ -43,8 +43,9 @@ export function writeHeader(
 
 /** Reads the header at `offset`. Throws `ERR_PROTOCOL` when it cannot be one. */
 export function readHeader(source: Buffer, offset: number, maxFrameBytes = MAX_FRAME_BYTES): number {
-  const length = source.readUInt32LE(offset)
-  if ((source.readUInt32LE(offset + 4) ^ HEADER_MARK) >>> 0 !== length && !isAttachedHeader(source, offset)) {
+  const length = wordAt(source, offset)
+  const mark = wordAt(source, offset + 4) ^ length
+  if (mark !== HEADER_MARK && mark !== ATTACHED_MARK) {
     throw new ProcessError(
       'ERR_PROTOCOL',
       'Cannot read from the channel: the bytes ' +
@@ -53,18 +54,25 @@ export function readHeader(source: Buffer, offset: number, maxFrameBytes = MAX_F
         'same version of multiproc on both sides',
     )
   }
-  if (length > maxFrameBytes) {
+  if (length < 0 || length > maxFrameBytes) {
     throw new ProcessError(
       'ERR_PROTOCOL',
-      `Cannot read from the channel: a frame of ${length} bytes was announced, and the limit is ${maxFrameBytes}\nTo fix: send the data in smaller pieces`,
+      `Cannot read from the channel: a frame of ${length >>> 0} bytes was announced, and the limit is ${maxFrameBytes}\nTo fix: send the data in smaller pieces`,
     )
   }
   return length
 }
 
-/** Whether the header at `offset` is that of a frame with a table. */
+/** Whether the header at `offset`, which has been read, is that of a frame with a table. */
 export function isAttachedHeader(source: Buffer, offset: number): boolean {
-  return (source.readUInt32LE(offset + 4) ^ ATTACHED_MARK) >>> 0 === source.readUInt32LE(offset)
+  return (wordAt(source, offset + 4) ^ wordAt(source, offset)) === ATTACHED_MARK
+}
+
+/** As readUInt32LE(), which calls four functions for it, but signed: `length` is below 2^31. */
+function wordAt(source: Buffer, offset: number): number {
+  return (
+    source[offset]! | (source[offset + 1]! << 8) | (source[offset + 2]! << 16) | (source[offset + 3]! << 24)
+  )
 }
 
 /** Writes the frames one after another into `target`, which is just large enough. */
