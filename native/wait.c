@@ -27,7 +27,7 @@ static int64_t deadline_after(double ms) {
   return os_now_ns() + (int64_t)(ms * 1e6);
 }
 
-static bool has_changed(uint32_t *word, uint32_t expected) {
+static bool has_changed(const uint32_t *word, uint32_t expected) {
   return __atomic_load_n(word, __ATOMIC_SEQ_CST) != expected;
 }
 
@@ -45,6 +45,38 @@ static enum outcome wait_until(uint32_t *word, uint32_t expected, uint32_t bits,
   }
 }
 
+/*
+ * Giving the processor away between looks is the one form of polling that was never slow: without it the poller can
+ * keep the one it waits for from running.
+ */
+static bool yield_until_changed(const uint32_t *word, uint32_t expected, uint32_t yield_us) {
+  if (yield_us == 0) return false;
+  for (int64_t until = os_now_ns() + (int64_t)yield_us * 1000; os_now_ns() < until;) {
+    os_yield();
+    if (has_changed(word, expected)) return true;
+  }
+  return false;
+}
+
+/* yieldWhile(words, index, expected, microseconds): whether the word has changed, after that time at the latest. */
+static napi_value yield_while(napi_env env, napi_callback_info info) {
+  ARGUMENTS(4);
+  uint32_t index = 0, expected = 0, yield_us = 0;
+  size_t length = 0;
+  void *words = NULL;
+  napi_typedarray_type type;
+  napi_get_value_uint32(env, argv[1], &index);
+  napi_get_value_uint32(env, argv[2], &expected);
+  napi_get_value_uint32(env, argv[3], &yield_us);
+  if (napi_get_typedarray_info(env, argv[0], &type, &length, &words, NULL, NULL) != napi_ok ||
+      (type != napi_int32_array && type != napi_uint32_array) || index >= length)
+    return throw_system_error(env, "yieldWhile", EINVAL);
+  const uint32_t *word = (const uint32_t *)words + index;
+  napi_value result;
+  napi_get_boolean(env, has_changed(word, expected) || yield_until_changed(word, expected, yield_us), &result);
+  return result;
+}
+
 /* wait(offset, expected, timeoutMs, endsSeen, yieldMicroseconds): the outcome */
 static napi_value wait_sync(napi_env env, napi_callback_info info) {
   ARGUMENTS(5);
@@ -57,21 +89,9 @@ static napi_value wait_sync(napi_env env, napi_callback_info info) {
   napi_get_value_uint32(env, argv[4], &yield_us);
   uint32_t *word = heap_word(offset);
   if (word == NULL) return throw_system_error(env, "wait", EINVAL);
-  enum outcome outcome = TIMED_OUT;
-  bool is_done = has_changed(word, expected);
-  if (is_done) outcome = CHANGED;
-  /*
-   * Giving the processor away between looks is the one form of polling that was never slow: without it the poller can
-   * keep the one it waits for from running.
-   */
-  for (int64_t until = os_now_ns() + (int64_t)yield_us * 1000; !is_done && yield_us > 0 && os_now_ns() < until;) {
-    os_yield();
-    if (has_changed(word, expected)) {
-      is_done = true;
-      outcome = CHANGED;
-    }
-  }
-  if (!is_done) outcome = wait_until(word, expected, ALL_BITS, deadline_after(timeout_ms), ends_seen, NULL);
+  enum outcome outcome = CHANGED;
+  if (!has_changed(word, expected) && !yield_until_changed(word, expected, yield_us))
+    outcome = wait_until(word, expected, ALL_BITS, deadline_after(timeout_ms), ends_seen, NULL);
   napi_value result;
   napi_create_int32(env, (int32_t)outcome, &result);
   return result;
@@ -335,6 +355,7 @@ static napi_value cancel_wait(napi_env env, napi_callback_info info) {
 void wait_define(napi_env env, napi_value exports) {
   const napi_property_descriptor functions[] = {
       {"wait", NULL, wait_sync, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"yieldWhile", NULL, yield_while, NULL, NULL, NULL, napi_enumerable, NULL},
       {"wake", NULL, wake, NULL, NULL, NULL, napi_enumerable, NULL},
       {"watch", NULL, watch, NULL, NULL, NULL, napi_enumerable, NULL},
       {"startWait", NULL, start_wait, NULL, NULL, NULL, napi_enumerable, NULL},

@@ -38,6 +38,7 @@ export interface NativeAddon {
     endsSeen: number,
     yieldMicroseconds: number,
   ): number
+  yieldWhile(words: Int32Array, index: number, expected: number, microseconds: number): boolean
   wake(offset: number, count: number): number
   watch(onEnd: (id: number, outcome: number) => void): void
   startWait(offset: number, expected: number, timeoutMs: number, endsSeen: number): number

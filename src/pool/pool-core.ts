@@ -542,7 +542,8 @@ export class PoolCore implements JobOwner, LivePool {
     }
     this.#supervisor.watch(runner)
     this.#replaceIfUsedUp(runner)
-    this.#dispatch()
+    // Without a job there is nothing to give out or to ask back.
+    if (this.#jobs.size > 0) this.#dispatch()
   }
 
   #replaceIfUsedUp(runner: WorkerRunner): void {

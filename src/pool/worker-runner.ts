@@ -256,12 +256,17 @@ export class WorkerRunner {
       ...(chunk.endTrace ? { isTraced: true } : {}),
       ...(chunk.isExact ? { isExact: true } : {}),
     }
+    // Who has nothing to do is not kept waiting for the end of the tick.
+    const isAwaited = this.#chunks.size === 1
+    if (isAwaited) this.#popen.connection.cork()
     try {
       this.#send(head, chunk.bodies)
     } catch (error) {
       this.#forget(chunk)
       this.tasksLeft += chunk.count
       throw error
+    } finally {
+      if (isAwaited) this.#popen.connection.flush()
     }
   }
 

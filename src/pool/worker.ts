@@ -277,10 +277,9 @@ export class Worker {
     sendMessage(this.#connection, longTask(this.#running!.head, { from, index, durationMs, item }))
   }
 
-  #tellMemory(): void {
-    const now = performance.now()
-    if (now - this.#toldMemoryAtMs < memoryEveryMs) return
-    this.#toldMemoryAtMs = now
+  #tellMemory(nowMs: number): void {
+    if (nowMs - this.#toldMemoryAtMs < memoryEveryMs) return
+    this.#toldMemoryAtMs = nowMs
     // All threads of a process have its memory together; the heap is their own.
     this.#journal?.tellMemory(isMainThread ? process.memoryUsage.rss() : process.memoryUsage().heapUsed)
   }
@@ -292,7 +291,8 @@ export class Worker {
     const { chunkId, functionId, mode, isPacked, isExact = false } = head
     const journal = this.#journal
     if (this.#connection.losableBytes === 0) journal?.clear()
-    this.#tellMemory()
+    this.#flushedAt = performance.now()
+    this.#tellMemory(this.#flushedAt)
     this.#chunkId = chunkId
     this.#first = 0
     this.#keepFrom(0)
@@ -338,7 +338,6 @@ export class Worker {
     this.#spans = head.isTraced ? new TaskSpans(chunkId) : undefined
     this.#countMax = chunk.count
     this.#makeRoom(chunk.count)
-    this.#flushedAt = performance.now()
     let markedUntil = 0
     let timedFrom = 0
     let timedUntil = 0
@@ -418,7 +417,10 @@ export class Worker {
           if (!this.#record(index) && this.#connection.losableBytes > 0) await this.#untilKept(index)
         }
       }
-      if (nowMs - this.#flushedAt > flushAfterMs) this.#flush()
+      if (nowMs - this.#flushedAt > flushAfterMs) {
+        this.#flush()
+        this.#flushedAt = nowMs
+      }
       if (nowMs - this.#lookedAtMs > lookEveryMs) {
         this.#lookedAtMs = nowMs
         journal?.look()
@@ -529,11 +531,14 @@ export class Worker {
   }
 
   #flush(): void {
-    this.#spans?.send(this.#connection)
-    this.#flushValues()
-    this.#flushEncoded()
-    this.#connection.flush()
-    this.#flushedAt = performance.now()
+    this.#connection.cork()
+    try {
+      this.#spans?.send(this.#connection)
+      this.#flushValues()
+      this.#flushEncoded()
+    } finally {
+      this.#connection.flush()
+    }
   }
 
   #flushValues(): void {

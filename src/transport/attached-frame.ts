@@ -71,7 +71,7 @@ export class AttachedFrameReader {
   }
 
   /** Takes the next frame; `false` for an ordinary one that belongs to no message with a table. */
-  take(frame: Buffer, isAttached: boolean): boolean {
+  take(frame: Uint8Array, isAttached: boolean): boolean {
     if (this.#message !== undefined) {
       if (isAttached) throw garbled('a piece is missing')
       this.#takePiece(frame)
@@ -86,7 +86,8 @@ export class AttachedFrameReader {
     return true
   }
 
-  #takeTable(frame: Buffer): void {
+  #takeTable(message: Uint8Array): void {
+    const frame = Buffer.from(message.buffer, message.byteOffset, message.length)
     const count = frame.length < COUNT_BYTES ? Infinity : frame.readUInt32LE(0)
     const end = COUNT_BYTES + count * ENTRY_BYTES
     if (end > frame.length) throw garbled('its table is too long')
@@ -106,7 +107,7 @@ export class AttachedFrameReader {
         this.#attachments.push(undefined)
       }
     }
-    this.#message = frame.subarray(end)
+    this.#message = message.subarray(end)
   }
 
   /** Data that is not there any more is an error of the message alone, which the codec reports. */
@@ -119,7 +120,7 @@ export class AttachedFrameReader {
     }
   }
 
-  #takePiece(frame: Buffer): void {
+  #takePiece(frame: Uint8Array): void {
     const { index, byteLength } = this.#missing.shift()!
     if (frame.length !== byteLength) throw garbled('a piece has another length')
     // A long frame was gathered in memory of its own.

@@ -30,6 +30,7 @@ export abstract class BufferedConnection implements Connection {
   #queued: Uint8Array[] = []
   #queuedBytes = 0
   #isFlushScheduled = false
+  #isCorked = false
   #owesDrain = false
   #held: [bytes: Uint8Array, attachments: readonly unknown[]][] = []
   #heldBytes = 0
@@ -138,7 +139,7 @@ export abstract class BufferedConnection implements Connection {
 
   // process.nextTick() and not a microtask: what a whole chain of promises sends still leaves in one write.
   #scheduleFlush(): void {
-    if (this.#isFlushScheduled) return
+    if (this.#isFlushScheduled || this.#isCorked) return
     this.#isFlushScheduled = true
     process.nextTick(() => {
       this.#isFlushScheduled = false
@@ -146,7 +147,12 @@ export abstract class BufferedConnection implements Connection {
     })
   }
 
+  cork(): void {
+    this.#isCorked = true
+  }
+
   flush(): void {
+    this.#isCorked = false
     if (this.#queued.length === 0) return
     const frames = this.#queued
     this.#queued = []

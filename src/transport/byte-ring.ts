@@ -7,6 +7,7 @@
  * of room. Head and tail count bytes modulo 2^32.
  */
 import { ProcessError } from '../errors.ts'
+import { yieldWhile } from '../platform/yield-while.ts'
 
 export const RING_HEADER_BYTES = 256
 const HEAD = 0
@@ -74,6 +75,12 @@ export class ByteRing {
     const at = this.#words[TAIL]! & (this.#capacity - 1)
     const count = Math.min(this.length, max, this.#capacity - at)
     return this.#bytes.subarray(at, at + count)
+  }
+
+  /** By the reader: waits for the next bytes without sleeping, for so many microseconds at most. */
+  yieldWhileEmpty(microseconds: number): void {
+    const tail = this.#words[TAIL]!
+    if (Atomics.load(this.#words, HEAD) === tail) yieldWhile(this.#words, HEAD, tail, microseconds)
   }
 
   skip(count: number): void {

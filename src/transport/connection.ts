@@ -41,6 +41,8 @@ export interface Connection {
    * side may stay awake for it. Calls that turn out wrong cost some 100 µs of a processor now and then.
    */
   expectSoon(): void
+  /** What is sent from now on waits for `flush()`, which must follow in this turn, instead of the end of the tick. */
+  cork(): void
   /** Bytes that were sent here and not yet taken by the system (socket) or the other side (port). */
   readonly bufferedBytes: number
   /** Bytes that were sent and are in the memory of this process alone: who kills it destroys them. */

@@ -42,14 +42,14 @@ export function writeHeader(
 }
 
 /** Reads the header at `offset`. Throws `ERR_PROTOCOL` when it cannot be one. */
-export function readHeader(source: Buffer, offset: number, maxFrameBytes = MAX_FRAME_BYTES): number {
+export function readHeader(source: Uint8Array, offset: number, maxFrameBytes = MAX_FRAME_BYTES): number {
   const length = wordAt(source, offset)
   const mark = wordAt(source, offset + 4) ^ length
   if (mark !== HEADER_MARK && mark !== ATTACHED_MARK) {
     throw new ProcessError(
       'ERR_PROTOCOL',
       'Cannot read from the channel: the bytes ' +
-        `${source.toString('hex', offset, offset + HEADER_BYTES)} are no frame header\n` +
+        `${Buffer.from(source.subarray(offset, offset + HEADER_BYTES)).toString('hex')} are no frame header\n` +
         'To fix: let nothing else write to the channel (file descriptor 3 of a child), and use the ' +
         'same version of multiproc on both sides',
     )
@@ -64,12 +64,12 @@ export function readHeader(source: Buffer, offset: number, maxFrameBytes = MAX_F
 }
 
 /** Whether the header at `offset`, which has been read, is that of a frame with a table. */
-export function isAttachedHeader(source: Buffer, offset: number): boolean {
+export function isAttachedHeader(source: Uint8Array, offset: number): boolean {
   return (wordAt(source, offset + 4) ^ wordAt(source, offset)) === ATTACHED_MARK
 }
 
 /** As readUInt32LE(), which calls four functions for it, but signed: `length` is below 2^31. */
-function wordAt(source: Buffer, offset: number): number {
+function wordAt(source: Uint8Array, offset: number): number {
   return (
     source[offset]! | (source[offset + 1]! << 8) | (source[offset + 2]! << 16) | (source[offset + 3]! << 24)
   )

@@ -9,13 +9,13 @@ import { HEADER_BYTES, isAttachedHeader, readHeader } from './frame-format.ts'
 const FIRST_BODY_BYTES = 16 * 1024 * 1024
 
 /** Receives the frames; `isAttached`: it begins with a table of large data. */
-type Emit = (frame: Buffer, isAttached: boolean) => void
+type Emit = (frame: Uint8Array, isAttached: boolean) => void
 
 export class FrameReader {
   readonly #maxFrameBytes: number
-  readonly #header = Buffer.alloc(HEADER_BYTES)
+  readonly #header = new Uint8Array(HEADER_BYTES)
   #headerFilled = 0
-  #body: Buffer | undefined
+  #body: Uint8Array | undefined
   #bodyLength = 0
   #bodyFilled = 0
   #isAttached = false
@@ -35,7 +35,7 @@ export class FrameReader {
   }
 
   /** Takes the next chunk and calls `emit` for every frame that it completes. Throws `ERR_PROTOCOL` on garbage. */
-  read(chunk: Buffer, emit: Emit): void {
+  read(chunk: Uint8Array, emit: Emit): void {
     let offset = 0
     while (offset < chunk.length) {
       if (this.#body !== undefined) {
@@ -57,14 +57,15 @@ export class FrameReader {
     }
   }
 
-  #readSplitHeader(chunk: Buffer, offset: number, emit: Emit): number {
-    const taken = chunk.copy(this.#header, this.#headerFilled, offset)
+  #readSplitHeader(chunk: Uint8Array, offset: number, emit: Emit): number {
+    const taken = Math.min(chunk.length - offset, HEADER_BYTES - this.#headerFilled)
+    this.#header.set(chunk.subarray(offset, offset + taken), this.#headerFilled)
     this.#headerFilled += taken
     if (this.#headerFilled === HEADER_BYTES) {
       this.#headerFilled = 0
       const length = readHeader(this.#header, 0, this.#maxFrameBytes)
       this.#isAttached = isAttachedHeader(this.#header, 0)
-      if (length === 0) emit(Buffer.alloc(0), this.#isAttached)
+      if (length === 0) emit(new Uint8Array(), this.#isAttached)
       else this.#beginBody(length)
     }
     return offset + taken
@@ -76,17 +77,17 @@ export class FrameReader {
     this.#bodyFilled = 0
   }
 
-  #readBody(chunk: Buffer, offset: number, emit: Emit): number {
+  #readBody(chunk: Uint8Array, offset: number, emit: Emit): number {
     let body = this.#body!
     const taken = Math.min(chunk.length - offset, this.#bodyLength - this.#bodyFilled)
     if (this.#bodyFilled + taken > body.length) {
       const larger = Buffer.allocUnsafeSlow(
         Math.min(this.#bodyLength, Math.max(body.length * 4, this.#bodyFilled + taken)),
       )
-      body.copy(larger, 0, 0, this.#bodyFilled)
+      larger.set(body.subarray(0, this.#bodyFilled))
       body = this.#body = larger
     }
-    chunk.copy(body, this.#bodyFilled, offset, offset + taken)
+    body.set(chunk.subarray(offset, offset + taken), this.#bodyFilled)
     this.#bodyFilled += taken
     if (this.#bodyFilled === this.#bodyLength) {
       this.#body = undefined

@@ -133,16 +133,15 @@ export class PortConnection extends BufferedConnection {
     }
     if (message instanceof Uint8Array) {
       this.#take(message.length)
-      const batch = Buffer.from(message.buffer, message.byteOffset, message.byteLength)
-      for (let offset = 0; offset < batch.length;) {
+      for (let offset = 0; offset < message.length;) {
         const start = offset + HEADER_BYTES
-        offset = start + readHeader(batch, offset)
-        this.deliver(batch.subarray(start, offset))
+        offset = start + readHeader(message, offset)
+        this.deliver(message.subarray(start, offset))
       }
     } else {
       const { frame, attachments } = message
       this.#take(frame.length)
-      this.deliver(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), attachments.map(taken))
+      this.deliver(frame, attachments.map(taken))
     }
   }
 

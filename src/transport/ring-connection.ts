@@ -20,6 +20,7 @@ import { ByteRing, RING_HEADER_BYTES } from './byte-ring.ts'
 import { HEADER_BYTES, gatherFrames, packFrames } from './frame-format.ts'
 import { FrameReader } from './frame-reader.ts'
 import { isPeerGone } from './peer-gone.ts'
+import { Vigil } from './vigil.ts'
 
 /** Of each direction. Two of them fit into the second level of a processor's cache. */
 const CAPACITY_BYTES = 256 * 1024
@@ -27,6 +28,8 @@ const CAPACITY_BYTES = 256 * 1024
 const COPIED_BYTES_MAX = 64 * 1024
 /** The byte on the socket. Anything else there is foreign. */
 const DOORBELL = 0x07
+/** What else the event loop has to do waits for a look at the ring no longer than this. */
+const LOOK_MICROSECONDS = 20
 /** Before its end a process waits so long for a reader that takes nothing. */
 const SILENT_PEER_MS_MAX = 10_000
 
@@ -44,7 +47,7 @@ export class RingConnection extends BufferedConnection {
   readonly #in: ByteRing
   readonly #reader = new FrameReader()
   readonly #attached: AttachedFrameReader
-  readonly #emit = (frame: Buffer, isAttached: boolean): void => {
+  readonly #emit = (frame: Uint8Array, isAttached: boolean): void => {
     if (!this.#attached.take(frame, isAttached)) this.deliver(frame)
   }
   /** What had no room in the ring yet, in order. */
@@ -53,6 +56,7 @@ export class RingConnection extends BufferedConnection {
   #waitingBytes = 0
   #isReading = true
   #isEnding = false
+  #hasEnded = false
   #receivedBytes = 0
   #error: Error | undefined
 
@@ -108,7 +112,7 @@ export class RingConnection extends BufferedConnection {
   // ---- Writing ----
 
   protected write(frames: readonly Uint8Array[]): void {
-    if (this.#socket.destroyed || this.#isEnding) return
+    if (this.#hasEnded || this.#isEnding) return
     let total = 0
     for (const frame of frames) total += HEADER_BYTES + frame.length
     // The usual case: the frames of a tick are put together where they will be read.
@@ -219,6 +223,9 @@ export class RingConnection extends BufferedConnection {
   }
 
   protected override look(): void {
+    // Between two turns of the event loop, which take as long as a small task, the ring is looked at all the time. Where
+    // messages are expected from others as well, they must not wait for this one.
+    if (Vigil.count === 1 && this.#segment.isHeld) this.#in.yieldWhileEmpty(LOOK_MICROSECONDS)
     this.#read()
   }
 
@@ -248,9 +255,7 @@ export class RingConnection extends BufferedConnection {
     const view = this.#in.peek(isLong ? this.#reader.bodyBytesLeft : COPIED_BYTES_MAX)
     const count = view.length
     this.#receivedBytes += count
-    const chunk = isLong
-      ? Buffer.from(view.buffer, view.byteOffset, count)
-      : Buffer.from(Uint8Array.prototype.slice.call(view).buffer)
+    const chunk = isLong ? view : view.slice()
     if (!isLong) this.#made(count)
     this.#reader.read(chunk, this.#emit)
     if (isLong && this.#segment.isHeld) this.#made(count)
@@ -279,6 +284,7 @@ export class RingConnection extends BufferedConnection {
   }
 
   #ended(): void {
+    this.#hasEnded = true
     // What the other side wrote before its end is in the ring, also when it was killed.
     this.#isReading = true
     if (this.#error === undefined || isPeerGone(this.#error)) this.#read()

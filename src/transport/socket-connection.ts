@@ -27,7 +27,7 @@ export class SocketConnection extends BufferedConnection {
     this.noteTaken()
   }
   readonly #attached = new AttachedFrameReader(undefined, (bytes, items) => this.deliver(bytes, items))
-  readonly #emit = (frame: Buffer, isAttached: boolean): void => {
+  readonly #emit = (frame: Uint8Array, isAttached: boolean): void => {
     if (!this.#attached.take(frame, isAttached)) this.deliver(frame)
   }
 
@@ -102,7 +102,8 @@ export class SocketConnection extends BufferedConnection {
   #read(chunk: Buffer): void {
     this.#receivedBytes += chunk.length
     try {
-      this.#reader.read(chunk, this.#emit)
+      // Cutting pieces off a Buffer calls functions of Node.js; off an array of bytes, none.
+      this.#reader.read(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length), this.#emit)
     } catch (error) {
       // Behind garbage there is no way back to a frame border.
       this.#error ??= error as Error

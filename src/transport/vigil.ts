@@ -20,6 +20,7 @@ export interface VigilOptions {
 let canHelp: boolean | undefined
 
 export class Vigil {
+  static #count = 0
   readonly #options: Partial<VigilOptions>
   #isOn = false
   #isTurning = false
@@ -30,6 +31,11 @@ export class Vigil {
 
   constructor(options: Partial<VigilOptions> = {}) {
     this.#options = options
+  }
+
+  /** How many are held in this thread. */
+  static get count(): number {
+    return Vigil.#count
   }
 
   get isOn(): boolean {
@@ -45,8 +51,8 @@ export class Vigil {
       this.#passedOver--
       return false
     }
-    this.#isOn = true
-    this.#untilMs = performance.now() + LONGEST_MS
+    this.#turnOn()
+    this.#untilMs = 0
     if (!this.#isTurning) {
       this.#isTurning = true
       setImmediate(this.#turn)
@@ -57,24 +63,37 @@ export class Vigil {
   /** A message has come. */
   met(): void {
     if (!this.#isOn) return
-    this.#isOn = false
+    this.end()
     this.#passedOverNext = 0
   }
 
   end(): void {
+    if (!this.#isOn) return
     this.#isOn = false
+    Vigil.#count--
+  }
+
+  #turnOn(): void {
+    if (this.#isOn) return
+    this.#isOn = true
+    Vigil.#count++
   }
 
   readonly #turn = (): void => {
     if (this.#isOn) this.#options.look?.()
     // What was found has ended it, and may have begun the next one.
-    if (this.#isOn && performance.now() < this.#untilMs) {
-      setImmediate(this.#turn)
-      return
+    if (this.#isOn) {
+      const nowMs = performance.now()
+      // Its time begins with the first look: most vigils end there.
+      if (this.#untilMs === 0) this.#untilMs = nowMs + LONGEST_MS
+      if (nowMs < this.#untilMs) {
+        setImmediate(this.#turn)
+        return
+      }
     }
     this.#isTurning = false
     if (!this.#isOn) return
-    this.#isOn = false
+    this.end()
     this.#passedOver = this.#passedOverNext
     this.#passedOverNext = Math.min(2 * this.#passedOverNext + 1, PASSED_OVER_MAX)
     this.#options.onInVain?.()

@@ -8,7 +8,7 @@ const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
 
 function readAll(reader: FrameReader, chunks: Iterable<Buffer>): Buffer[] {
   const frames: Buffer[] = []
-  for (const chunk of chunks) reader.read(chunk, frame => frames.push(frame))
+  for (const chunk of chunks) reader.read(chunk, frame => frames.push(Buffer.from(frame)))
   return frames
 }
 
