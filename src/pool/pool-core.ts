@@ -382,13 +382,11 @@ export class PoolCore implements JobOwner, LivePool {
   #scheduleDispatch(): void {
     if (this.#isDispatchScheduled) return
     this.#isDispatchScheduled = true
-    microtask(() => {
-      this.#isDispatchScheduled = false
-      this.#dispatch()
-    })
+    microtask(() => this.#dispatch())
   }
 
   #dispatch(): void {
+    this.#isDispatchScheduled = false
     for (;;) {
       const runner = this.#freeRunner()
       if (!runner) {

@@ -52,8 +52,6 @@ const untakenBytesMax = 1 << 20
 const journaledBytesMax = 64 * 1024
 /** Where it takes a system call, it is looked for what was called off at most this often. */
 const lookEveryMs = 1
-/** Asking for the memory of this process takes some 10 µs. */
-const memoryEveryMs = 250
 
 export class Worker {
   readonly #connection: Connection
@@ -71,7 +69,6 @@ export class Worker {
   #onNoticed: (() => void) | undefined
   readonly #longest = new LongestTasks<{ durationMs: number }>()
   #lookedAtMs = 0
-  #toldMemoryAtMs = -Infinity
   #isRunning = false
   #isStopping = false
   #quickStreak = 0
@@ -277,13 +274,6 @@ export class Worker {
     sendMessage(this.#connection, longTask(this.#running!.head, { from, index, durationMs, item }))
   }
 
-  #tellMemory(nowMs: number): void {
-    if (nowMs - this.#toldMemoryAtMs < memoryEveryMs) return
-    this.#toldMemoryAtMs = nowMs
-    // All threads of a process have its memory together; the heap is their own.
-    this.#journal?.tellMemory(isMainThread ? process.memoryUsage.rss() : process.memoryUsage().heapUsed)
-  }
-
   // ---- Running ----
 
   async #runChunk(chunk: WaitingChunk): Promise<void> {
@@ -292,7 +282,7 @@ export class Worker {
     const journal = this.#journal
     if (this.#connection.losableBytes === 0) journal?.clear()
     this.#flushedAt = performance.now()
-    this.#tellMemory(this.#flushedAt)
+    this.#life.tellMemory(journal, this.#flushedAt)
     this.#chunkId = chunkId
     this.#first = 0
     this.#keepFrom(0)

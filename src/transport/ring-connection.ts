@@ -20,7 +20,7 @@ import { ByteRing, RING_HEADER_BYTES } from './byte-ring.ts'
 import { HEADER_BYTES, gatherFrames, packFrames } from './frame-format.ts'
 import { FrameReader } from './frame-reader.ts'
 import { isPeerGone } from './peer-gone.ts'
-import { Vigil } from './vigil.ts'
+import { LOOK_MICROSECONDS, Vigil } from './vigil.ts'
 
 /** Of each direction. Two of them fit into the second level of a processor's cache. */
 const CAPACITY_BYTES = 256 * 1024
@@ -28,8 +28,6 @@ const CAPACITY_BYTES = 256 * 1024
 const COPIED_BYTES_MAX = 64 * 1024
 /** The byte on the socket. Anything else there is foreign. */
 const DOORBELL = 0x07
-/** What else the event loop has to do waits for a look at the ring no longer than this. */
-const LOOK_MICROSECONDS = 20
 /** Before its end a process waits so long for a reader that takes nothing. */
 const SILENT_PEER_MS_MAX = 10_000
 

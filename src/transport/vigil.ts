@@ -7,6 +7,8 @@ import { cpuCount } from '../platform/cpu-count.ts'
 
 /** Longer than two processes take over a small task, and not much longer than waking one of them takes. */
 const LONGEST_MS = 0.1
+/** Where memory tells of a message, it is looked at for so long in each turn; what else the loop has to do waits. */
+export const LOOK_MICROSECONDS = 20
 /** However often vigils were in vain: after so many chances that were passed over, the next one is taken. */
 const PASSED_OVER_MAX = 63
 

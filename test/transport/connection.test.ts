@@ -22,6 +22,10 @@ checkLeaks()
 const seed = Number(process.env['SEED'] ?? 1)
 
 /** Park and Miller's generator: the same numbers for the same seed. */
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString()
+}
+
 function randomFrom(start: number): () => number {
   let state = (start % 2_147_483_646) + 1
   return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647
@@ -143,7 +147,7 @@ for (const [kind, makePair] of Object.entries(pairs)) {
     test('large data beside a message arrives as the memory of the receiver, in order with other frames', async () => {
       const [a, b] = await makePair()
       const received: [string, readonly unknown[]][] = []
-      b.onMessage = (bytes, attachments) => received.push([String(bytes), attachments])
+      b.onMessage = (bytes, attachments) => received.push([textOf(bytes), attachments])
       const closed = new Promise(resolve => (b.onClose = resolve))
       const data = new Uint8Array(300_000).map((_, index) => index)
       const lent = lend(data, { isReadOften: false })
@@ -177,7 +181,7 @@ for (const [kind, makePair] of Object.entries(pairs)) {
     test('close() delivers what was sent before, and onClose comes after the last onMessage', async () => {
       const [a, b] = await makePair()
       const events: string[] = []
-      b.onMessage = bytes => events.push(String(bytes))
+      b.onMessage = bytes => events.push(textOf(bytes))
       const closed = new Promise<void>(resolve => {
         b.onClose = () => {
           events.push('close')
@@ -212,7 +216,7 @@ for (const [kind, makePair] of Object.entries(pairs)) {
       assert.equal(isClosed, false)
       const { frames, closed } = collect(b)
       await closed
-      assert.deepEqual(frames.map(String), ['one', 'two', 'three'])
+      assert.deepEqual(frames.map(textOf), ['one', 'two', 'three'])
     })
 
     test('onMessage may be taken away and set again without losing a frame', async () => {
@@ -221,14 +225,14 @@ for (const [kind, makePair] of Object.entries(pairs)) {
       const first = await new Promise<string>(resolve => {
         b.onMessage = bytes => {
           b.onMessage = undefined
-          resolve(String(bytes))
+          resolve(textOf(bytes))
         }
       })
       const { frames, closed } = collect(b)
       a.close()
       await closed
       assert.deepEqual(
-        [first, ...frames.map(String)],
+        [first, ...frames.map(textOf)],
         Array.from({ length: 10 }, (_, index) => `${index}`),
       )
     })
@@ -359,7 +363,7 @@ for (const [what, damage] of Object.entries({
 test('PortConnection shares SharedArrayBuffers, moves ArrayBuffers and MessagePorts, in order with other frames', async () => {
   const [a, b] = await pairs['port']!()
   const received: [string, readonly unknown[]][] = []
-  b.onMessage = (bytes, attachments) => received.push([String(bytes), attachments])
+  b.onMessage = (bytes, attachments) => received.push([textOf(bytes), attachments])
   const closed = new Promise(resolve => (b.onClose = resolve))
   const shared = new SharedArrayBuffer(4)
   const moved = new ArrayBuffer(8)
@@ -392,5 +396,5 @@ test('PortConnection throws at send() for an attachment that cannot travel, and 
   a.send(Buffer.from('still well'))
   a.close()
   await closed
-  assert.deepEqual(frames.map(String), ['still well'])
+  assert.deepEqual(frames.map(textOf), ['still well'])
 })
