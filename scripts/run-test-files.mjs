@@ -17,9 +17,16 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 // (test/leak-check.ts); this is for files that cannot.
 const SECONDS_PER_FILE = Number(process.env['TEST_FILE_SECONDS'] ?? 300)
 const SECONDS_AFTER_KILL = 10
+/** More than there are processors: most of the time a test waits for processes to start or to end. */
+const FILES_AT_ONCE = availableParallelism() + 2
+/** So many files are named at the end, with how long each took. */
+const LONGEST_FILES = 12
 
 /** @type {Map<string, NodeJS.Timeout>} files that run now, with the timer that ends them. */
 const running = new Map()
+/** @type {Map<string, number>} by file, when it began and how many milliseconds it took */
+const began = new Map()
+const took = new Map()
 /** @type {Map<string, Set<string>>} per source file, the tests that have begun and not ended. */
 const unfinishedTests = new Map()
 /** @type {Set<string>} */
@@ -81,8 +88,13 @@ function watch(event) {
   const file = wholeFile(event)
   if (file !== undefined) {
     clearTimeout(running.get(file))
-    if (type === 'test:dequeue') running.set(file, setTimeout(stopFile, SECONDS_PER_FILE * 1000, file))
-    else running.delete(file)
+    if (type === 'test:dequeue') {
+      running.set(file, setTimeout(stopFile, SECONDS_PER_FILE * 1000, file))
+      began.set(file, performance.now())
+    } else {
+      running.delete(file)
+      took.set(file, performance.now() - began.get(file))
+    }
   } else if (type === 'test:dequeue') {
     const source = sourceName(data.file ?? '')
     unfinishedTests.set(source, (unfinishedTests.get(source) ?? new Set()).add(data.name))
@@ -99,7 +111,7 @@ process.on('disconnect', () => {
 })
 process.channel?.unref()
 
-const events = run({ files: process.argv.slice(2), concurrency: Math.max(2, availableParallelism()) })
+const events = run({ files: process.argv.slice(2), concurrency: FILES_AT_ONCE })
 async function* watched() {
   for await (const event of events) {
     watch(event)
@@ -113,6 +125,12 @@ for (const source of process.argv.slice(2).map(sourceName)) {
   if (stoppedSources.has(source))
     console.error(`${source} was killed after ${SECONDS_PER_FILE} s; running then: ${names || 'unknown'}`)
   else if (names !== '') console.error(`${source} ended by itself, although this was running: ${names}`)
+}
+const longest = [...took].toSorted(([, a], [, b]) => b - a).slice(0, LONGEST_FILES)
+if (took.size > LONGEST_FILES) {
+  console.log(`The longest of ${took.size} files:`)
+  for (const [file, ms] of longest)
+    console.log(`${(ms / 1000).toFixed(1).padStart(7)} s  ${sourceName(file)}`)
 }
 process.exitCode = hasFailed ? 1 : 0
 // A hung child that could not be reached must not keep the runner: the files are all accounted for.
