@@ -9,6 +9,7 @@ import { churn } from './scenarios/churn.js'
 import { conditions } from './scenarios/conditions.js'
 import { events } from './scenarios/events.js'
 import { locks } from './scenarios/locks.js'
+import { managers } from './scenarios/managers.js'
 import { maps } from './scenarios/maps.js'
 import { memory } from './scenarios/memory.js'
 import { pipes } from './scenarios/pipes.js'
@@ -29,6 +30,7 @@ export const SCENARIOS: readonly Scenario[] = [
   maps,
   processes,
   memory,
+  managers,
   churn,
 ]
 const METHODS: readonly StartMethod[] = ['spawn', 'thread']
