@@ -4,6 +4,7 @@
  */
 import { isMainThread } from 'node:worker_threads'
 import { ModuleLoadError } from '../errors.ts'
+import type { JournalWriter } from '../platform/journal.ts'
 import { pinTo, setNiceness } from '../platform/scheduling.ts'
 import { whileImporting } from '../process/import-guard.ts'
 import { type ClassScope, encodeThrown, prepare } from '../serialize/codec.ts'
@@ -16,11 +17,13 @@ import { type Body, type SetupStage, type WorkerSetup, sendMessage } from './pro
 
 /** Asking for the memory of this process takes some 10 µs, for that of a thread some 50 µs. */
 const lookEveryMs = 10
+const tellEveryMs = 250
 
 export class WorkerLife {
   readonly #connection: Connection
   #memoryBytesMax: number | undefined
   #lookedAtMs = 0
+  #toldMemoryAtMs = -Infinity
   #isRetiring = false
   /** Set while there is something to do at the end. */
   #finalize: (() => unknown) | undefined
@@ -69,6 +72,15 @@ export class WorkerLife {
       )
     }
     this.#connection.flush()
+  }
+
+  /** Writes down how much memory it has, now and then. */
+  tellMemory(journal: JournalWriter | undefined): void {
+    const nowMs = performance.now()
+    if (nowMs - this.#toldMemoryAtMs < tellEveryMs) return
+    this.#toldMemoryAtMs = nowMs
+    // All threads of a process have its memory together; the heap is their own.
+    journal?.tellMemory(isMainThread ? process.memoryUsage.rss() : process.memoryUsage().heapUsed)
   }
 
   /** Says once that this worker is too large. Called between tasks. */

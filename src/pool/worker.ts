@@ -18,6 +18,7 @@ import { LoadedFunctions, rebuild, type Task } from './loaded-functions.ts'
 import { loadingFunction } from './recover-chunk.ts'
 import { endByError } from './worker-crash.ts'
 import { TaskSpans } from './task-spans.ts'
+import { TaskSurroundings } from './task-surroundings.ts'
 import { WorkerLife } from './worker-life.ts'
 import {
   type Body,
@@ -27,7 +28,6 @@ import {
   releaseBodies,
   sendMessage,
 } from './protocol.ts'
-import { publishedTask } from './published-task.ts'
 import { isInstance, isThenable } from './result-kinds.ts'
 import { type WaitingChunk, skippedFrom } from './waiting-chunk.ts'
 import { unsendableResult } from './unsendable-result.ts'
@@ -51,8 +51,6 @@ const untakenBytesMax = 1 << 20
 const journaledBytesMax = 64 * 1024
 /** Where it takes a system call, it is looked for what was called off at most this often. */
 const lookEveryMs = 1
-/** Asking for the memory of this process takes some 10 µs. */
-const memoryEveryMs = 250
 
 export class Worker {
   readonly #connection: Connection
@@ -70,7 +68,6 @@ export class Worker {
   #onNoticed: (() => void) | undefined
   readonly #longest = new LongestTasks<{ durationMs: number }>()
   #lookedAtMs = 0
-  #toldMemoryAtMs = -Infinity
   #isRunning = false
   #isStopping = false
   #quickStreak = 0
@@ -276,14 +273,6 @@ export class Worker {
     sendMessage(this.#connection, longTask(this.#running!.head, { from, index, durationMs, item }))
   }
 
-  #tellMemory(): void {
-    const now = performance.now()
-    if (now - this.#toldMemoryAtMs < memoryEveryMs) return
-    this.#toldMemoryAtMs = now
-    // All threads of a process have its memory together; the heap is their own.
-    this.#journal?.tellMemory(isMainThread ? process.memoryUsage.rss() : process.memoryUsage().heapUsed)
-  }
-
   // ---- Running ----
 
   async #runChunk(chunk: WaitingChunk): Promise<void> {
@@ -291,7 +280,7 @@ export class Worker {
     const { chunkId, functionId, mode, isPacked, isExact = false } = head
     const journal = this.#journal
     if (this.#connection.losableBytes === 0) journal?.clear()
-    this.#tellMemory()
+    this.#life.tellMemory(journal)
     this.#chunkId = chunkId
     this.#first = 0
     this.#keepFrom(0)
@@ -317,7 +306,10 @@ export class Worker {
       )
       return
     }
-    task = publishedTask(task, head, () => this.#runningIndex)
+    const surroundings = TaskSurroundings.areNeeded(head)
+      ? await TaskSurroundings.prepare(head, bodies)
+      : undefined
+    if (surroundings) task = surroundings.around(task, () => this.#runningIndex)
     let items: readonly unknown[] = []
     if (isPacked) {
       // Should the decoding itself kill this process, the items come again one by one.
@@ -334,7 +326,7 @@ export class Worker {
       }
     }
 
-    this.#spans = head.isTraced ? new TaskSpans(chunkId) : undefined
+    const spans = (this.#spans = head.times && new TaskSpans(chunkId, head.times, surroundings))
     this.#countMax = chunk.count
     this.#makeRoom(chunk.count)
     this.#flushedAt = performance.now()
@@ -391,7 +383,7 @@ export class Worker {
       } catch (thrown) {
         this.#runningIndex = -1
         this.#task = undefined
-        this.#spans?.end(index, { hasFailed: true })
+        this.#spans?.threw(index, thrown)
         const failedAfterMs = performance.now() - startedMs
         this.#elapsedMs += failedAfterMs
         if (failedAfterMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, failedAfterMs, item)
@@ -402,7 +394,7 @@ export class Worker {
         markedUntil = timedUntil = index + 1
         continue
       }
-      this.#spans?.end(index, { hasFailed: false })
+      this.#spans?.end(index)
       const tookMs = nowMs - startedMs
       this.#elapsedMs += tookMs
       if (tookMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, tookMs, item)
@@ -423,8 +415,10 @@ export class Worker {
         journal?.look()
       }
     }
+    surroundings?.close()
     this.#life.checkMemory()
     this.#flush()
+    spans?.close()
     // A limit of the last item does not hit what comes behind it.
     if (isExact) journal?.begin(chunkId, chunk.count, 0)
     // The next chunk is about to take the place of what the journal keeps of this one.
@@ -439,7 +433,8 @@ export class Worker {
    * quick ones are timed in groups, because nothing is lost of one that was slow after all.
    */
   #timedTogether(index: number, count: number): number {
-    const isAlone = this.#quickStreak < quickStreakMin || this.#journal?.isMemory !== true || this.#spans
+    const isAlone =
+      this.#quickStreak < quickStreakMin || this.#journal?.isMemory !== true || this.#spans?.isEach
     if (isAlone) return index + 1
     return Math.min(index + timedItems, count)
   }
