@@ -21,9 +21,9 @@ export interface TasksBegun {
 export interface TaskScope {
   /** Whether the tool tells of them itself, so that the parent need not. */
   readonly isTold: boolean
-  /** Runs one of them. */
-  run<T>(task: () => T): T
-  /** One of them has thrown. */
+  /** Runs one of them, or all. */
+  run<T>(tasks: () => T): T
+  /** One of them has thrown; told before the next one begins. */
   threw(reason: unknown): void
   /** All have ended. */
   end(): void

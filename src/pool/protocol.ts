@@ -64,6 +64,8 @@ export type ToWorker =
        * behind those of the items has the stores of `carryAcross()` for them.
        */
       contexts?: [count: number, carrier: Carrier | null, hasStores: boolean][]
+      /** With `contexts`: that of the function, for tools. */
+      name?: string
       /** What is to be told of when the items run. */
       times?: SpanKind
       /** Each item is to be marked by `begin()`. Absent: only the first. */

@@ -5,7 +5,7 @@
  */
 import type { Carrier } from '../insights/carrier.ts'
 import { isFollowed, taskChannel } from '../insights/channels.ts'
-import { type TaskScope, beginTasks, runInScope, taskTool } from '../insights/task-scopes.ts'
+import { type TaskScope, beginTasks, taskTool } from '../insights/task-scopes.ts'
 import { decode, prepare } from '../serialize/codec.ts'
 import { type CarriedValues, runCarried } from '../process/carried-context.ts'
 import { processState } from '../process/process-state.ts'
@@ -56,15 +56,47 @@ export class TaskSurroundings {
     return this.#neighbours.some(({ scope }) => scope?.isTold)
   }
 
-  /** `task` with what is around it. */
+  /**
+   * Runs all of the chunk. What belongs to one call is entered once, so that the items of a map cost nothing more; else
+   * each task is surrounded, by `around()`.
+   */
+  async run(runChunk: () => Promise<void>): Promise<void> {
+    const [only] = this.#neighbours
+    const { stores } = only!
+    try {
+      if (!this.#isOne) await runChunk()
+      else
+        await runCarried(valuesOf(stores), () => {
+          const scope = this.#begin(only!)
+          return scope ? scope.run(runChunk) : runChunk()
+        })
+    } finally {
+      this.#neighbours[this.#at]!.scope?.end()
+    }
+  }
+
+  get #isOne(): boolean {
+    return this.#neighbours.length === 1
+  }
+
+  /** `task` with what is around it, within `run()`. */
   around(inner: Task, runningIndex: () => number): Task {
     const task = publishedTask(inner, this.#head, { runningIndex, carrierAt: at => this.#of(at).carrier })
+    if (this.#isOne && !isLost(this.#neighbours[0]!.stores)) return task
     return (...args) => {
       const neighbours = this.#of(runningIndex())
       const { stores } = neighbours
-      if (stores && 'failure' in stores) throw stores.failure
-      return runCarried(stores?.values, () => this.#inScope(neighbours, inner.name, () => task(...args)))
+      if (isLost(stores)) throw stores.failure
+      return runCarried(valuesOf(stores), () => {
+        const scope = this.#begin(neighbours)
+        return scope ? scope.run(() => task(...args)) : task(...args)
+      })
     }
+  }
+
+  /** The task that runs, or has run last, has thrown. */
+  threw(reason: unknown): void {
+    this.#neighbours[this.#at]!.scope?.threw(reason)
   }
 
   #of(index: number): Neighbours {
@@ -75,26 +107,30 @@ export class TaskSurroundings {
     return this.#neighbours[this.#at]!
   }
 
-  #inScope(neighbours: Neighbours, name: string, run: () => unknown): unknown {
-    if (!neighbours.hasBegun) {
-      neighbours.hasBegun = true
-      const { from, until, carrier } = neighbours
-      neighbours.scope = beginTasks({
-        name,
-        workerName: processState.name,
-        index: indexInMap(this.#head, from),
-        count: until - from,
-        attempt: this.#head.attempt ?? 1,
-        carrier,
-      })
-    }
-    return runInScope(neighbours.scope, run)
+  #begin(neighbours: Neighbours): TaskScope | undefined {
+    if (neighbours.hasBegun) return neighbours.scope
+    neighbours.hasBegun = true
+    const { from, until, carrier } = neighbours
+    return (neighbours.scope = beginTasks({
+      name: this.#head.name ?? '',
+      workerName: processState.name,
+      index: indexInMap(this.#head, from),
+      count: until - from,
+      attempt: this.#head.attempt ?? 1,
+      carrier,
+    }))
   }
+}
 
-  /** The chunk has ended. */
-  close(): void {
-    this.#neighbours[this.#at]?.scope?.end()
-  }
+type Stores = Neighbours['stores']
+
+/** Whether they could not be rebuilt here. */
+function isLost(stores: Stores): stores is { failure: unknown } {
+  return stores !== undefined && 'failure' in stores
+}
+
+function valuesOf(stores: Stores): CarriedValues | undefined {
+  return stores && 'values' in stores ? stores.values : undefined
 }
 
 /** One call each, but the items of a map, which belong together. */
@@ -113,7 +149,7 @@ function neighboursIn({ contexts, count, first, indexes }: ChunkHead): Neighbour
   }))
 }
 
-async function storesIn(bytes: Uint8Array): Promise<Neighbours['stores']> {
+async function storesIn(bytes: Uint8Array): Promise<Stores> {
   try {
     const loading = prepare(bytes)
     if (loading) await loading

@@ -261,7 +261,7 @@ export class WorkerRunner {
       ...placesOf(chunk),
       ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
       ...(chunk.wantsReports ? { wantsReports: true } : {}),
-      ...(context ? { contexts: context.contexts } : {}),
+      ...(context ? { contexts: context.contexts, name: task.name } : {}),
       ...(times ? { times } : {}),
       ...(chunk.isExact ? { isExact: true } : {}),
     }

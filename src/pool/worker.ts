@@ -152,7 +152,11 @@ export class Worker {
   async #runAll(): Promise<void> {
     for (let next = this.#chunks.shift(); next; next = this.#chunks.shift()) {
       this.#running = next
-      await this.#runChunk(next)
+      const { head, bodies } = next
+      const around = TaskSurroundings.areNeeded(head)
+        ? await TaskSurroundings.prepare(head, bodies)
+        : undefined
+      await (around?.run(() => this.#runChunk(next, around)) ?? this.#runChunk(next, undefined))
       this.#running = undefined
     }
     this.#isRunning = false
@@ -275,7 +279,7 @@ export class Worker {
 
   // ---- Running ----
 
-  async #runChunk(chunk: WaitingChunk): Promise<void> {
+  async #runChunk(chunk: WaitingChunk, around: TaskSurroundings | undefined): Promise<void> {
     const { head, bodies } = chunk
     const { chunkId, functionId, mode, isPacked, isExact = false } = head
     const journal = this.#journal
@@ -306,10 +310,7 @@ export class Worker {
       )
       return
     }
-    const surroundings = TaskSurroundings.areNeeded(head)
-      ? await TaskSurroundings.prepare(head, bodies)
-      : undefined
-    if (surroundings) task = surroundings.around(task, () => this.#runningIndex)
+    if (around) task = around.around(task, () => this.#runningIndex)
     let items: readonly unknown[] = []
     if (isPacked) {
       // Should the decoding itself kill this process, the items come again one by one.
@@ -326,7 +327,7 @@ export class Worker {
       }
     }
 
-    const spans = (this.#spans = head.times && new TaskSpans(chunkId, head.times, surroundings))
+    const spans = (this.#spans = head.times && new TaskSpans(chunkId, head.times, around))
     this.#countMax = chunk.count
     this.#makeRoom(chunk.count)
     this.#flushedAt = performance.now()
@@ -384,6 +385,7 @@ export class Worker {
         this.#runningIndex = -1
         this.#task = undefined
         this.#spans?.threw(index, thrown)
+        around?.threw(thrown)
         const failedAfterMs = performance.now() - startedMs
         this.#elapsedMs += failedAfterMs
         if (failedAfterMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, failedAfterMs, item)
@@ -415,7 +417,6 @@ export class Worker {
         journal?.look()
       }
     }
-    surroundings?.close()
     this.#life.checkMemory()
     this.#flush()
     spans?.close()

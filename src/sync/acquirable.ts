@@ -78,11 +78,13 @@ export abstract class Acquirable {
     if (signal?.aborted) throw signal.reason
     if (timeout === 0) return this.attempt(newSleep())
     const waiters = (this.#waiters ??= new LocalWaiters(this.heap))
-    const wait = (): Promise<Acquired | undefined> =>
-      waiters.wait(sleep => this.attempt(sleep), { timeout, signal })
-    if (!isWaitFollowed(lockChannel())) return await wait()
+    if (!isWaitFollowed(lockChannel()))
+      return await waiters.wait(sleep => this.attempt(sleep), { timeout, signal })
     const acquired = waiters.size === 0 ? this.attempt(newSleep()) : undefined
-    return acquired ?? (await followWait(lockWait(this, { isBlocking: false }), wait))
+    if (acquired !== undefined) return acquired
+    return await followWait(lockWait(this, { isBlocking: false }), () =>
+      waiters.wait(sleep => this.attempt(sleep), { timeout, signal }),
+    )
   }
 
   /**
