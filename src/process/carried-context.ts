@@ -129,8 +129,9 @@ export function runCarried<T>(values: CarriedValues | undefined, work: () => T):
   return run()
 }
 
-/** Also one that nothing here knows yet: calls that are made from here carry it on. */
+/** Also one that nothing here knows yet, while there is room: calls that are made from here carry it on. */
 function storagesFor(name: string): Storage[] {
+  if (carried.size >= namesMax && !carried.has(name)) return []
   const entry = entryOf(name)
   if (entry.own === undefined) entry.arrived ??= standIn(name)
   return [entry.own, entry.arrived].filter(storage => storage !== undefined)

@@ -176,6 +176,10 @@ test('names are checked, belong to one storage, and are free again after stop()'
 test('there are 64 names at most, of the program or of what arrived', () => {
   const many = Array.from({ length: 62 }, (_, at) => carryAcross(`name ${at}`, new AsyncLocalStorage()))
   assert.throws(() => carryAcross('one more', new AsyncLocalStorage()), { code: 'ERR_LIMIT' })
+  assert.equal(
+    runCarried({ unknown: 1, request: 6 }, () => request.getStore()),
+    6,
+  )
   for (const each of many) each.stop()
   assert.equal(
     runCarried({ request: 5 }, () => request.getStore()),
