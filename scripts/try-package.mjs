@@ -5,6 +5,7 @@
 // only compile with our own options, a dependency that is in devDependencies by mistake, work done at import time.
 import { spawnSync } from 'node:child_process'
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -184,6 +185,34 @@ function write(folder, files) {
     )
 }
 
+/** The subpath loads without its optional peer and says what it needs; with it, and in TypeScript, it works. */
+function useOpenTelemetry(folder) {
+  write(folder, {
+    'without-peer.mjs': `
+      import { instrument } from 'multiproc/opentelemetry'
+      try { instrument() } catch (error) { console.log(error.code) }`,
+    'with-peer.mts': `
+      import { type Instrumentation, instrument } from 'multiproc/opentelemetry'
+      const instrumentation: Instrumentation = instrument({ spans: 'calls' })
+      // @ts-expect-error There is no such value.
+      const wrong = (): Instrumentation => instrument({ spans: 'none' })
+      instrumentation.stop()
+      console.log(typeof wrong)`,
+    'opentelemetry.json': {
+      compilerOptions: { ...BASE_OPTIONS, module: 'nodenext' },
+      files: ['with-peer.mts'],
+    },
+  })
+  if (existsSync(join(folder, 'node_modules', '@opentelemetry'))) fail('an optional peer was installed')
+  const without = run(process.execPath, ['without-peer.mjs'], { cwd: folder })
+  if (without !== 'ERR_NOT_SUPPORTED\n') fail(`instrument() without its peer printed ${without}`)
+  const peer = join('node_modules', '@opentelemetry', 'api')
+  cpSync(join(root, peer), join(folder, peer), { recursive: true })
+  run(process.execPath, [compiler, '-p', 'opentelemetry.json'], { cwd: folder })
+  for (const node of nodeVersions()) run(node, ['out/with-peer.mjs'], { cwd: folder })
+  console.log('  made spans with and without the optional peer')
+}
+
 function usePackage(folder, hasPool) {
   const answers = hasPool ? { spawn: [2, 5, 10], thread: [2, 5, 10] } : {}
   let exported
@@ -241,6 +270,7 @@ try {
   console.log('  type-checked with the resolutions nodenext (ESM and CommonJS) and bundler')
 
   const exported = usePackage(consumer, existsSync(join(root, 'src', 'pool')))
+  useOpenTelemetry(consumer)
   for (const [command, path] of Object.entries(manifest.bin)) {
     if (!existsSync(join(root, path.replace('dist', 'src').replace(/\.js$/, '.ts')))) continue
     const bin = join(consumer, 'node_modules', '.bin')

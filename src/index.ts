@@ -35,7 +35,18 @@ export {
   type TraceSummary,
   type Track,
 } from './insights/trace-file.ts'
-export type { CallMessage, Carrier, TaskMessage } from './insights/task-channels.ts'
+export type { Carrier } from './insights/carrier.ts'
+export type {
+  CallMessage,
+  ChunkMessage,
+  ChunkPart,
+  LockWaitMessage,
+  PartTime,
+  ProcessMessage,
+  QueueWaitMessage,
+  TaskMessage,
+} from './insights/channels.ts'
+export type { ThrownText } from './insights/thrown-text.ts'
 export type { LongTask } from './insights/longest-tasks.ts'
 export type { Progress, ProgressCounts } from './insights/progress-meter.ts'
 export { cpuCount } from './platform/cpu-count.ts'
@@ -57,6 +68,7 @@ export { BaseContext } from './process/base-context.ts'
 export { PoolContext } from './pool/pool-context.ts'
 export { Context, getContext } from './managers/context.ts'
 export { SpawnProcess, ThreadProcess } from './process/bound-processes.ts'
+export { type Carrying, carryAcross } from './process/carried-context.ts'
 export { setExecutable } from './process/executable.ts'
 export { interruptSignal } from './process/interrupt-signal.ts'
 export {

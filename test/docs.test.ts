@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import { describe, test } from 'node:test'
 import * as multiproc from 'multiproc'
 import * as futures from 'multiproc/futures'
+import * as opentelemetry from 'multiproc/opentelemetry'
 import { comparable, outputOf, programsOf, root } from './doc-programs.js'
 import { nativeStatus } from '#src/platform/native-addon.js'
 
@@ -89,13 +90,13 @@ test('every link to a file leads to a file and a heading of it', () => {
 
 /** What the package exports, and its subpaths, types included. */
 function exportedNames(): string[] {
-  const named = ['index.ts', 'futures/futures.ts'].flatMap(file => {
+  const named = ['index.ts', 'futures/futures.ts', 'opentelemetry/opentelemetry.ts'].flatMap(file => {
     const source = readFileSync(join(root, 'src', file), 'utf8')
     return [...source.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) =>
       list!.split(',').map(name => name.trim().replace(/^type /, '')),
     )
   })
-  const values = [multiproc, futures].flatMap(module => Object.keys(module))
+  const values = [multiproc, futures, opentelemetry].flatMap(module => Object.keys(module))
   return [...new Set([...named, ...values])].filter(name => name !== '').toSorted()
 }
 

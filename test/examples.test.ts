@@ -139,8 +139,23 @@ test('14: clients that know the key are answered, and a stranger is refused', as
   assert.equal(await outputOf('14-listener-client'), 'HELLO\na stranger: AuthenticationError\nGOODBYE\n')
 })
 
+test('15: the spans of tasks are within those of their calls, and these within that of the request', async () => {
+  assert.equal(
+    await outputOf('15-opentelemetry'),
+    [
+      'request',
+      '  map root items: 4',
+      '    root items: 2',
+      '    root items: 2',
+      '  apply root items: 1 RangeError',
+      '    root RangeError',
+      '',
+    ].join('\n'),
+  )
+})
+
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
-  const numbers = Array.from({ length: 14 }, (_, index) => String(index + 1).padStart(2, '0'))
+  const numbers = Array.from({ length: 15 }, (_, index) => String(index + 1).padStart(2, '0'))
   assert.deepEqual(names.map(name => name.slice(0, 2)).sort(), numbers)
 })

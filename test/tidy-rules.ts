@@ -14,6 +14,7 @@ export const LAYERS = [
   'errors',
   'platform',
   'insights',
+  'opentelemetry',
   'serialize',
   'transport',
   'broker',

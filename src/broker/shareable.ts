@@ -4,7 +4,7 @@
  */
 import { ClosedError, ProcessError } from '../errors.ts'
 import { notKept } from '../platform/block-handle.ts'
-import { assertHandle, handleOf, letGoNow } from '../platform/heap-objects.ts'
+import { assertHandle, blockNumberOf, handleOf, letGoNow } from '../platform/heap-objects.ts'
 import { carry } from '../platform/in-flight.ts'
 import { type BlockHandle, existingHeap, sharedHeap } from '../platform/shared-heap.ts'
 import { type Receiver, addReducer } from '../serialize/reducers.ts'
@@ -186,6 +186,11 @@ function sendRemote(object: object, { link, data, handle, shareable }: Remote): 
   // The message leaves when the home has counted the handle: its receiver may be quicker than a word of ours.
   carry(object, () => callNow(object, 'noteSent', [handle]))
   return data
+}
+
+/** Tells shared objects apart, for people: the same number in all processes. */
+export function numberOf(object: object): number | undefined {
+  return remotes.get(object)?.handle.index ?? blockNumberOf(object)
 }
 
 /** Whether the object's memory is in another process. */

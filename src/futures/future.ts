@@ -2,6 +2,7 @@
  * The result of a call of an executor, as Python's `concurrent.futures.Future`. Invariants: it goes from `pending` to
  * `running`, and ends exactly once, `cancelled` or `finished`; whoever waits is told in the turn in which it ends.
  */
+import { AsyncResource } from 'node:async_hooks'
 import { inspect } from 'node:util'
 import { CancelledError, InvalidStateError, TimeoutError, invalidArgument } from '../errors.ts'
 import { type WaitOptions, boundedWait } from '../platform/bounded-wait.ts'
@@ -144,7 +145,7 @@ export class Future<T> implements Promise<T> {
 
   /**
    * Calls `callback(future)` when the future has finished or is cancelled; at once when it has already. Callbacks are
-   * called in the order in which they were added. What one throws becomes a warning named `FutureCallbackWarning`.
+   * called in the order in which they were added, each in the async context in which it was added. What one throws becomes a warning named `FutureCallbackWarning`.
    */
   addDoneCallback(callback: (future: this) => unknown): void {
     if (typeof callback !== 'function') {
@@ -154,7 +155,7 @@ export class Future<T> implements Promise<T> {
       )
     }
     if (this.#outcome) this.#call(callback)
-    else this.#callbacks.push(callback)
+    else this.#callbacks.push(AsyncResource.bind(callback))
   }
 
   /**

@@ -6,7 +6,9 @@
 import { inspect } from 'node:util'
 import { BrokenPoolError, ClosedError } from '../errors.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
+import { carryWith } from '../pool/carried-call.ts'
 import { CallerStacks } from '../pool/caller-stack.ts'
+import { followCall } from '../pool/followed-call.ts'
 import { NO_LIMITS } from '../pool/task-limits.ts'
 import { openCore } from '../pool/open-core.ts'
 import type { PoolCore } from '../pool/pool-core.ts'
@@ -68,12 +70,14 @@ export abstract class PoolExecutor extends Executor {
         { task, mode: 'arguments', caller, limits: NO_LIMITS },
         { call, future, breaking: this.#breaking },
       )
+      carryWith(job, this.submit)
     } catch (reason) {
       // As in Python, this is the failure of one future, which its user looks at anyway.
       future.setRunningOrNotifyCancel()
       future.setException(reason)
       return future
     }
+    followCall(job, { pool: this.#core.options.name, method: 'submit' })
     this.#core.submit(job)
     makeFutureCancellable(future, job)
     return future
@@ -104,6 +108,8 @@ export abstract class PoolExecutor extends Executor {
       },
       this.#breaking,
     )
+    carryWith(job, this.map)
+    followCall(job, { pool: core.options.name, method: 'map' })
     core.submit(job)
     return new ExecutorMap(job, timeoutMs)
   }

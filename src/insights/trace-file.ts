@@ -132,9 +132,22 @@ export class Trace implements Disposable {
     return (ending = {}) => this.#write({ ...event, ph: 'e', ts: this.#at(monotonicMs()), args: ending })
   }
 
+  /** Something that took its time, and may overlap others of its process. */
+  period({ pid, tid }: Track, { name, category, startMs, endMs, args = {} }: Span): void {
+    const event = { name, cat: category, id: this.nextId(), pid, tid }
+    const ts = Math.max(0, this.#at(startMs))
+    this.#write({ ...event, ph: 'b', ts, args })
+    this.#write({ ...event, ph: 'e', ts: Math.max(ts, this.#at(endMs)), args: {} })
+  }
+
   /** Something happens now. */
   moment({ pid, tid }: Track, name: string): void {
     this.#write({ ph: 'i', s: 't', name, pid, tid, ts: this.#at(monotonicMs()) })
+  }
+
+  /** So many events were lost before they could be written. */
+  noteDropped(count: number): void {
+    this.#dropped += count
   }
 
   /**

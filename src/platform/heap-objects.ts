@@ -144,6 +144,11 @@ export function handleOf(object: object): BlockHandle {
   return handle
 }
 
+/** The number of an object's block: the same in all processes, for people who want to know which one it is. */
+export function blockNumberOf(object: object): number | undefined {
+  return remainsOf.get(object)?.handle.index
+}
+
 /** Whether an object stands for a block already. */
 export function hasBlock(object: object): boolean {
   return remainsOf.has(object)

@@ -34,7 +34,9 @@ export function guardCall(
     // The pool keeps the program alive while somebody waits for the job.
     timer = new LongTimer(late, totalTimeoutMs)
   }
+  const { release } = job
   job.release = () => {
+    release?.()
     timer?.stop()
     signal?.removeEventListener('abort', aborted)
   }

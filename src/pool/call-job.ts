@@ -32,7 +32,7 @@ export abstract class CallJob extends Job {
   }
 
   get counts(): JobCounts {
-    return { done: Number(this.isDone), failed: 0, total: 1 }
+    return { done: Number(this.isDone), failed: Number(this.failure !== undefined), total: 1 }
   }
 
   get remaining(): number {
@@ -52,14 +52,19 @@ export abstract class CallJob extends Job {
   }
 
   fail(_index: number, reason: unknown): void {
+    this.failure = { reason }
     this.threw(reason)
     this.done()
   }
 
   abort(reason: unknown): void {
+    this.discard()
+    this.fail(0, reason)
+  }
+
+  discard(): void {
     // Once it was taken, its chunk has it.
     if (this.#args && this.#body) releaseBodies([this.#body])
     this.#args = undefined
-    this.fail(0, reason)
   }
 }

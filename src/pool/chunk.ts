@@ -3,6 +3,7 @@
  * order of the items, so one number says which are still owed.
  */
 import { dropMessage } from '../platform/in-flight.ts'
+import type { FollowedChunk } from './followed-chunk.ts'
 import type { ShippedFunction } from './function-table.ts'
 import type { Job, Part } from './job.ts'
 import { type Body, releaseBodies } from './protocol.ts'
@@ -21,12 +22,14 @@ export class Chunk {
   /** Set while it is in a trace: its name there, and what ends it. */
   traceId: number | undefined
   endTrace: ((ending?: Record<string, unknown>) => void) | undefined
+  /** Set while somebody follows it. */
+  followed: FollowedChunk | undefined
   /** The shortest time that one of its items may run, or undefined when none has a limit. */
   readonly timeoutMs: number | undefined
   /** Whether somebody listens to what its tasks report. */
   wantsReports = false
-  /** Whether a call of it has a carrier. */
-  hasCarrier = false
+  /** Whether something travels with a call of it, beside the arguments. */
+  hasContext = false
   #isRetriable = false
   /** When it became the oldest chunk that its worker has, by `monotonicMs()`. */
   firstSinceMs = 0
@@ -49,7 +52,7 @@ export class Chunk {
     let timeoutMs = Infinity
     for (const { job } of parts) {
       timeoutMs = Math.min(timeoutMs, job.limits.timeoutMs ?? Infinity)
-      this.hasCarrier ||= job.carrier !== undefined
+      this.hasContext ||= job.carrier !== undefined || job.carried !== undefined
       this.wantsReports ||= job.onReport !== undefined
       this.#isRetriable ||= job.limits.retries !== undefined
     }
@@ -112,6 +115,7 @@ export class Chunk {
     // One body with all items stays what it is: the items that went back are encoded anew.
     if (!this.isPacked) this.bodies = this.bodies.slice(0, from)
     this.count = from
+    this.followed?.cut(from)
     return tail
   }
 

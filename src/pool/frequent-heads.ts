@@ -27,8 +27,7 @@ const HAS_BODY_INSIDE = 2
 const TAKES_ARGUMENTS = 4
 const HAS_FIRST = 8
 const IS_EXACT = 16
-const IS_TRACED = 32
-const WANTS_REPORTS = 64
+const WANTS_REPORTS = 32
 
 const WORDS = 7
 const HEAD_BYTES = WORDS * 4
@@ -57,14 +56,13 @@ export function frequentFrame(
     numbers[NUMBER] = head.elapsedMs
     words[6] = head.first
   } else if (head.type === 'chunk') {
-    const { functionId, first, attempt } = head
-    if (head.indexes !== undefined || head.carriers !== undefined || attempt !== undefined) return undefined
+    const { functionId, first } = head
+    if (saysMore(head)) return undefined
     kind = CHUNK
     flags =
       (head.mode === 'arguments' ? TAKES_ARGUMENTS : 0) |
       (first === undefined ? 0 : HAS_FIRST) |
       (head.isExact ? IS_EXACT : 0) |
-      (head.isTraced ? IS_TRACED : 0) |
       (head.wantsReports ? WANTS_REPORTS : 0)
     numbers[NUMBER] = first ?? 0
     words[6] = functionId
@@ -84,6 +82,17 @@ export function frequentFrame(
   frame.set(bytesOfWords)
   frame.set(body, HEAD_BYTES)
   return frame
+}
+
+/** Whether the head of a chunk has fields for which there are no words. */
+function saysMore({ indexes, contexts, attempt, name, times }: ChunkHead): boolean {
+  return (
+    indexes !== undefined ||
+    contexts !== undefined ||
+    attempt !== undefined ||
+    name !== undefined ||
+    times !== undefined
+  )
 }
 
 /** Whether a body may be in the frame of its head. */
@@ -123,7 +132,6 @@ export function frequentHead(frame: Uint8Array): ChunkHead | ResultsHead | undef
   }
   if (flags & HAS_FIRST) head.first = numbers[NUMBER]!
   if (flags & IS_EXACT) head.isExact = true
-  if (flags & IS_TRACED) head.isTraced = true
   if (flags & WANTS_REPORTS) head.wantsReports = true
   return head
 }

@@ -120,9 +120,14 @@ export class ImapJob extends Job {
   abort(reason: unknown): void {
     if (this.isDone) return
     this.#reader.close()
+    this.failure = { reason }
     this.done()
     this.#abortReason = { reason }
     this.#serve()
+  }
+
+  discard(): void {
+    this.#reader.close()
   }
 
   #abortReason: { reason: unknown } | undefined
@@ -213,7 +218,10 @@ export class ImapJob extends Job {
 
   #settle(index: number, outcome: Outcome): void {
     this.#settledCount++
-    if (outcome.is === 'failure') this.#failedCount++
+    if (outcome.is === 'failure') {
+      this.#failedCount++
+      this.failure ??= outcome
+    }
     if (!this.isDone && !this.#isAbandoned) {
       this.#outcomes.set(this.#isOrdered ? index : this.#nextArrival++, outcome)
       this.#serve()
@@ -260,6 +268,7 @@ export class ImapJob extends Job {
 
   #finish(): void {
     if (!this.#reader.isEnded || this.#settledCount < this.#taken) return
+    this.failure ??= this.#reader.failure
     this.done()
     this.#serve()
   }

@@ -2,6 +2,7 @@
  * Reads the input of a map lazily, from an iterable or an async iterable. Invariant: never reads further ahead
  * than it was asked to, and closes the input when its job ends before the input does.
  */
+import { AsyncResource } from 'node:async_hooks'
 
 /** What `map` and its kin accept as input. */
 export type Input<T> = Iterable<T> | AsyncIterable<T>
@@ -26,9 +27,12 @@ export class InputReader<T> {
   /** Closed while it was running. */
   #isClosed = false
   #failure: { reason: unknown } | undefined
+  /** A generator is code of the caller: wherever it is read from, it runs in the async context of the call. */
+  readonly #context: AsyncResource | undefined
 
   constructor(input: Input<T>, onMore: () => void) {
     this.#onMore = onMore
+    if (!Array.isArray(input)) this.#context = new AsyncResource('multiproc.input')
     if (isAsyncInput(input)) this.#async = input[Symbol.asyncIterator]()
     else this.#sync = input[Symbol.iterator]()
   }
@@ -50,6 +54,14 @@ export class InputReader<T> {
 
   /** Up to `countMax` items that are there now; for more of an async input `onMore` is called later. */
   take(countMax: number): T[] {
+    return this.#asCaller(() => this.#takeNow(countMax))
+  }
+
+  #asCaller<R>(read: () => R): R {
+    return this.#context ? this.#context.runInAsyncScope(read) : read()
+  }
+
+  #takeNow(countMax: number): T[] {
     if (this.#sync) return this.#takeSync(this.#sync, countMax)
     const taken = this.#buffer.splice(0, countMax)
     this.#wanted = countMax
@@ -147,7 +159,7 @@ export class InputReader<T> {
     if (this.#isEnded) return
     this.#isEnded = true
     if (this.#isInNext) this.#isClosed = true
-    else this.#cleanUp()
+    else this.#asCaller(() => this.#cleanUp())
   }
 
   #cleanUp(): void {

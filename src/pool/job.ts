@@ -5,7 +5,9 @@
  */
 import type { ShippedFunction } from './function-table.ts'
 import type { Values } from './number-array.ts'
-import type { Carrier } from '../insights/task-channels.ts'
+import { AsyncResource } from 'node:async_hooks'
+import type { Carrier } from '../insights/carrier.ts'
+import type { CallMessage } from '../insights/channels.ts'
 import type { ReportListener } from './progress-options.ts'
 import type { Body, CallMode } from './protocol.ts'
 import type { TaskLimits } from './task-limits.ts'
@@ -97,8 +99,16 @@ export abstract class Job {
   onReport: ReportListener | undefined
   /** What those who follow its call gave to its tasks. */
   carrier: Carrier | undefined
+  /** Its message, while somebody follows calls. */
+  call: CallMessage | undefined
+  /** The stores of `carryAcross()` at the call, encoded. */
+  carried: Body | undefined
   /** Its name in a trace. */
   traceId: number | undefined
+  /** Why the call as a whole fails, as far as that is known: what its first item threw, or what ended all of it. */
+  failure: { reason: unknown } | undefined
+  /** The async context of the caller, where a function of the caller's is to be called later. */
+  readonly #context: AsyncResource | undefined
   /** How many runs of its items were repeated. */
   retried = 0
   /** Whether it was called off, so that what runs of it is to be stopped as well. */
@@ -111,6 +121,12 @@ export abstract class Job {
     this.chunkSize = chunkSize
     this.caller = caller
     this.limits = limits
+    if (limits.retries?.when !== undefined) this.#context = new AsyncResource('multiproc.retries')
+  }
+
+  /** Asks `policy`, in the async context of the caller. */
+  asCaller<T>(policy: () => T): T {
+    return this.#context ? this.#context.runInAsyncScope(policy) : policy()
   }
 
   get isDone(): boolean {
@@ -155,6 +171,9 @@ export abstract class Job {
 
   /** The pool cannot go on: all that is not settled fails with `reason`. */
   abstract abort(reason: unknown): void
+
+  /** It is not submitted after all: what it holds is let go of. */
+  abstract discard(): void
 
   /** For `AsyncResult.cancel()`. */
   callOff(reason: unknown): boolean {

@@ -121,8 +121,13 @@ export class MapJob extends Job {
 
   abort(reason: unknown): void {
     this.#reader?.close()
+    this.failure = { reason }
     rejectResult(this.#result, reason)
     this.done()
+  }
+
+  discard(): void {
+    this.#reader?.close()
   }
 
   /** The outcomes of `mapSettled` tell what was done before, unless it is not known how many there are to be. */
@@ -132,6 +137,7 @@ export class MapJob extends Job {
       return
     }
     this.isCancelled = true
+    this.failure = { reason }
     const outcomes = Array.from(this.#results, outcome => outcome ?? { status: 'rejected', reason })
     resolveResult(this.#result, outcomes)
     this.done()
@@ -146,6 +152,7 @@ export class MapJob extends Job {
     if (this.isDone || this.#settledCount < this.#taken) return
     if (this.#items ? this.#taken < this.#items.length : !this.#reader!.isEnded) return
     const failure = this.#firstFailure ?? this.#reader?.failure
+    this.failure = failure
     if (failure) rejectResult(this.#result, failure.reason)
     else resolveResult(this.#result, this.#numbers?.finish(this.#taken) ?? this.#results)
     this.done()

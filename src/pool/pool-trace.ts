@@ -2,6 +2,7 @@
  * What a pool writes into a trace: calls and chunks as they are seen here, and tasks as their workers saw them.
  * Invariant: without a trace nothing of this costs more than a look whether there is one.
  */
+import type { WaitRecord } from '../insights/followed-wait.ts'
 import { type Track, currentTrace, ownTrack } from '../insights/trace-file.ts'
 import { monotonicMs } from '../platform/journal.ts'
 import type { Chunk } from './chunk.ts'
@@ -17,12 +18,12 @@ interface TracedWorker {
 }
 
 /** A call begins; its end is that of the job. */
-export function traceCall(job: Job, poolName: string): void {
+export function traceCall(job: Job, { pool }: { pool: string }): void {
   const trace = currentTrace()
   if (!trace) return
   job.traceId = trace.nextId()
   const { total } = job.counts
-  const args = { pool: poolName, call: job.traceId, ...(total === undefined ? {} : { items: total }) }
+  const args = { pool, call: job.traceId, ...(total === undefined ? {} : { items: total }) }
   const end = trace.begin({ name: job.task.name, category: 'call', args }, job.traceId)
   const { onDone } = job
   job.onDone = () => {
@@ -45,8 +46,12 @@ export function traceChunk(chunk: Chunk, worker: TracedWorker): void {
   )
 }
 
-/** Tasks of a chunk have ended in a worker, which has timed them. */
-export function traceTasks(chunk: Chunk, worker: TracedWorker, spans: Float64Array): void {
+/** Tasks of a chunk have ended in a worker, which has timed them, and what they waited for. */
+export function traceTasks(
+  chunk: Chunk,
+  worker: TracedWorker,
+  { spans, waits, lostWaits }: { spans: Float64Array; waits: readonly WaitRecord[]; lostWaits: number },
+): void {
   const trace = currentTrace()
   if (!trace || chunk.endTrace === undefined) return
   const track = nameTrackOf(worker)
@@ -64,6 +69,13 @@ export function traceTasks(chunk: Chunk, worker: TracedWorker, spans: Float64Arr
     }
     trace.span(track, { name: chunk.task.name, category: 'task', startMs: startMs!, endMs: endMs!, args })
   }
+  for (const { name, category, object, isBlocking, startMs, endMs } of waits) {
+    const wait = { name, category, startMs, endMs, args: { object } }
+    // What blocks the thread lies within its task; others may overlap each other, and the tasks behind it.
+    if (isBlocking) trace.span(track, wait)
+    else trace.period(track, wait)
+  }
+  trace.noteDropped(lostWaits)
 }
 
 /** A worker has become ready, after `initMs` of getting ready. */

@@ -7,8 +7,10 @@ import { invalidArgument, invalidState } from '../errors.ts'
 import { ApplyJob } from './apply-job.ts'
 import { AsyncResult, makeCancellable, rejectResult } from './async-result.ts'
 import { type CallGuards, guardCall } from './call-guards.ts'
+import { carryWith } from './carried-call.ts'
 import { CallerStacks } from './caller-stack.ts'
 import type { ShippedFunction } from './function-table.ts'
+import { followCall } from './followed-call.ts'
 import { ImapIterator } from './imap-iterator.ts'
 import { ImapJob } from './imap-job.ts'
 import type { Input } from './input-reader.ts'
@@ -29,10 +31,8 @@ import {
   checkInput,
 } from './pool-options.ts'
 import { type PoolStats, statsOf } from './pool-stats.ts'
-import { traceCall } from './pool-trace.ts'
 import type { CallMode } from './protocol.ts'
-import { publishCall } from './published-call.ts'
-import { copyArguments, shipFunction } from './ship-call.ts'
+import { type Called, copyArguments, shipFunction } from './ship-call.ts'
 import { statsTable } from './stats-table.ts'
 import { NO_LIMITS, TASK_OPTIONS, type TaskLimits, checkLimits } from './task-limits.ts'
 import { watchJob } from './watch-job.ts'
@@ -170,7 +170,7 @@ export class Pool {
     const result = new AsyncResult<Awaited<R>>()
     const job = new ApplyJob({ task, mode: 'arguments', caller, limits }, call, result)
     if (options?.onReport) job.onReport = checkReportListener(options)
-    this.#submit(job, result, options ?? NO_GUARDS)
+    this.#submit(job, result, { method: this.apply, guards: options ?? NO_GUARDS })
     return result
   }
 
@@ -371,7 +371,7 @@ export class Pool {
     }
     job.onReport = onReport
     if (watch) watchJob(job, watch, this.#core)
-    this.#submit(job, result, { signal: options?.signal, totalTimeoutMs })
+    this.#submit(job, result, { method: kind.method, guards: { signal: options?.signal, totalTimeoutMs } })
     return result
   }
 
@@ -410,19 +410,23 @@ export class Pool {
     })
     job.onReport = onReport
     if (watch) watchJob(job, watch, core)
-    this.#submit(job, undefined, { signal: options?.signal, totalTimeoutMs })
+    this.#submit(job, undefined, { method: kind.method, guards: { signal: options?.signal, totalTimeoutMs } })
     return new ImapIterator<R>(job)
   }
 
-  #submit(job: Job, result: AsyncResult<unknown> | undefined, guards: CallGuards): void {
+  #submit(
+    job: Job,
+    result: AsyncResult<unknown> | undefined,
+    { method, guards }: { method: Called; guards: CallGuards },
+  ): void {
     const { signal } = guards
     if (signal?.aborted) {
       job.cancel(signal.reason)
       return
     }
     const core = this.#core
-    publishCall(job, this.name)
-    traceCall(job, this.name)
+    carryWith(job, method)
+    followCall(job, { pool: this.name, method: method.name })
     if (guards !== NO_GUARDS) guardCall(job, guards, (guarded, reason) => core.cancelJob(guarded, reason))
     core.submit(job)
     if (result && !job.isDone) makeCancellable(result, job)

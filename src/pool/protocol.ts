@@ -7,10 +7,13 @@ import { decode, encode, type EncodeOptions } from '../serialize/codec.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
 import { AttachmentList, bytesBeside, releaseAttachments } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
-import type { Carrier } from '../insights/task-channels.ts'
+import type { Carrier } from '../insights/carrier.ts'
+import type { WaitRecord } from '../insights/followed-wait.ts'
+import type { ThrownText } from '../insights/thrown-text.ts'
 import type { StopReason } from './current-task.ts'
 import { bodyInside, fitsInside, frequentFrame, frequentHead } from './frequent-heads.ts'
 import type { Preload } from './life-options.ts'
+import type { SpanKind } from './task-spans.ts'
 
 /** How a task's function is called with an item: with the item, or with the members of the item. */
 export type CallMode = 'item' | 'arguments'
@@ -39,7 +42,7 @@ export type ToWorker =
   /** The function will not be named again. */
   | { type: 'forget'; bodies: 0; functionId: number }
   /**
-   * Items to run. Bodies: one with all items as an array (`isPacked`), or one for each item.
+   * Items to run. Bodies: one with all items as an array (`isPacked`), or one for each item; then the stores of `contexts`.
    */
   | {
       type: 'chunk'
@@ -57,10 +60,15 @@ export type ToWorker =
       attempt?: number
       /** Somebody listens to what its tasks report. */
       wantsReports?: true
-      /** Of so many items each what those who follow their call gave them; null for none. */
-      carriers?: [count: number, carrier: Carrier | null][]
-      /** Each item is to be timed for a trace. */
-      isTraced?: true
+      /**
+       * Of so many items each what those who follow their call gave them, or null. With true, the next of the bodies
+       * behind those of the items has the stores of `carryAcross()` for them.
+       */
+      contexts?: [count: number, carrier: Carrier | null, hasStores: boolean][]
+      /** With `contexts`: that of the function, for tools. */
+      name?: string
+      /** What is to be told of when the items run. */
+      times?: SpanKind
       /** Each item is to be marked by `begin()`. Absent: only the first. */
       isExact?: true
     }
@@ -108,8 +116,19 @@ export type FromWorker =
     }
   /** What the item that runs reports, before its result. `dropped`: so many before it were not sent. Body: the value. */
   | { type: 'report'; bodies: 1; chunkId: number; index: number; dropped: number }
-  /** When tasks of a traced chunk ran; see task-spans.ts. */
-  | { type: 'spans'; bodies: 0; chunkId: number; spans: Float64Array }
+  /** When tasks of the chunk ran, what they threw and what they waited for; see task-spans.ts. */
+  | {
+      type: 'spans'
+      bodies: 0
+      chunkId: number
+      spans: Float64Array
+      /** A tool in the worker tells of the tasks itself. */
+      isTold?: true
+      errors?: [index: number, error: ThrownText][]
+      waits?: WaitRecord[]
+      /** Waits that are not told of, because there were too many. */
+      lostWaits?: number
+    }
   /** One of the longest tasks of this worker, before its outcome. `index`: within the map. */
   | {
       type: 'longTask'

@@ -1,15 +1,23 @@
 /** Tells those who follow tasks of their begin and end, in the worker, and runs each in the context that they give it. */
-import { type Carrier, type TaskMessage, isFollowed, taskChannel } from '../insights/task-channels.ts'
+import type { Carrier } from '../insights/carrier.ts'
+import { type TaskMessage, isFollowed, taskChannel } from '../insights/channels.ts'
 import { processState } from '../process/process-state.ts'
 import type { Task } from './loaded-functions.ts'
 import { indexInMap } from './long-task.ts'
 import type { ChunkHead } from './protocol.ts'
 import { isThenable } from './result-kinds.ts'
 
-const nothing: Readonly<Carrier> = Object.freeze({})
+export const nothing: Readonly<Carrier> = Object.freeze({})
 
 /** `task`, or what calls it and tells; `runningIndex` is the item of the chunk that runs. */
-export function publishedTask(task: Task, head: ChunkHead, runningIndex: () => number): Task {
+export function publishedTask(
+  task: Task,
+  head: ChunkHead,
+  {
+    runningIndex,
+    carrierAt,
+  }: { runningIndex: () => number; carrierAt: (index: number) => Readonly<Carrier> },
+): Task {
   const channel = taskChannel()
   if (!isFollowed(channel)) return task
   return (...args) => {
@@ -19,7 +27,7 @@ export function publishedTask(task: Task, head: ChunkHead, runningIndex: () => n
       workerName: processState.name,
       index: indexInMap(head, at),
       attempt: head.attempt ?? 1,
-      carrier: carrierAt(head, at),
+      carrier: carrierAt(at),
     }
     const settled = async (result: PromiseLike<unknown>): Promise<unknown> => {
       try {
@@ -49,13 +57,4 @@ export function publishedTask(task: Task, head: ChunkHead, runningIndex: () => n
       }
     })
   }
-}
-
-function carrierAt({ carriers = [] }: ChunkHead, index: number): Readonly<Carrier> {
-  let before = 0
-  for (const [count, carrier] of carriers) {
-    before += count
-    if (index < before) return carrier ?? nothing
-  }
-  return nothing
 }

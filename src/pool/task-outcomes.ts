@@ -231,7 +231,7 @@ export class TaskOutcomes {
   #isRetried({ job, attempt }: Part, error: unknown): boolean | { reason: unknown } {
     if (job.isDone) return false
     try {
-      return isRetried(job.limits.retries, error, attempt)
+      return job.asCaller(() => isRetried(job.limits.retries, error, attempt))
     } catch (reason) {
       return { reason }
     }

@@ -3,6 +3,7 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { childEntry } from '../platform/child-entry.ts'
 import { Journal } from '../platform/journal.ts'
 import type { StartMethod } from '../process/child-boot.ts'
+import { FollowedProcess } from '../process/followed-process.ts'
 import { popen } from '../process/popen.ts'
 import { newChildBoot, nextChildIdentity } from '../process/process-state.ts'
 import { Heartbeat } from './heartbeat.ts'
@@ -52,6 +53,7 @@ export function launchWorker(
   const journal = method === 'thread' ? Journal.inMemory() : Journal.forProcess()
   const heartbeat = heartbeatMs === undefined ? undefined : Heartbeat.open(heartbeatMs)
   const { roleData, extraFds } = journalPlace(journal, heartbeat)
+  const followed = FollowedProcess.begin({ kind: 'worker', name, startMethod: method })
   let child
   try {
     child = popen(method, {
@@ -74,8 +76,10 @@ export function launchWorker(
   } catch (error) {
     journal?.close()
     heartbeat?.close()
+    followed?.failed(error)
     throw error
   }
+  followed?.started(child)
   child.unref()
   const runner = new WorkerRunner({
     name,
@@ -87,6 +91,7 @@ export function launchWorker(
     kernelKillsAtStart,
     start,
     events,
+    followed,
   })
   const { hasInitializer, hasFinalizer, bodies } = hooks
   const { preload, niceness, memoryBytesMax } = life

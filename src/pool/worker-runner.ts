@@ -5,9 +5,12 @@
  */
 import { type Journal, type JournalEntry, type RunningMark, monotonicMs } from '../platform/journal.ts'
 import { isRunnable, residentBytes } from '../platform/process-facts.ts'
+import type { FollowedProcess } from '../process/followed-process.ts'
 import type { ExitStatus, Popen } from '../process/popen.ts'
 import type { Chunk } from './chunk.ts'
 import type { StopReason } from './current-task.ts'
+import { contextOf } from './chunk-context.ts'
+import { FollowedChunk } from './followed-chunk.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { StderrTail } from './stderr-tail.ts'
 import type { Job, Part } from './job.ts'
@@ -90,6 +93,7 @@ export class WorkerRunner {
   readonly #popen: Popen
   readonly #journal: Journal | undefined
   readonly #events: RunnerEvents
+  readonly #followed: FollowedProcess | undefined
   readonly #chunks = new Map<number, Chunk>()
   /** The version of each function that the worker has, by id; the one used last is the last. */
   readonly #functions = new Map<number, number>()
@@ -134,6 +138,8 @@ export class WorkerRunner {
     finalizerMsMax: number
     start: WorkerStart
     events: RunnerEvents
+    /** Of the process or thread, while somebody looks on. */
+    followed: FollowedProcess | undefined
   }) {
     this.name = options.name
     this.#popen = options.popen
@@ -146,6 +152,7 @@ export class WorkerRunner {
     this.isSpare = options.start.isSpare
     this.place = options.start.place
     this.#heartbeat = options.heartbeat
+    this.#followed = options.followed
     this.#stderr.follow(this.#popen.stderr)
     const reader = new MessageReader<FromWorker>((head, bodies) => this.#receive(head, bodies))
     const { connection } = this.#popen
@@ -238,10 +245,14 @@ export class WorkerRunner {
     if (this.#chunks.size === 1) chunk.firstSinceMs = monotonicMs()
     this.tasksLeft -= chunk.count
     traceChunk(chunk, this)
+    chunk.followed = FollowedChunk.begin(chunk, this)
+    const times = chunk.endTrace ? 'traced' : chunk.followed?.times
     const part = chunk.parts[0]!
+    const context = chunk.hasContext ? contextOf(chunk) : undefined
+    const bodies = context ? [...chunk.bodies, ...context.stores] : chunk.bodies
     const head: ToWorker = {
       type: 'chunk',
-      bodies: chunk.bodies.length,
+      bodies: bodies.length,
       chunkId: id,
       functionId: task.id,
       mode: part.job.mode,
@@ -250,19 +261,17 @@ export class WorkerRunner {
       ...placesOf(chunk),
       ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
       ...(chunk.wantsReports ? { wantsReports: true } : {}),
-      ...(chunk.hasCarrier
-        ? { carriers: chunk.parts.map(({ count, job }) => [count, job.carrier ?? null]) }
-        : {}),
-      ...(chunk.endTrace ? { isTraced: true } : {}),
+      ...(context ? { contexts: context.contexts, name: task.name } : {}),
+      ...(times ? { times } : {}),
       ...(chunk.isExact ? { isExact: true } : {}),
     }
     // Who has nothing to do is not kept waiting for the end of the tick.
     const isAwaited = this.#chunks.size === 1
     if (isAwaited) this.#popen.connection.cork()
     try {
-      this.#send(head, chunk.bodies)
+      this.#send(head, bodies)
     } catch (error) {
-      this.#forget(chunk)
+      this.#forget(chunk, { lost: chunk.count })
       this.tasksLeft += chunk.count
       throw error
     } finally {
@@ -414,6 +423,7 @@ export class WorkerRunner {
         this.idleSinceMs = performance.now()
         this.insights.ready(head.initMs)
         traceReady(this, head.initMs)
+        this.#followed?.ready()
         this.#events.onReady(head.memoryBytes)
         return
       case 'setupFailed':
@@ -437,7 +447,7 @@ export class WorkerRunner {
         return
       }
       case 'spans':
-        traceTasks(this.#chunk(head.chunkId), this, head.spans)
+        this.#noteSpans(head)
         return
       case 'longTask': {
         const { chunkId, index, count, durationMs, args } = head
@@ -473,6 +483,12 @@ export class WorkerRunner {
     }
   }
 
+  #noteSpans({ chunkId, spans, isTold, errors = [], waits = [], lostWaits = 0 }: Told<'spans'>): void {
+    const chunk = this.#chunk(chunkId)
+    traceTasks(chunk, this, { spans, waits, lostWaits })
+    if (!isTold) chunk.followed?.noteTimes(spans, errors)
+  }
+
   #chunk(id: number): Chunk {
     const chunk = this.#chunks.get(id)
     if (!chunk) throw new Error(`The worker ${this.name} answered for chunk ${id}, which it does not have`)
@@ -487,9 +503,10 @@ export class WorkerRunner {
     chunk.release()
   }
 
-  #forget(chunk: Chunk): void {
+  #forget(chunk: Chunk, ending?: { lost: number }): void {
     this.#chunks.delete(chunk.id)
-    chunk.endTrace?.()
+    chunk.endTrace?.(ending)
+    chunk.followed?.end(ending)
     if (this.#chunks.size === 0) this.idleSinceMs = performance.now()
     const next = this.firstChunk
     if (next && next.firstSinceMs === 0) next.firstSinceMs = monotonicMs()
@@ -511,9 +528,21 @@ export class WorkerRunner {
 
   #return(chunkId: number, why: 'undecodable' | 'unloadable', body: Body | undefined): void {
     const chunk = this.#chunk(chunkId)
-    this.#forget(chunk)
+    this.#forget(chunk, { lost: chunk.count })
     this.tasksLeft += chunk.count
     this.#events.onReturned({ chunk, why, body })
+  }
+
+  /** To those who look on. */
+  #tellEnd(status: ExitStatus, chunks: readonly Chunk[]): void {
+    const { signal, exitCode } = status
+    traceEnd(this, { chunks, how: `ended by ${signal ?? `exit code ${exitCode}`}` })
+    for (const chunk of chunks) {
+      const end = signal ? `was ended by ${signal}` : `ended with exit code ${exitCode}`
+      const error = new Error(`The worker ${this.name} ${end} before all of the chunk was back`)
+      chunk.followed?.end({ lost: chunk.count - chunk.received, error })
+    }
+    this.#followed?.ended(status)
   }
 
   /** It tells of itself that it runs it; how long it may is decided here, since it may be in an endless loop. */
@@ -548,7 +577,7 @@ export class WorkerRunner {
     if (sentence && journal) journal = sentence.run ? { ...journal, ...sentence.run } : undefined
     const chunks = [...this.#chunks.values()]
     this.#chunks.clear()
-    traceEnd(this, { chunks, how: `ended by ${status.signal ?? `exit code ${status.exitCode}`}` })
+    this.#tellEnd(status, chunks)
     const stderr = this.#stderr.text
     this.#events.onDeath({
       status,
@@ -564,6 +593,8 @@ export class WorkerRunner {
     })
   }
 }
+
+type Told<Type extends FromWorker['type']> = Extract<FromWorker, { type: Type }>
 
 /** Which items of their map are in the chunk: one after the other, unless some between them could not be sent. */
 function placesOf({ parts }: Chunk): { first?: number; indexes?: number[] } {

@@ -3,7 +3,6 @@
  * exactly once. Invariant: an item is marked in the journal before its function is called, so that the parent can
  * tell after this process's death which item was running (see Journal in README.md).
  */
-import { isMainThread } from 'node:worker_threads'
 import { exitWhenLoaded } from '../platform/module-loading.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
 import { microtask } from '../platform/microtask.ts'
@@ -19,6 +18,7 @@ import { LoadedFunctions, rebuild, type Task } from './loaded-functions.ts'
 import { loadingFunction } from './recover-chunk.ts'
 import { endByError } from './worker-crash.ts'
 import { TaskSpans } from './task-spans.ts'
+import { TaskSurroundings } from './task-surroundings.ts'
 import { WorkerLife } from './worker-life.ts'
 import {
   type Body,
@@ -28,7 +28,6 @@ import {
   releaseBodies,
   sendMessage,
 } from './protocol.ts'
-import { publishedTask } from './published-task.ts'
 import { isInstance, isThenable } from './result-kinds.ts'
 import { type WaitingChunk, skippedFrom } from './waiting-chunk.ts'
 import { unsendableResult } from './unsendable-result.ts'
@@ -107,8 +106,6 @@ export class Worker {
     // item meanwhile, which would then be taken for the one that called it.
     process.on('exit', () => this.#journal?.freeze())
     setTaskSource(() => this.#currentTask())
-    // Ctrl-C and the end of a terminal go to all of its processes; what happens then is the parent's decision.
-    if (isMainThread) for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
   }
 
   #receive(head: ToWorker, bodies: Body[]): void {
@@ -153,7 +150,11 @@ export class Worker {
   async #runAll(): Promise<void> {
     for (let next = this.#chunks.shift(); next; next = this.#chunks.shift()) {
       this.#running = next
-      await this.#runChunk(next)
+      const { head, bodies } = next
+      const around = TaskSurroundings.areNeeded(head)
+        ? await TaskSurroundings.prepare(head, bodies)
+        : undefined
+      await (around?.run(() => this.#runChunk(next, around)) ?? this.#runChunk(next, undefined))
       this.#running = undefined
     }
     this.#isRunning = false
@@ -276,7 +277,7 @@ export class Worker {
 
   // ---- Running ----
 
-  async #runChunk(chunk: WaitingChunk): Promise<void> {
+  async #runChunk(chunk: WaitingChunk, around: TaskSurroundings | undefined): Promise<void> {
     const { head, bodies } = chunk
     const { chunkId, functionId, mode, isPacked, isExact = false } = head
     const journal = this.#journal
@@ -308,7 +309,7 @@ export class Worker {
       )
       return
     }
-    task = publishedTask(task, head, () => this.#runningIndex)
+    if (around) task = around.around(task, () => this.#runningIndex)
     let items: readonly unknown[] = []
     if (isPacked) {
       // Should the decoding itself kill this process, the items come again one by one.
@@ -325,7 +326,7 @@ export class Worker {
       }
     }
 
-    this.#spans = head.isTraced ? new TaskSpans(chunkId) : undefined
+    const spans = (this.#spans = head.times && new TaskSpans(chunkId, head.times, around))
     this.#countMax = chunk.count
     this.#makeRoom(chunk.count)
     let markedUntil = 0
@@ -381,7 +382,8 @@ export class Worker {
       } catch (thrown) {
         this.#runningIndex = -1
         this.#task = undefined
-        this.#spans?.end(index, { hasFailed: true })
+        this.#spans?.threw(index, thrown)
+        around?.threw(thrown)
         const failedAfterMs = performance.now() - startedMs
         this.#elapsedMs += failedAfterMs
         if (failedAfterMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, failedAfterMs, item)
@@ -392,7 +394,7 @@ export class Worker {
         markedUntil = timedUntil = index + 1
         continue
       }
-      this.#spans?.end(index, { hasFailed: false })
+      this.#spans?.end(index)
       const tookMs = nowMs - startedMs
       this.#elapsedMs += tookMs
       if (tookMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, tookMs, item)
@@ -418,6 +420,7 @@ export class Worker {
     }
     this.#life.checkMemory()
     this.#flush()
+    spans?.close()
     // A limit of the last item does not hit what comes behind it.
     if (isExact) journal?.begin(chunkId, chunk.count, 0)
     // The next chunk is about to take the place of what the journal keeps of this one.
@@ -432,7 +435,8 @@ export class Worker {
    * quick ones are timed in groups, because nothing is lost of one that was slow after all.
    */
   #timedTogether(index: number, count: number): number {
-    const isAlone = this.#quickStreak < quickStreakMin || this.#journal?.isMemory !== true || this.#spans
+    const isAlone =
+      this.#quickStreak < quickStreakMin || this.#journal?.isMemory !== true || this.#spans?.isEach
     if (isAlone) return index + 1
     return Math.min(index + timedItems, count)
   }

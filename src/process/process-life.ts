@@ -10,10 +10,14 @@ import { releaseAttachments } from '../transport/attachments.ts'
 import type { ChildBoot } from './child-boot.ts'
 import { childEntry } from '../platform/child-entry.ts'
 import { diedWithoutResult, pythonExitCode } from './exit-description.ts'
+import type { FollowedProcess } from './followed-process.ts'
 import { popen, type ExitStatus, type Popen, type PopenOptions } from './popen.ts'
 
 /** What a child says before the frame with its result. */
 export const OUTCOME_TAGS = { returned: 1, threw: 2 } as const
+
+/** What a child says before it runs its work, if its parent wants to know. */
+export const READY_TAG = 3
 
 /** The states of a Process object, in the order of its life. */
 export type ProcessStatus = 'initial' | 'started' | 'stopped' | 'closed'
@@ -62,8 +66,15 @@ export class ProcessLife {
   start(
     boot: ChildBoot,
     payload: { bytes: Uint8Array; attachments: readonly unknown[] },
-    options: Omit<PopenOptions, 'entry' | 'boot'>,
-    onEnded: () => void,
+    {
+      options,
+      onEnded,
+      followed,
+    }: {
+      options: Omit<PopenOptions, 'entry' | 'boot'>
+      onEnded: () => void
+      followed: FollowedProcess | undefined
+    },
   ): void {
     const child = popen(boot.startMethod, {
       ...options,
@@ -71,6 +82,7 @@ export class ProcessLife {
       entry: childEntry('process/process-main'),
     })
     if (child.exitStatus?.error) throw child.exitStatus.error
+    followed?.started(child)
     this.#popen = child
     this.#status = 'started'
     this.#name = boot.name
@@ -83,7 +95,8 @@ export class ProcessLife {
     this.#outcome = new Promise<Outcome>((resolve, reject) => {
       let tag: number | undefined
       child.connection.onMessage = (bytes, attachments) => {
-        if (tag === undefined) tag = bytes[0]
+        if (tag === undefined && bytes[0] === READY_TAG) followed?.ready()
+        else if (tag === undefined) tag = bytes[0]
         else resolve({ tag, bytes, attachments })
       }
       this.#ended = new Promise<void>(resolveEnded => {
@@ -91,6 +104,7 @@ export class ProcessLife {
           this.#exitStatus = status
           this.#status = 'stopped'
           onEnded()
+          followed?.ended(status)
           reject(
             diedWithoutResult({ name: boot.name, pid: child.pid, callerStack: this.#callerStack }, status),
           )

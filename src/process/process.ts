@@ -16,11 +16,13 @@ import { type Readiness, readiness } from '../queue/waitable.ts'
 import { encode } from '../serialize/codec.ts'
 import { AttachmentList, releaseAttachments } from '../transport/attachments.ts'
 import type { StartMethod } from './child-boot.ts'
+import { FollowedProcess } from './followed-process.ts'
 import { assertNotImporting } from './import-guard.ts'
 import type { ChildStdio } from './popen.ts'
 import { ProcessLife } from './process-life.ts'
 import { getAuthKey, newChildBoot, nextChildIdentity, processState } from './process-state.ts'
 import { assertStartMethod, getStartMethod } from './start-methods.ts'
+import { type WorkContext, runInContext, workContext } from './work-context.ts'
 
 /** Something that names a start method: its name, or a context. */
 export type ContextLike = StartMethod | { readonly startMethod: StartMethod }
@@ -165,15 +167,25 @@ export class Process<Args extends readonly unknown[] = [], Result = unknown> {
     }
     assertNotImporting()
     const startMethod = settings.context === undefined ? getStartMethod() : methodOf(settings.context)
-    const payload = encodeWork(this, record, startMethod)
-    const { env, stdio, resourceLimits } = settings
-    const boot = newChildBoot({ name, identity, isDaemon, startMethod, ...(authKey ? { authKey } : {}) })
+    const target = isOverridden(this) ? 'run' : record.target?.name
+    const followed = FollowedProcess.begin({ kind: 'process', name, target, startMethod })
+    let payload: ReturnType<typeof encodeWork> | undefined
     try {
-      life.start(boot, payload, { env, stdio, resourceLimits }, () => children.delete(this))
+      payload = encodeWork(this, record, { startMethod, followed })
+      const { env, stdio, resourceLimits } = settings
+      const boot = newChildBoot({ name, identity, isDaemon, startMethod, ...(authKey ? { authKey } : {}) })
+      life.start(boot, payload, {
+        options: { env, stdio, resourceLimits },
+        onEnded: () => children.delete(this),
+        followed,
+      })
     } catch (error) {
       // What was to be sent with it is not kept any longer: a socket would stay open.
-      unsendMessage(payload.bytes)
-      releaseAttachments(payload.attachments)
+      if (payload) {
+        unsendMessage(payload.bytes)
+        releaseAttachments(payload.attachments)
+      }
+      followed?.failed(error)
       throw error
     }
     children.add(this)
@@ -406,24 +418,28 @@ function methodOf(context: ContextLike): StartMethod {
 }
 
 /** What the child has to do, as bytes: a target with its arguments, or an instance whose class has its own `run()`. */
-export type ProcessWork =
+export type ProcessWork = { context?: WorkContext } & (
   | { target: ProcessRecord['target']; args: readonly unknown[] }
   | { instance: Process }
+)
+
+function isOverridden(process: Process<never>): boolean {
+  return process.run !== (Process.prototype.run as unknown)
+}
 
 function encodeWork(
   process: Process<never>,
   { target, args, name }: ProcessRecord,
-  startMethod: StartMethod,
+  { startMethod, followed }: { startMethod: StartMethod; followed: FollowedProcess | undefined },
 ): { bytes: Uint8Array; attachments: readonly unknown[] } {
   // Between threads, memory can be shared; between processes, what cannot be copied fails in encode().
   const list = new AttachmentList()
   const { attach, beside } = list
   const canAttach = startMethod === 'thread'
   const options = canAttach ? { attach, beside } : { beside }
-  const isOverridden = process.run !== (Process.prototype.run as unknown)
-  const bytes = isOverridden
-    ? encode({ instance: process }, { ...options, rootName: `process "${name}"` })
-    : encode({ target, args }, { ...options, rootName: `process "${name}"` })
+  const context = workContext(followed)
+  const work = isOverridden(process) ? { instance: process } : { target, args }
+  const bytes = encode(context ? { ...work, context } : work, { ...options, rootName: `process "${name}"` })
   try {
     return { bytes, attachments: list.finish(bytes, { canAttach, isReadOften: false }) ?? [] }
   } catch (error) {
@@ -451,9 +467,10 @@ let current: Process | undefined
 
 /** In a child: what its parent sent, as the function to run. The sent instance becomes `currentProcess()`. */
 export function workOfChild(work: ProcessWork): () => unknown {
+  const { context } = work
   if ('target' in work) {
     const { target, args } = work
-    return () => target?.(...args)
+    return () => runInContext(context, target?.name ?? '', () => target?.(...args))
   }
   const { instance } = work
   if (!(instance instanceof Process)) {
@@ -464,7 +481,7 @@ export function workOfChild(work: ProcessWork): () => unknown {
   }
   current = instance
   adopt(instance)
-  return () => instance.run()
+  return () => runInContext(context, 'run', () => instance.run())
 }
 
 /**

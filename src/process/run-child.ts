@@ -11,7 +11,7 @@ import { AttachmentList, releaseAttachments } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
 import { bootstrapChild } from './child-bootstrap.ts'
 import { whileImporting } from './import-guard.ts'
-import { OUTCOME_TAGS } from './process-life.ts'
+import { OUTCOME_TAGS, READY_TAG } from './process-life.ts'
 import { workOfChild, type ProcessWork } from './process.ts'
 import { processState } from './process-state.ts'
 
@@ -24,6 +24,7 @@ export async function runChild(): Promise<void> {
   // From here on the child lives as long as its own work does. The connection still ends it with its parent.
   connection.unref()
   let isSettled = false
+  let tellsReady = false
   const fail = (thrown: unknown): void => {
     isSettled = true
     sendThrown(connection, thrown)
@@ -52,8 +53,11 @@ export async function runChild(): Promise<void> {
   try {
     const run = await whileImporting(async () => {
       await prepare(bytes)
-      return workOfChild(decode(bytes, { attachments }) as ProcessWork)
+      const work = decode(bytes, { attachments }) as ProcessWork
+      tellsReady = work.context?.tellsReady === true
+      return workOfChild(work)
     })
+    if (tellsReady) sendReady(connection)
     const result = await run()
     isSettled = true
     sendResult(connection, result)
@@ -85,6 +89,15 @@ function sendOutcome(
     connection.flush()
   } catch {
     // Closed in the meantime.
+  }
+}
+
+function sendReady(connection: Connection): void {
+  try {
+    connection.send(Uint8Array.of(READY_TAG))
+    connection.flush()
+  } catch {
+    // As above.
   }
 }
 

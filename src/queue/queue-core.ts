@@ -3,6 +3,8 @@
  * The public classes add names and options.
  */
 import { ClosedError, QueueEmptyError, QueueFullError, TimeoutError, invalidState } from '../errors.ts'
+import { type QueueWaitMessage, queueChannel } from '../insights/channels.ts'
+import { type FollowedWait, followBlocking, followWait, isWaitFollowed } from '../insights/followed-wait.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { assertTimeout } from '../platform/bounded-wait.ts'
 import { knownObject, standFor, standNoMore } from '../platform/heap-objects.ts'
@@ -20,6 +22,7 @@ import {
   letGoOf,
   turnNowAndThen,
 } from './item-codec.ts'
+import { queueWait } from './queue-wait.ts'
 import { type Attempt, WaitLine } from './wait-line.ts'
 import type { Readiness } from './waitable.ts'
 
@@ -86,6 +89,7 @@ export class QueueCore implements QueueForm {
   /** Taken together with one that could not be decoded, and not given to anybody yet. */
   #left: Uint8Array[] = []
   #isClosed = false
+  #object: WeakRef<object> | undefined
   #wasUsed = false
   #wasEmpty = false
   #gaveUpWriters = false
@@ -112,6 +116,7 @@ export class QueueCore implements QueueForm {
   /** `queue` is the object for it, until it is collected or closed. */
   register(queue: object): void {
     const { channel } = this
+    this.#object = new WeakRef(queue)
     standFor(queue, CHANNEL_KIND, {
       heap: channel.heap,
       handle: channel.handle.block,
@@ -188,9 +193,11 @@ export class QueueCore implements QueueForm {
       const isDone = this.writers.length === 0 && typeof attempt() === 'object'
       if (!isDone) {
         if (options.timeout === 0) throw this.#full(done, items.length)
-        await this.writers.wait(owner, attempt, options, () => {
-          throw this.#full(done, items.length)
-        })
+        const wait = (): Promise<void> =>
+          this.writers.wait(owner, attempt, options, () => {
+            throw this.#full(done, items.length)
+          })
+        await (isWaitFollowed(queueChannel()) ? followWait(this.#waitOf('put', owner), wait) : wait())
       }
     } catch (error) {
       letGo(items, done)
@@ -225,10 +232,14 @@ export class QueueCore implements QueueForm {
       done += count
       return done === items.length ? { value: undefined } : 'wait'
     }
-    try {
+    const wait = (): void => {
       this.writers.waitSync(attempt, timeout, () => {
         throw this.#full(done, items.length)
       })
+    }
+    try {
+      if (timeout === 0 || !isWaitFollowed(queueChannel())) wait()
+      else this.#waitTold('put', attempt, wait)
     } catch (error) {
       letGo(items, done)
       throw error
@@ -287,11 +298,10 @@ export class QueueCore implements QueueForm {
 
   getSync(timeout: number | undefined): unknown {
     this.assertOpen('get')
-    const [bytes] = this.readers.waitSync(
-      () => this.#tryTake(1, assertNothingToLoad),
-      timeout,
-      () => this.#emptyNow(),
-    )
+    const attempt = (): Attempt<Uint8Array[]> => this.#tryTake(1, assertNothingToLoad)
+    const wait = (): Uint8Array[] => this.readers.waitSync(attempt, timeout, () => this.#emptyNow())
+    const isTold = timeout !== 0 && isWaitFollowed(queueChannel())
+    const [bytes] = isTold ? this.#waitTold('get', attempt, wait) : wait()
     this.writers.look()
     return decodeItem(bytes!)
   }
@@ -317,9 +327,25 @@ export class QueueCore implements QueueForm {
       return now.value
     }
     if (options.timeout === 0) return this.#emptyNow()
-    const taken = await this.readers.wait(owner, attempt, options, () => this.#emptyNow())
+    const wait = (): Promise<Uint8Array[]> =>
+      this.readers.wait(owner, attempt, options, () => this.#emptyNow())
+    const taken = await (isWaitFollowed(queueChannel())
+      ? followWait(this.#waitOf('get', owner), wait)
+      : wait())
     this.writers.look()
     return taken
+  }
+
+  /** Only who has to wait is told of. */
+  #waitTold<T>(operation: QueueWaitMessage['operation'], attempt: () => Attempt<T>, wait: () => T): T {
+    const now = attempt()
+    return typeof now === 'object' ? now.value : followBlocking(this.#waitOf(operation), wait)
+  }
+
+  /** Of an awaited form with the object that waits. */
+  #waitOf(operation: QueueWaitMessage['operation'], owner?: object): FollowedWait<QueueWaitMessage> {
+    const isBlocking = owner === undefined
+    return queueWait(owner ?? this.#object?.deref() ?? this, { type: this.#typeName, operation, isBlocking })
   }
 
   #tryTake(max: number, accept?: (bytes: Uint8Array) => void): Attempt<Uint8Array[]> {

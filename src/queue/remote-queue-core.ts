@@ -10,9 +10,13 @@ import {
   replaceRemote,
   withoutSignal,
 } from '../broker/shareable.ts'
+import { QueueEmptyError, QueueFullError } from '../errors.ts'
+import { type QueueWaitMessage, queueChannel } from '../insights/channels.ts'
+import { type FollowedWait, followBlocking, followWait, isWaitFollowed } from '../insights/followed-wait.ts'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import { assertNothingToLoad, decodeItem, decodeItems, encodeItem } from './item-codec.ts'
 import { type QueueAction, type QueueForm, assertClosedBeforeJoin, queueClosed } from './queue-core.ts'
+import { queueWait } from './queue-wait.ts'
 import type { Readiness } from './waitable.ts'
 
 /** What `take` gives to a thread that is blocked and may not be able to decode the item: it has not been taken yet. */
@@ -50,7 +54,7 @@ export class RemoteQueueCore implements QueueForm {
     this.assertOpen('put')
     const items = this.#encodeAll(values)
     const { signal } = withoutSignal(options)
-    const putting = callLater(this.#queue, 'put', [items, options.timeout], signal)
+    const putting = this.#put(items, options.timeout, signal)
     this.#puts.add(putting)
     try {
       await putting
@@ -59,10 +63,42 @@ export class RemoteQueueCore implements QueueForm {
     }
   }
 
+  async #put(
+    items: Uint8Array[],
+    timeout: number | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const put = (ms: number | undefined): Promise<unknown> =>
+      callLater(this.#queue, 'put', [items, ms], signal)
+    if (!this.#mayHaveToWait('put', timeout, items.length)) await put(timeout)
+    else await put(0).catch(fullOrEmpty(() => followWait(this.#waitOf('put', false), () => put(timeout))))
+  }
+
   putAllSync(values: readonly unknown[], timeout: number | undefined): void {
     assertTimeout(timeout)
     this.assertOpen('put')
-    callNow(this.#queue, 'put', [this.#encodeAll(values), timeout])
+    const items = this.#encodeAll(values)
+    const put = (ms: number | undefined): unknown => callNow(this.#queue, 'put', [items, ms])
+    if (!this.#mayHaveToWait('put', timeout, items.length)) put(timeout)
+    else
+      try {
+        put(0)
+      } catch (error) {
+        fullOrEmpty(() => followBlocking(this.#waitOf('put', true), () => put(timeout)))(error)
+      }
+  }
+
+  /**
+   * Whether somebody looks on what may be a wait: then it is asked first whether it goes at once, because only a wait is
+   * told of. (Of several items some may go at once, so those are not asked for, nor told of.)
+   */
+  #mayHaveToWait(operation: 'put' | 'get', timeout: number | undefined, count = 1): boolean {
+    if (timeout === 0 || count > 1 || (operation === 'put' && this.maxSize === 0)) return false
+    return isWaitFollowed(queueChannel())
+  }
+
+  #waitOf(operation: 'put' | 'get', isBlocking: boolean): FollowedWait<QueueWaitMessage> {
+    return queueWait(this.#queue, { type: this.#typeName, operation, isBlocking })
   }
 
   #encodeAll(values: readonly unknown[]): Uint8Array[] {
@@ -87,7 +123,10 @@ export class RemoteQueueCore implements QueueForm {
     this.assertOpen('get')
     signal?.throwIfAborted()
     if (this.#left.length > 0) return this.#left.splice(0, max)
-    return (await callLater(this.#queue, 'take', [max, timeout], signal)) as Uint8Array[]
+    const take = (ms: number | undefined): Promise<Uint8Array[]> =>
+      callLater(this.#queue, 'take', [max, ms], signal) as Promise<Uint8Array[]>
+    if (!this.#mayHaveToWait('get', timeout)) return await take(timeout)
+    return await take(0).catch(fullOrEmpty(() => followWait(this.#waitOf('get', false), () => take(timeout))))
   }
 
   getSync(timeout: number | undefined): unknown {
@@ -98,6 +137,15 @@ export class RemoteQueueCore implements QueueForm {
       assertNothingToLoad(first)
       return decodeItem(this.#left.shift()!)
     }
+    if (!this.#mayHaveToWait('get', timeout)) return this.#takeNow(timeout)
+    try {
+      return this.#takeNow(0)
+    } catch (error) {
+      return fullOrEmpty(() => followBlocking(this.#waitOf('get', true), () => this.#takeNow(timeout)))(error)
+    }
+  }
+
+  #takeNow(timeout: number | undefined): unknown {
     const until = performance.now() + (timeout ?? Infinity)
     let approved: Uint8Array | undefined
     for (;;) {
@@ -206,5 +254,13 @@ export class RemoteQueueCore implements QueueForm {
 
   assertOpen(action: QueueAction): void {
     if (this.#isClosed) throw queueClosed(this.#typeName, action)
+  }
+}
+
+/** It did not go at once: then `wait`. */
+function fullOrEmpty<T>(wait: () => T): (error: unknown) => T {
+  return error => {
+    if (error instanceof QueueFullError || error instanceof QueueEmptyError) return wait()
+    throw error
   }
 }

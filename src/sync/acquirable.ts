@@ -4,10 +4,13 @@
  */
 import { inspect } from 'node:util'
 import { OwnerDiedError, TimeoutError, invalidState } from '../errors.ts'
+import { lockChannel } from '../insights/channels.ts'
+import { followBlocking, followWait, isWaitFollowed } from '../insights/followed-wait.ts'
 import { assertTimeout, type WaitOptions } from '../platform/bounded-wait.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { Held } from './held.ts'
 import { LocalWaiters } from './local-waiters.ts'
+import { lockWait } from './lock-wait.ts'
 import type { Acquired } from './lock-word.ts'
 import { newSleep, type Sleep, type SyncHeap, waitBlocking } from './waiting.ts'
 
@@ -74,8 +77,14 @@ export abstract class Acquirable {
     const { timeout, signal } = options
     if (signal?.aborted) throw signal.reason
     if (timeout === 0) return this.attempt(newSleep())
-    this.#waiters ??= new LocalWaiters(this.heap)
-    return await this.#waiters.wait(sleep => this.attempt(sleep), { timeout, signal })
+    const waiters = (this.#waiters ??= new LocalWaiters(this.heap))
+    if (!isWaitFollowed(lockChannel()))
+      return await waiters.wait(sleep => this.attempt(sleep), { timeout, signal })
+    const acquired = waiters.size === 0 ? this.attempt(newSleep()) : undefined
+    if (acquired !== undefined) return acquired
+    return await followWait(lockWait(this, { isBlocking: false }), () =>
+      waiters.wait(sleep => this.attempt(sleep), { timeout, signal }),
+    )
   }
 
   /**
@@ -98,10 +107,11 @@ export abstract class Acquirable {
       if (acquired !== undefined) return acquired
     }
     checkOptions(this, 'acquireSync', options)
-    return waitBlocking(this.heap, sleep => this.attempt(sleep), {
-      timeout: options.timeout,
-      onDeadlock: () => this.#deadlock(),
-    })
+    const { timeout } = options
+    const wait = (): Acquired | undefined =>
+      waitBlocking(this.heap, sleep => this.attempt(sleep), { timeout, onDeadlock: () => this.#deadlock() })
+    if (timeout === 0 || !isWaitFollowed(lockChannel())) return wait()
+    return this.attempt(newSleep()) ?? followBlocking(lockWait(this, { isBlocking: true }), wait)
   }
 
   /**

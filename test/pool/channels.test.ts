@@ -5,7 +5,7 @@ import { tracingChannel } from 'node:diagnostics_channel'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { type CallMessage, Pool } from 'multiproc'
-import { sendableCarrier } from '#src/insights/task-channels.js'
+import { sendableCarrier } from '#src/insights/carrier.js'
 import { forEachStartMethod } from '../conformance.js'
 import { checkLeaks } from '../leak-check.js'
 

@@ -20,7 +20,6 @@ const chunk: fc.Arbitrary<ChunkHead> = fc.record(
     isPacked: fc.boolean(),
     first: fc.nat({ max: Number.MAX_SAFE_INTEGER }),
     isExact: fc.constant(true as const),
-    isTraced: fc.constant(true as const),
     wantsReports: fc.constant(true as const),
   },
   { requiredKeys: ['type', 'bodies', 'chunkId', 'functionId', 'mode', 'count', 'isPacked'] },
@@ -80,7 +79,9 @@ test('heads that say more, or numbers that are too large, are left to the codec'
   }
   const others: (ToWorker | FromWorker)[] = [
     { ...plain, indexes: [1, 3] },
-    { ...plain, carriers: [[1, null]] },
+    { ...plain, contexts: [[1, null, false]] },
+    { ...plain, name: 'square' },
+    { ...plain, times: 'each' },
     { ...plain, attempt: 2 },
     { ...plain, chunkId: 2 ** 32 },
     { ...plain, functionId: 2 ** 32 },

@@ -1,13 +1,14 @@
 /** The file of a trace: its format, and that what is inside of something is inside of it in time. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Pool, startTrace } from 'multiproc'
 import { forEachStartMethod } from '../conformance.js'
+import { type TraceEvent, assertFormat, assertInside, eventsIn, periodsOf } from '../insights/trace-format.js'
 import { checkLeaks } from '../leak-check.js'
 import { square } from './tasks.js'
 
@@ -17,72 +18,6 @@ const folder = mkdtempSync(join(tmpdir(), 'multiproc-test-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index)
-
-interface Event {
-  ph: string
-  name: string
-  cat?: string
-  pid: number
-  tid: number
-  ts: number
-  dur: number
-  id?: number
-  s?: string
-  args: Record<string, unknown>
-}
-
-/** A piece of time in microseconds. */
-interface Period {
-  from: number
-  to: number
-  event: Event
-  ending: Record<string, unknown>
-}
-
-/** Reads the file, and checks each event against the format. */
-function eventsIn(path: string): Event[] {
-  const events = JSON.parse(readFileSync(path, 'utf8')) as Event[]
-  for (const event of events) {
-    const told = JSON.stringify(event)
-    assert.equal(typeof event.name, 'string', told)
-    assert.ok(Number.isInteger(event.pid) && Number.isInteger(event.tid), told)
-    if (event.ph === 'M') {
-      assert.ok(['process_name', 'thread_name'].includes(event.name), told)
-      assert.equal(typeof event.args['name'], 'string', told)
-      continue
-    }
-    assert.ok(event.ts >= 0, told)
-    if (event.ph === 'X') assert.ok(event.dur >= 0 && typeof event.cat === 'string', told)
-    else if (event.ph === 'i') assert.equal(event.s, 't', told)
-    else
-      assert.ok('be'.includes(event.ph) && Number.isInteger(event.id) && typeof event.cat === 'string', told)
-  }
-  return events
-}
-
-/** Begins and ends of a category, by id: each begins once and ends once. */
-function periodsOf(events: readonly Event[], category: string): Map<number, Period> {
-  const periods = new Map<number, Period>()
-  for (const event of events.filter(({ ph, cat }) => cat === category && 'be'.includes(ph))) {
-    const known = periods.get(event.id!)
-    if (event.ph === 'b') {
-      assert.equal(known, undefined)
-      periods.set(event.id!, { from: event.ts, to: Infinity, event, ending: {} })
-    } else {
-      assert.equal(known?.to, Infinity)
-      known.to = event.ts
-      known.ending = event.args
-    }
-  }
-  return periods
-}
-
-function assertInside(inner: { from: number; to: number }, outer: Period, name: string): void {
-  assert.ok(
-    outer.from <= inner.from && inner.to <= outer.to,
-    `${name}: ${inner.from} to ${inner.to} is not inside of ${outer.from} to ${outer.to}`,
-  )
-}
 
 forEachStartMethod(context => {
   describe('startTrace()', () => {
@@ -112,7 +47,7 @@ forEachStartMethod(context => {
       for (const chunk of chunks.values())
         for (const call of chunk.event.args['calls'] as number[])
           assertInside(chunk, calls.get(call)!, 'chunk')
-      const tracks = new Map<string, Event[]>()
+      const tracks = new Map<string, TraceEvent[]>()
       for (const task of tasks) {
         const { pid, tid, ts, dur, args } = task
         const period = { from: ts, to: ts + dur }
@@ -182,6 +117,33 @@ forEachStartMethod(context => {
       )
     })
   })
+})
+
+test('the check of the format finds what is wrong in a file', () => {
+  const names = ['process_name', 'thread_name'].map(name => ({
+    ph: 'M',
+    name,
+    pid: 1,
+    tid: 0,
+    args: { name: 'x' },
+  }))
+  const span = { ph: 'X', name: 'a', cat: 'task', pid: 1, tid: 0, ts: 0, dur: 10, args: {} }
+  const begin = { ph: 'b', name: 'a', cat: 'call', pid: 1, tid: 0, ts: 0, id: 1, args: {} }
+  const check = (...events: object[]): void => assertFormat([...names, ...events] as TraceEvent[])
+  check(span, { ...span, ts: 2, dur: 8 }, begin, { ...begin, ph: 'e', ts: 3 })
+  for (const wrong of [
+    [{ ...span, ph: 'Z' }],
+    [{ ...span, dur: undefined }],
+    [{ ...span, ts: -1 }],
+    [{ ...span, cat: undefined }],
+    [{ ...span, other: 1 }],
+    [{ ...span, pid: 2 }],
+    [span, { ...span, ts: 5 }],
+    [begin, begin],
+    [{ ...begin, ph: 'e' }],
+    [begin, { ...begin, ph: 'e', tid: 1 }],
+  ])
+    assert.throws(() => check(...wrong), assert.AssertionError, JSON.stringify(wrong))
 })
 
 test('a program that ends without stop() has a whole file', () => {
