@@ -26,6 +26,7 @@ export const LAYERS = [
   'pool',
   'managers',
   'futures',
+  'cluster',
   'cli',
   'index',
 ] as const
@@ -45,6 +46,7 @@ export const LAYERS_WITH_PROTOCOL = [
   'pool',
   'managers',
   'futures',
+  'cluster',
   'cli',
 ] as const
 

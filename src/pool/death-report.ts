@@ -91,6 +91,26 @@ export function poisoned(
   return withCaller(new PoisonedItemError(text, facts, cause), part.job)
 }
 
+/** As `poisoned`, where the last of the workers died on another machine. */
+export function poisonedElsewhere(
+  death: unknown,
+  { part, kills }: { part: Part; kills: number },
+): PoisonedItemError {
+  const { job, first } = part
+  const item = job.isSingle ? `The call of "${job.task.name}"` : `Item ${first} of "${job.task.name}"`
+  const facts: WorkerDeathFacts =
+    death instanceof WorkerDiedError
+      ? death
+      : { pid: undefined, workerName: 'another machine', exitCode: null, signal: null }
+  const why = death instanceof Error ? death.message.split('\n')[0] : ''
+  const error = new PoisonedItemError(
+    `${item} is not run again, because ${kills} workers died of it. ${why}\nTo fix: run it alone to find out why`,
+    { ...facts, deaths: kills, taskIndex: job.isSingle ? undefined : first },
+    { cause: death },
+  )
+  return withCaller(error, job)
+}
+
 function describeDeath(
   worker: DeadWorker,
   { task, part, end }: { task: ShippedFunction; part: Part; end: End },

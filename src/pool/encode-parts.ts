@@ -6,9 +6,11 @@ import { type Body, encodeBody } from './protocol.ts'
 /** Encodes items for a worker: together if that works, else each alone; those that cannot be sent are told. */
 export function encodeParts(
   parts: readonly Part[],
-  connection: { canAttach: boolean },
+  connection: { canAttach: boolean; isElsewhere?: boolean },
   onUnsendable: (job: Job, index: number, error: unknown) => void,
 ): { parts: Part[]; bodies: Body[]; isPacked: boolean } {
+  const packed = parts.length === 1 ? parts[0]!.packed : undefined
+  if (packed) return { parts: [...parts], bodies: [packed], isPacked: true }
   const items = itemsTogether(parts)
   if (items) {
     try {

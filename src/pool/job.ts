@@ -20,6 +20,8 @@ export interface Part {
   /** The items, or, when they were encoded already, one body for each. */
   items: Values | undefined
   bodies: Body[] | undefined
+  /** One body with all items, which was made on another machine. Such a part is not cut. */
+  packed?: Body | undefined
   /** It may have killed a worker, and is to be sent alone, so that it is certain. */
   isSolo: boolean
   /** How many workers died that had it, without a sign that it had been started. */
@@ -30,6 +32,29 @@ export interface Part {
   kills: number
   /** What the job's account has paid for each of them in advance. */
   chargedItemMs: number
+}
+
+/**
+ * Gets what workers say of the items of a job that came from another machine, which is passed on and not decoded here.
+ * Each item of a chunk gets one outcome: `received`, `failed`, `died`, `skipped` or `again`; or the whole chunk is refused.
+ */
+export interface Relay {
+  /** Whether each item is to be marked in a way that can be relied on when one of them is stopped. */
+  readonly isExact: boolean
+  received(
+    index: number,
+    results: { count: number; isPacked: boolean; bodies: Body[]; elapsedMs: number },
+  ): void
+  failed(index: number, failure: { body: Body; elapsedMs: number }): void
+  died(index: number, error: unknown): void
+  skipped(index: number, count: number): void
+  /** They were not run, or what became of them is lost; they can be run again. */
+  again(parts: readonly Part[]): void
+  /** Its time is up. The outcome follows when it has ended. */
+  timedOut(index: number, error: unknown): void
+  /** Nothing of the chunk was run. */
+  refused(why: 'undecodable' | 'unloadable', body: Body | undefined): void
+  reported(index: number, report: { dropped: number; body: Body }): void
 }
 
 /** Items of `job` that are taken for the first time. */
@@ -97,6 +122,8 @@ export abstract class Job {
   onReport: ReportListener | undefined
   /** What those who follow its call gave to its tasks. */
   carrier: Carrier | undefined
+  /** Set when its items came from another machine. */
+  readonly relay: Relay | undefined
   /** Its name in a trace. */
   traceId: number | undefined
   /** How many runs of its items were repeated. */
@@ -131,6 +158,11 @@ export abstract class Job {
   /** Whether nothing happens to it before somebody takes its results, so that it is no reason to go on. */
   get isWaitingForConsumer(): boolean {
     return false
+  }
+
+  /** Whether an item was called off, so that it is to be stopped when it runs. */
+  isCalledOff(_index: number): boolean {
+    return this.isCancelled
   }
 
   /** Up to `countMax` items that can go to a worker now, or undefined. */

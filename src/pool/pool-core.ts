@@ -3,12 +3,12 @@
  * dies. It does not know the public object, so that a pool that is dropped without being closed can be collected.
  * The life of a worker, and what happens when it dies, are told step by step in README.md.
  */
-import { type BrokenPoolError, ClosedError, ModuleLoadError } from '../errors.ts'
+import { type BrokenPoolError, ClosedError, ClusterError, ModuleLoadError, ProcessError } from '../errors.ts'
 import { dropMessage } from '../platform/in-flight.ts'
 import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
-import { allowsPrefetch, isAnsweredSoon, learnSize, learnTime } from './chunk-policy.ts'
+import { type ChunkTarget, allowsPrefetch, isAnsweredSoon, learnSize, learnTime } from './chunk-policy.ts'
 import { encodeParts } from './encode-parts.ts'
 import { FunctionTable, fatalLoadsMax } from './function-table.ts'
 import {
@@ -34,7 +34,7 @@ import { RunSupervisor } from './run-supervisor.ts'
 import { Scheduler, settleCharge } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
 import { deliverReport } from './task-report.ts'
-import { type WorkerOptions, launchWorker } from './worker-launch.ts'
+import { type LaunchOptions, type WorkerOptions, launchElsewhere, launchWorker } from './worker-launch.ts'
 import type { Death, WorkerRunner } from './worker-runner.ts'
 import { type WorkerStart, Workforce, type WorkforceOwner } from './workforce.ts'
 
@@ -128,14 +128,25 @@ export class PoolCore implements JobOwner, LivePool {
     }
   }
 
-  /** How many workers it is to have. */
+  /** How many workers it is to have; how many other machines have for it. */
   get processes(): number {
-    return this.#workforce.processes
+    return this.options.elsewhere?.processes ?? this.#workforce.processes
+  }
+
+  /** Set where it is not what suits workers of this machine. */
+  get chunkTarget(): ChunkTarget | undefined {
+    return this.options.elsewhere?.target
   }
 
   /** Resolves when it has so many workers. */
   async resize(processes: number): Promise<void> {
     this.assertRunning()
+    if (this.isElsewhere) {
+      throw new ProcessError(
+        'ERR_NOT_SUPPORTED',
+        `Cannot resize the pool "${this.options.name}": its workers belong to the agents of a cluster\nTo fix: start more agents, or end some of them`,
+      )
+    }
     const resized = this.#workforce.resize(processes)
     // Of workers that start on demand, none was started for it.
     this.#scheduleDispatch()
@@ -159,6 +170,11 @@ export class PoolCore implements JobOwner, LivePool {
     return this.options.method === 'thread'
   }
 
+  /** Whether its workers are on other machines. */
+  get isElsewhere(): boolean {
+    return this.options.elsewhere !== undefined
+  }
+
   /** Process ids of the workers, and thread ids where they are threads. */
   get runners(): ReadonlySet<WorkerRunner> {
     return this.#runners
@@ -166,6 +182,7 @@ export class PoolCore implements JobOwner, LivePool {
 
   /** With spares. */
   get workersMax(): number {
+    if (this.isElsewhere) return 0
     return this.processes + this.options.life.spares
   }
 
@@ -217,6 +234,17 @@ export class PoolCore implements JobOwner, LivePool {
     job.cancel(reason)
     if (isTaken) this.#supervisor.cancel(this.#runners, job, { isHard: true })
     return true
+  }
+
+  /** Calls off items of a job that came from another machine; what runs of it may run on without `graceMs`. */
+  cancelItems(job: Job, cancelled: { indexes: readonly number[]; graceMs: number | undefined }): void {
+    this.#supervisor.cancelItems(this.#runners, job, cancelled)
+  }
+
+  /** These were not run. */
+  giveBack(parts: Part[]): void {
+    this.#scheduler.giveBack(parts)
+    this.#scheduleDispatch()
   }
 
   close(): void {
@@ -324,7 +352,7 @@ export class PoolCore implements JobOwner, LivePool {
   #startWorker(start: WorkerStart): WorkerRunner {
     const name = this.options.workerName(++this.#workerCount)
     const workers = this.workersMax
-    const runner: WorkerRunner = launchWorker(this.options, {
+    const launch: LaunchOptions = {
       name,
       workers,
       start,
@@ -342,14 +370,14 @@ export class PoolCore implements JobOwner, LivePool {
           const bytes = totalBytes(bodies)
           learnSize(chunk.task, count, bytes)
           runner.insights.returned(count, elapsedMs, bytes)
-          this.#outcomes.received(runner, { chunk, count, isPacked, bodies })
+          this.#outcomes.received(runner, { chunk, count, isPacked, bodies, elapsedMs })
           this.#afterOutcome(runner)
         },
         onFailure: ({ chunk, elapsedMs, body }) => {
           learnTime(chunk.task, 1, elapsedMs)
           settleCharge(chunk.parts[0]!, 1, elapsedMs)
           runner.insights.threw(elapsedMs, totalBytes([body]))
-          this.#outcomes.failed(runner, { chunk, body })
+          this.#outcomes.failed(runner, { chunk, body, elapsedMs })
           this.#afterOutcome(runner)
         },
         onReport: deliverReport,
@@ -359,12 +387,28 @@ export class PoolCore implements JobOwner, LivePool {
         },
         onReturned: ({ chunk, why, body }) => this.#returned(runner, chunk, why, body),
         onRecalled: ({ parts }) => {
-          this.#scheduler.giveBack(parts)
+          const relay = parts[0]?.job.relay
+          // One that is whole goes to another worker; what was cut off would have to be taken apart.
+          if (relay && parts[0]!.packed === undefined) relay.again(parts)
+          else this.#scheduler.giveBack(parts)
           this.#afterOutcome(runner)
         },
         onDeath: death => this.#died(runner, death),
+        onDiedElsewhere: run => {
+          this.#outcomes.diedElsewhere(runner, run)
+          this.#afterOutcome(runner)
+        },
+        onTimedOutElsewhere: run => this.#outcomes.timedOutElsewhere(runner, run),
+        onAgain: run => {
+          this.#outcomes.againElsewhere(runner, run)
+          this.#afterOutcome(runner)
+        },
       },
-    })
+    }
+    const { elsewhere } = this.options
+    const runner: WorkerRunner = elsewhere
+      ? launchElsewhere(elsewhere, launch, () => this.#scheduleDispatch())
+      : launchWorker(this.options, launch)
     return runner
   }
 
@@ -395,7 +439,11 @@ export class PoolCore implements JobOwner, LivePool {
         if (canGrow) this.#workforce.demand(this.#scheduler.waiting(processes))
         break
       }
-      const parts = this.#scheduler.next({ workers: this.processes, countMax: runner.tasksLeft })
+      const parts = this.#scheduler.next({
+        workers: this.processes,
+        countMax: runner.tasksLeft,
+        target: this.chunkTarget,
+      })
       if (!parts) break
       this.#send(runner, parts)
     }
@@ -412,6 +460,11 @@ export class PoolCore implements JobOwner, LivePool {
     for (const runner of this.#runners) {
       if (!runner.takesWork) continue
       if (runner.chunkCount === 0) return runner
+      if (runner.elsewhere) {
+        const isFull = runner.bufferedBytes > bufferedBytesMax
+        if (runner.chunkCount < runner.elsewhere.chunksMax && !isFull) return runner
+        continue
+      }
       if (runner.chunkCount > 1 || runner.bufferedBytes > bufferedBytesMax) continue
       const [running] = runner.chunks
       if (!best && !canGrow && allowsPrefetch(running!.task, running!.count)) best = runner
@@ -487,6 +540,13 @@ export class PoolCore implements JobOwner, LivePool {
     why: 'undecodable' | 'unloadable',
     body: Body | undefined,
   ): void {
+    const relay = chunk.parts[0]!.job.relay
+    if (relay) {
+      chunk.release()
+      relay.refused(why, body)
+      this.#afterOutcome(runner)
+      return
+    }
     const all = chunk.slice(0, chunk.count, { isSolo: why === 'undecodable' })
     if (why === 'unloadable') {
       const settle = (reason: unknown): void => {
@@ -520,7 +580,7 @@ export class PoolCore implements JobOwner, LivePool {
     const { task } = chunk
     // Another worker said the same before, and the function has been encoded anew since.
     if (chunk.taskVersion < task.version) return true
-    const source = task.source.deref()
+    const source = task.source?.deref()
     if (!(reason instanceof ModuleLoadError) || !reason.canSendByValue || !source) return false
     if (this.#byValue.has(reason.url)) return false
     this.#byValue.add(reason.url)
@@ -582,7 +642,9 @@ export class PoolCore implements JobOwner, LivePool {
       const { isUseful } = this.#outcomes.recover(runner, death, end)
       this.#reportFinalizer(runner, death, end)
       if (isUseful) restarts.noteOutcome()
-      if (this.options.breaksOnDeath && !death.wasAsked) {
+      if (death.status.error instanceof ClusterError) {
+        this.#break(death.status.error)
+      } else if (this.options.breaksOnDeath && !death.wasAsked) {
         this.#break(brokenByDeath(this.options.name, runner, end))
       } else if (death.wasStarting && (this.#state !== 'closed' || this.#jobs.size > 0)) {
         this.#startDeaths++

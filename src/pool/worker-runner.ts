@@ -7,12 +7,14 @@ import { type Journal, type JournalEntry, type RunningMark, monotonicMs } from '
 import { isRunnable, residentBytes } from '../platform/process-facts.ts'
 import type { ExitStatus, Popen } from '../process/popen.ts'
 import type { Chunk } from './chunk.ts'
+import type { Elsewhere } from './elsewhere.ts'
 import type { StopReason } from './current-task.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { StderrTail } from './stderr-tail.ts'
 import type { Job, Part } from './job.ts'
 import {
   type Body,
+  type ElsewhereFacts,
   type FromWorker,
   MessageReader,
   type SetupStage,
@@ -83,6 +85,12 @@ export interface RunnerEvents {
   /** So many items of the chunk were called off and never began. */
   onSkipped(run: { chunk: Chunk; count: number }): void
   onDeath(death: Death): void
+  /** A worker of another machine died of the next item of the chunk. */
+  onDiedElsewhere(run: { chunk: Chunk; body: Body }): void
+  /** An item that runs on another machine has used up its time. */
+  onTimedOutElsewhere(run: { chunk: Chunk; index: number; body: Body }): void
+  /** The next items of the chunk are to be sent to another machine again. */
+  onAgain(run: { chunk: Chunk; count: number; isSolo: boolean; deaths: number }): void
 }
 
 export class WorkerRunner {
@@ -115,6 +123,8 @@ export class WorkerRunner {
   isSpare: boolean
   /** Its place among the workers that are no spares. */
   place: number | undefined
+  /** Set when it stands for the workers of other machines. */
+  readonly elsewhere: Elsewhere | undefined
   readonly insights = new WorkerInsights()
   readonly startedAtMs = performance.now()
   /** Since when it has had nothing to do, if it has nothing. */
@@ -134,9 +144,11 @@ export class WorkerRunner {
     finalizerMsMax: number
     start: WorkerStart
     events: RunnerEvents
+    elsewhere?: Elsewhere | undefined
   }) {
     this.name = options.name
     this.#popen = options.popen
+    this.elsewhere = options.elsewhere
     this.#journal = options.journal
     this.#events = options.events
     this.tasksLeft = options.tasksMax
@@ -201,6 +213,10 @@ export class WorkerRunner {
     return this.#popen.connection.canAttach
   }
 
+  get isElsewhere(): boolean {
+    return this.elsewhere !== undefined
+  }
+
   /** Whether it may get more items. */
   get takesWork(): boolean {
     return this.#state === 'ready' && !this.isSpare && !this.#isRetiring && this.tasksLeft > 0
@@ -255,6 +271,7 @@ export class WorkerRunner {
         : {}),
       ...(chunk.endTrace ? { isTraced: true } : {}),
       ...(chunk.isExact ? { isExact: true } : {}),
+      ...(this.elsewhere ? { elsewhere: factsOf(chunk) } : {}),
     }
     try {
       this.#send(head, chunk.bodies)
@@ -273,7 +290,14 @@ export class WorkerRunner {
   }
 
   /** Calls items off, counted within the chunk; without `indexes` all of them. */
-  cancel(chunk: Chunk, { indexes, why }: { indexes: number[] | undefined; why: StopReason }): void {
+  cancel(
+    chunk: Chunk,
+    {
+      indexes,
+      why,
+      graceMs,
+    }: { indexes: number[] | undefined; why: StopReason; graceMs?: number | undefined },
+  ): void {
     if (this.#state === 'dead') return
     this.#sendNoticed(notice => ({
       type: 'cancel',
@@ -282,6 +306,7 @@ export class WorkerRunner {
       ...(indexes ? { indexes } : {}),
       why,
       notice,
+      ...(graceMs === undefined ? {} : { graceMs }),
     }))
   }
 
@@ -465,6 +490,19 @@ export class WorkerRunner {
       case 'dying':
         this.#lastWords = bodies[0]!
         return
+      case 'died':
+        this.#events.onDiedElsewhere({ chunk: this.#chunk(head.chunkId), body: bodies[0]! })
+        return
+      case 'timedOut':
+        this.#events.onTimedOutElsewhere({
+          chunk: this.#chunk(head.chunkId),
+          index: head.index,
+          body: bodies[0]!,
+        })
+        return
+      case 'again':
+        this.#events.onAgain({ ...head, chunk: this.#chunk(head.chunkId) })
+        return
     }
   }
 
@@ -570,6 +608,12 @@ function placesOf({ parts }: Chunk): { first?: number; indexes?: number[] } {
     next += part.count
   }
   return { first }
+}
+
+function factsOf({ parts, task }: Chunk): ElsewhereFacts {
+  const { job, deaths, isSolo } = parts[0]!
+  const { timeoutMs, graceMs, priority } = job.limits
+  return { taskName: task.name, timeoutMs, graceMs, priority, deaths, isSolo }
 }
 
 function isClosed(error: unknown): boolean {
