@@ -4,7 +4,16 @@
 // the signature of the list and the hash of the package). Needs Debian or a system made of it; elsewhere it says how to get
 // one. The last line that it prints is the path of the server.
 import { execFileSync } from 'node:child_process'
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -44,7 +53,8 @@ function find() {
 function mirror() {
   const texts = []
   const lists = '/etc/apt/sources.list.d'
-  for (const name of existsSync(lists) ? readdirSync(lists) : []) texts.push(readFileSync(join(lists, name), 'utf8'))
+  for (const name of existsSync(lists) ? readdirSync(lists) : [])
+    texts.push(readFileSync(join(lists, name), 'utf8'))
   if (existsSync('/etc/apt/sources.list')) texts.push(readFileSync('/etc/apt/sources.list', 'utf8'))
   return /\bhttps?:\/\/\S*\/debian(?=\/?\s)/.exec(`${texts.join('\n')}\n`)?.[0]
 }
@@ -58,9 +68,13 @@ function download() {
   }
   const apt = join(folder, 'apt')
   rmSync(apt, { recursive: true, force: true })
-  for (const part of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(apt, part), { recursive: true })
+  for (const part of ['lists/partial', 'cache/archives/partial'])
+    mkdirSync(join(apt, part), { recursive: true })
   const sources = join(apt, 'sources.list')
-  writeFileSync(sources, `deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${uri} ${SUITE} main\n`)
+  writeFileSync(
+    sources,
+    `deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${uri} ${SUITE} main\n`,
+  )
   // apt keeps everything in a folder of ours, and touches nothing of the system.
   const options = [
     `Dir::Etc::sourcelist=${sources}`,
@@ -69,7 +83,8 @@ function download() {
     `Dir::Cache=${join(apt, 'cache')}`,
     'APT::Sandbox::User=root',
   ].flatMap(option => ['-o', option])
-  const run = (command, args) => execFileSync(command, args, { cwd: apt, stdio: ['ignore', 'ignore', 'inherit'] })
+  const run = (command, args) =>
+    execFileSync(command, args, { cwd: apt, stdio: ['ignore', 'ignore', 'inherit'] })
   run('apt-get', [...options, '-qq', 'update'])
   run('apt-get', [...options, '-qq', 'download', 'nats-server'])
   const archive = readdirSync(apt).find(name => name.endsWith('.deb'))

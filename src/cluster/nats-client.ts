@@ -24,6 +24,8 @@ const inlineBytesMax = 512 * 1024
 const attemptMs = 3000
 const betweenAttemptsMs = 250
 const closeMsMax = 1000
+/** Who asks a server that is killed meanwhile gets no answer: it is asked again after this time. */
+const writeMsMax = 2000
 
 async function loadPackages(): Promise<{
   transport: typeof import('@nats-io/transport-node')
@@ -59,7 +61,7 @@ export async function connectNats(
     return {
       connection,
       manager,
-      publisher: jetStream.jetstream(connection, { timeout: 5000 }),
+      publisher: jetStream.jetstream(connection, { timeout: writeMsMax }),
       inlineBytesMax: Math.min(inlineBytesMax, payloadBytesMax >> 1),
     }
   } catch (cause) {

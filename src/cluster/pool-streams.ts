@@ -4,7 +4,7 @@
  */
 import type { Nats } from './nats-client.ts'
 import { serverError } from './nats-client.ts'
-import { LEVELS, type PoolNames } from './names.ts'
+import { LEVELS, type Level, type PoolNames } from './names.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 
 /** What was agreed on by whoever made the streams. */
@@ -37,51 +37,54 @@ export async function openStreams(
       () => manager.streams.info(config.name),
       () => manager.streams.add({ ...common, ...config }),
     )
-  try {
-    await add({
+  const streams: { name: string; subjects: string[]; [option: string]: unknown }[] = [
+    {
       name: names.tasks,
       subjects: [`mp.t.${names.pool}.>`],
       retention: 'workqueue',
       discard: 'new',
       max_msgs: chunksMax,
-      metadata: { leaseMs: String(leaseMs), deliveriesMax: String(deliveriesMax) },
-    })
-    await add({
+      metadata: { deliveriesMax: String(deliveriesMax) },
+    },
+    {
       name: names.results,
       subjects: [`mp.r.${names.pool}.>`],
       discard: 'new',
       max_msgs: resultsMax,
       max_age: 24 * hourMs * nanosPerMs,
-    })
-    await add({
+    },
+    {
       name: names.dead,
       subjects: [`mp.d.${names.pool}.>`],
       discard: 'old',
       max_msgs: deadMax,
       max_age: 7 * 24 * hourMs * nanosPerMs,
-    })
-    await add({
+    },
+    {
       name: names.payloads,
       subjects: [`mp.p.${names.pool}.>`],
       discard: 'new',
       allow_direct: true,
       max_age: 24 * hourMs * nanosPerMs,
-    })
-    for (const level of LEVELS) {
-      await ensure(
-        () => manager.consumers.info(names.tasks, level),
-        () =>
-          manager.consumers.add(names.tasks, {
-            durable_name: level,
-            filter_subject: names.tasksAt(level),
-            ack_policy: 'explicit',
-            ack_wait: leaseMs * nanosPerMs,
-            // Agents count: a server would keep the message, and tell nobody who is away.
-            max_deliver: -1,
-            max_ack_pending: chunksMax,
-          }),
-      )
-    }
+    },
+  ]
+  const addConsumer = (level: Level): Promise<unknown> =>
+    ensure(
+      () => manager.consumers.info(names.tasks, level),
+      () =>
+        manager.consumers.add(names.tasks, {
+          durable_name: level,
+          filter_subject: names.tasksAt(level),
+          ack_policy: 'explicit',
+          ack_wait: leaseMs * nanosPerMs,
+          // Agents count: a server would keep the message, and tell nobody who is away.
+          max_deliver: -1,
+          max_ack_pending: chunksMax,
+        }),
+    )
+  try {
+    await Promise.all(streams.map(add))
+    await Promise.all(LEVELS.map(addConsumer))
     return await rulesOf(manager, names)
   } catch (cause) {
     throw serverError(`the streams of the pool "${names.pool}" cannot be opened`, cause)

@@ -115,11 +115,18 @@ export class RelayJob extends Job implements Relay {
     )
   }
 
-  failed(index: number, { body, elapsedMs }: { body: Body; elapsedMs: number }): void {
+  failed(index: number, { body, elapsedMs, worker }: Parameters<Relay['failed']>[1]): void {
     const { chunkId } = this.#head
     this.elapsedMs += elapsedMs
     this.#place(
-      { type: 'failure', bodies: 1, chunkId, index: index - this.#first, elapsedMs },
+      {
+        type: 'failure',
+        bodies: 1,
+        chunkId,
+        index: index - this.#first,
+        elapsedMs,
+        ...(worker ? { worker } : {}),
+      },
       { index, count: 1, bodies: [body] },
     )
   }

@@ -7,7 +7,7 @@ import type { ShippedFunction } from './function-table.ts'
 import type { Values } from './number-array.ts'
 import type { Carrier } from '../insights/task-channels.ts'
 import type { ReportListener } from './progress-options.ts'
-import type { Body, CallMode } from './protocol.ts'
+import type { Body, CallMode, WorkerIdentity } from './protocol.ts'
 import type { TaskLimits } from './task-limits.ts'
 import type { Account } from './turn-order.ts'
 
@@ -45,7 +45,7 @@ export interface Relay {
     index: number,
     results: { count: number; isPacked: boolean; bodies: Body[]; elapsedMs: number },
   ): void
-  failed(index: number, failure: { body: Body; elapsedMs: number }): void
+  failed(index: number, failure: { body: Body; elapsedMs: number; worker?: WorkerIdentity | undefined }): void
   died(index: number, error: unknown): void
   skipped(index: number, count: number): void
   /** They were not run, or what became of them is lost; they can be run again. */

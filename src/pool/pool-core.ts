@@ -373,11 +373,11 @@ export class PoolCore implements JobOwner, LivePool {
           this.#outcomes.received(runner, { chunk, count, isPacked, bodies, elapsedMs })
           this.#afterOutcome(runner)
         },
-        onFailure: ({ chunk, elapsedMs, body }) => {
+        onFailure: ({ chunk, elapsedMs, body, worker }) => {
           learnTime(chunk.task, 1, elapsedMs)
           settleCharge(chunk.parts[0]!, 1, elapsedMs)
           runner.insights.threw(elapsedMs, totalBytes([body]))
-          this.#outcomes.failed(runner, { chunk, body, elapsedMs })
+          this.#outcomes.failed(runner, { chunk, body, elapsedMs, worker })
           this.#afterOutcome(runner)
         },
         onReport: deliverReport,

@@ -124,8 +124,8 @@ export type FromWorker =
       durationMs: number
       args: string
     }
-  /** One item threw, or its result cannot be sent. Body: what was thrown. */
-  | { type: 'failure'; bodies: 1; chunkId: number; index: number; elapsedMs: number }
+  /** One item threw, or its result cannot be sent. Body: what was thrown. `worker`: who it was, on another machine. */
+  | { type: 'failure'; bodies: 1; chunkId: number; index: number; elapsedMs: number; worker?: WorkerIdentity }
   /** So many items of the chunk were called off before they began. */
   | { type: 'skipped'; bodies: 0; chunkId: number; count: number }
   /** The body with all items cannot be decoded here; nothing was started. The items are to be sent one by one. */
@@ -142,6 +142,12 @@ export type FromWorker =
   | { type: 'timedOut'; bodies: 1; chunkId: number; index: number }
   /** From other machines: the next `count` items are to be sent again. So many workers died that had them unmarked. */
   | { type: 'again'; bodies: 0; chunkId: number; count: number; isSolo: boolean; deaths: number }
+
+/** A worker, as errors name it. */
+export interface WorkerIdentity {
+  name: string
+  pid: number | undefined
+}
 
 /** What the pool of another machine has to know of a chunk. All its items have these in common. */
 export interface ElsewhereFacts {

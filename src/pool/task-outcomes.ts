@@ -10,7 +10,7 @@ import { type End, poisoned, poisonedElsewhere, timedOut, workerDied } from './d
 import { type ShippedFunction, fatalLoadsMax } from './function-table.ts'
 import type { Job, Part, Relay } from './job.ts'
 import type { Values } from './number-array.ts'
-import type { Body } from './protocol.ts'
+import type { Body, WorkerIdentity } from './protocol.ts'
 import { type Recovery, loadingFunction, recoverChunk } from './recover-chunk.ts'
 import { isRetried, retryDelayMs } from './retry-policy.ts'
 import type { Death, WorkerRunner } from './worker-runner.ts'
@@ -99,13 +99,18 @@ export class TaskOutcomes {
   /** One item threw. */
   failed(
     runner: WorkerRunner,
-    { chunk, body, elapsedMs }: { chunk: Chunk; body: Body; elapsedMs: number },
+    {
+      chunk,
+      body,
+      elapsedMs,
+      worker,
+    }: { chunk: Chunk; body: Body; elapsedMs: number; worker: WorkerIdentity | undefined },
   ): void {
     const at = chunk.received
     const part = chunk.at(at)
     for (const run of runner.take(chunk, 1)) void run
     if (part.job.relay) {
-      part.job.relay.failed(part.first, { body, elapsedMs })
+      part.job.relay.failed(part.first, { body, elapsedMs, worker: { name: runner.name, pid: runner.pid } })
       return
     }
     if (this.#endGivenUp(chunk, at)) return
@@ -113,7 +118,7 @@ export class TaskOutcomes {
       body,
       reason => this.fail(part, reason),
       error => part.job.fail(part.first, error),
-      bytes => this.thrown(runner, bytes, part.job),
+      bytes => this.thrown(worker ?? runner, bytes, part.job),
     )
   }
 
@@ -176,11 +181,11 @@ export class TaskOutcomes {
   }
 
   /** What was thrown in a worker, with the stack of the caller. */
-  thrown(runner: WorkerRunner, bytes: Uint8Array, job: Job | undefined): unknown {
+  thrown({ name, pid }: WorkerIdentity, bytes: Uint8Array, job: Job | undefined): unknown {
     const callerStack = job?.caller.stack
     return decodeThrown(bytes, {
-      pid: runner.pid,
-      workerName: runner.name,
+      pid,
+      workerName: name,
       ...(callerStack === undefined ? {} : { callerStack }),
     })
   }

@@ -19,6 +19,7 @@ import {
   MessageReader,
   type SetupStage,
   type ToWorker,
+  type WorkerIdentity,
   type WorkerSetup,
   sendMessage,
 } from './protocol.ts'
@@ -75,7 +76,7 @@ export interface RunnerEvents {
   onFinalizerFailed(body: Body): void
   /** Outcomes of some items. `isDone`: the chunk has no more, and there is room for another. */
   onResults(run: { chunk: Chunk; count: number; elapsedMs: number; isPacked: boolean; bodies: Body[] }): void
-  onFailure(run: { chunk: Chunk; elapsedMs: number; body: Body }): void
+  onFailure(run: { chunk: Chunk; elapsedMs: number; body: Body; worker: WorkerIdentity | undefined }): void
   /** What an item that runs has to say before its result. */
   onReport(chunk: Chunk, report: { index: number; dropped: number; body: Body }): void
   /** Nothing of the chunk was run. */
@@ -473,6 +474,7 @@ export class WorkerRunner {
           chunk: this.#chunk(head.chunkId),
           elapsedMs: head.elapsedMs,
           body: bodies[0]!,
+          worker: head.worker,
         })
         return
       case 'skipped':
