@@ -116,7 +116,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   }
   const settings = [...new Set(pools)].map(name => checkCluster(options.cluster, name))
   const healthPort = checkCount('healthPort', options.healthPort, { max: 65_535 })
-  const processes = checkCount('processes', options.processes) ?? cpuCount()
+  const processes = checkCount('processes', options.processes) ?? processesHere()
   const nats = await connectNats(settings[0]!, { name: 'agent' })
   try {
     return await RunningAgent.start(nats, { ...options, processes, healthPort }, settings)
@@ -124,6 +124,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await closeNats(nats)
     throw error
   }
+}
+
+/** A batch system gives a job fewer CPUs than the machine has, and not every one of them also keeps it to these. */
+function processesHere(): number {
+  const ofBatchJob = Number(process.env['SLURM_CPUS_PER_TASK'] ?? Infinity)
+  return ofBatchJob >= 1 ? Math.min(cpuCount(), ofBatchJob) : cpuCount()
 }
 
 class RunningAgent implements Agent {

@@ -98,6 +98,12 @@ export class ClusterLink implements Link {
         if (!error) this.#report(reports, message.data)
       },
     })
+    const { control } = this.#names
+    nats.connection.subscribe(control, {
+      callback: (error, message) => {
+        if (!error) this.#control(message.data)
+      },
+    })
     // Stopped in #end().
     this.#timer = setInterval(() => void this.#check(), checkEveryMs).unref()
   }
@@ -362,6 +368,19 @@ export class ClusterLink implements Link {
     const { report, attached } = note.head as ReportHead
     if (report.type === 'report' && this.#open.has(report.chunkId))
       this.#events.emit(report, bodiesIn(note.frames, attached))
+  }
+
+  /** What other programs call off of their own is for agents. */
+  #control(bytes: Uint8Array): void {
+    const { control: subject, pool } = this.#names
+    const control = this.#post.readNote(subject, bytes)?.head as ControlHead | undefined
+    if (control?.session !== this.#session || !control.isByOthers) return
+    this.#fail(
+      new ClusterError(
+        'ERR_TERMINATED',
+        `The work of this program for the pool "${pool}" was called off by "multiproc cluster cancel"\nTo fix: make a new pool, if the work is to be done after all`,
+      ),
+    )
   }
 
   // ---- Watching ----

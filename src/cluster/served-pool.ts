@@ -3,7 +3,8 @@
  * what comes of them. Invariant: a chunk is acknowledged after its result is in the stream and not before, so that whoever
  * is killed between the two, it is run again or its result is there. See "Agents" in README.md.
  */
-import { createInbox, type Subscription } from '@nats-io/transport-node'
+import { randomBytes } from 'node:crypto'
+import type { Subscription } from '@nats-io/transport-node'
 import { WorkerDiedError } from '../errors.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 import type { PoolCore } from '../pool/pool-core.ts'
@@ -80,7 +81,7 @@ export class ServedPool {
     this.#rules = rules
     this.names = names
     this.#post = new Post(settings.key, nats, new PayloadStore(nats, names))
-    const inbox = createInbox()
+    const inbox = `_INBOX.${randomBytes(12).toString('hex')}`
     this.#pullers = LEVELS.map(
       level =>
         new TaskPuller(

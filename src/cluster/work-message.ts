@@ -33,6 +33,8 @@ export interface ControlHead {
   indexes?: number[]
   /** What runs is stopped after so long. Absent: it may run on. */
   graceMs?: number
+  /** Somebody else than the program calls its work off, and the program is to know. */
+  isByOthers?: true
 }
 
 /** From an agent: what a task says before its result. Frames: the body, with what is beside it. */
