@@ -7,6 +7,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, test } from 'node:test'
 import * as multiproc from 'multiproc'
+import * as cluster from 'multiproc/cluster'
 import * as futures from 'multiproc/futures'
 import { comparable, outputOf, programsOf, root } from './doc-programs.js'
 import { nativeStatus } from '#src/platform/native-addon.js'
@@ -89,13 +90,13 @@ test('every link to a file leads to a file and a heading of it', () => {
 
 /** What the package exports, and its subpaths, types included. */
 function exportedNames(): string[] {
-  const named = ['index.ts', 'futures/futures.ts'].flatMap(file => {
+  const named = ['index.ts', 'futures/futures.ts', 'cluster/cluster.ts'].flatMap(file => {
     const source = readFileSync(join(root, 'src', file), 'utf8')
     return [...source.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) =>
       list!.split(',').map(name => name.trim().replace(/^type /, '')),
     )
   })
-  const values = [multiproc, futures].flatMap(module => Object.keys(module))
+  const values = [multiproc, futures, cluster].flatMap(module => Object.keys(module))
   return [...new Set([...named, ...values])].filter(name => name !== '').toSorted()
 }
 

@@ -95,6 +95,8 @@ async function act(
       print(isJson ? letters : describeDead(letters))
       return EXIT_OK
     }
+    default:
+      throw new Error(`This is a bug in multiproc, please report it: nobody does "${String(action)}"`)
   }
 }
 
@@ -143,7 +145,9 @@ function count(number: number, what: string, plural = 's'): string {
 
 function describeJobs(jobs: readonly QueuedJob[]): string {
   if (jobs.length === 0) return 'No program has work in the queue\n'
-  return jobs.map(({ pool, id, chunks, since }) => `${id}  pool ${pool}: ${count(chunks, 'chunk')} since ${since}\n`).join('')
+  return jobs
+    .map(({ pool, id, chunks, since }) => `${id}  pool ${pool}: ${count(chunks, 'chunk')} since ${since}\n`)
+    .join('')
 }
 
 function describeDead(letters: readonly DeadLetter[]): string {
@@ -151,7 +155,9 @@ function describeDead(letters: readonly DeadLetter[]): string {
   return letters
     .map(({ pool, id, time, byteLength, taskName, items }) => {
       const what =
-        taskName === undefined ? 'not signed with this key, or not kept' : `"${taskName}" with ${count(items ?? 0, 'item')}`
+        taskName === undefined
+          ? 'not signed with this key, or not kept'
+          : `"${taskName}" with ${count(items ?? 0, 'item')}`
       return `${id}  pool ${pool}: ${what}, ${byteLength} bytes, ${time}\n`
     })
     .join('')

@@ -17,7 +17,11 @@ export const CLUSTER_OPTIONS = {
     help: 'the key of the pool. Default: MULTIPROC_AUTH_KEY, or the file that MULTIPROC_AUTH_KEY_FILE names',
   },
   creds: { value: 'file', completes: 'file', help: 'a file with NATS credentials' },
-  'tls-ca': { value: 'file', completes: 'file', help: 'the certificate of the authority that the server trusts' },
+  'tls-ca': {
+    value: 'file',
+    completes: 'file',
+    help: 'the certificate of the authority that the server trusts',
+  },
   'tls-cert': { value: 'file', completes: 'file', help: 'a certificate of this program' },
   'tls-key': { value: 'file', completes: 'file', help: 'the key of that certificate' },
 } as const satisfies Record<string, OptionSyntax>

@@ -1,4 +1,4 @@
-/** What `multiproc cluster` takes. */
+/** What `multiproc cluster` takes: one word that says what to do, and where the cluster is. */
 import { CLUSTER_OPTIONS } from './cluster-options.ts'
 import { HELP_OPTION, type CommandSyntax } from './command-syntax.ts'
 
@@ -15,7 +15,10 @@ export const CLUSTER_SYNTAX = {
     ['status', 'for each pool how much work waits and runs, and its agents'],
     ['top', 'the same, again every second'],
     ['jobs', 'the programs that have work in the queue, with their ids'],
-    ['cancel <id>', 'take the work of such a program out of the queue, stop what runs of it, and fail its calls'],
+    [
+      'cancel <id>',
+      'take the work of such a program out of the queue, stop what runs of it, and fail its calls',
+    ],
     ['dead', 'work that was given up, because agents ended again and again, or because it was not signed'],
     ['dev', 'a cluster on this machine'],
   ],

@@ -1,4 +1,4 @@
-/** What `multiproc worker` takes. */
+/** What `multiproc worker` takes: where the cluster is, which pools, and what its processes may use. */
 import { CLUSTER_OPTIONS } from './cluster-options.ts'
 import { HELP_OPTION, type CommandSyntax } from './command-syntax.ts'
 
@@ -20,7 +20,11 @@ export const WORKER_SYNTAX = {
       value: 'n',
       help: 'how many processes. Default: as many as this machine, its container or its batch job may use CPUs',
     },
-    preload: { value: 'module', completes: 'file', help: 'a module that each process loads before its first task' },
+    preload: {
+      value: 'module',
+      completes: 'file',
+      help: 'a module that each process loads before its first task',
+    },
     'max-tasks': { value: 'n', help: 'replace a process after so many tasks' },
     'max-memory': { value: 'MiB', help: 'replace a process that has more memory than that after a task' },
     drain: { value: 'time', help: 'how long what runs may take to end at the end. Default: 30s' },

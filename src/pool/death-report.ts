@@ -3,6 +3,7 @@ import {
   BrokenPoolError,
   ClosedError,
   PoisonedItemError,
+  ProcessError,
   SerializeError,
   TimeoutError,
   type WorkerDeathFacts,
@@ -89,6 +90,14 @@ export function poisoned(
   const [death, ...more] = message.split('\nTo fix: ')
   const text = `${item} is not run again, because ${facts.deaths} workers died of it. ${death}\nTo fix: run it alone to find out why; ${more.join('\nTo fix: ')}`
   return withCaller(new PoisonedItemError(text, facts, cause), part.job)
+}
+
+/** For a pool whose workers are not its own. */
+export function notResized(poolName: string): ProcessError {
+  return new ProcessError(
+    'ERR_NOT_SUPPORTED',
+    `Cannot resize the pool "${poolName}": its workers belong to the agents of a cluster\nTo fix: start more agents, or end some of them`,
+  )
 }
 
 /** As `poisoned`, where the last of the workers died on another machine. */

@@ -3,13 +3,13 @@
  * dies. It does not know the public object, so that a pool that is dropped without being closed can be collected.
  * The life of a worker, and what happens when it dies, are told step by step in README.md.
  */
-import { type BrokenPoolError, ClosedError, ClusterError, ModuleLoadError, ProcessError } from '../errors.ts'
+import { type BrokenPoolError, ClosedError, ClusterError } from '../errors.ts'
 import { dropMessage } from '../platform/in-flight.ts'
-import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
-import { type ChunkTarget, allowsPrefetch, isAnsweredSoon, learnSize, learnTime } from './chunk-policy.ts'
-import { encodeParts } from './encode-parts.ts'
+import { type ChunkTarget, allowsPrefetch, isAnsweredSoon, learnSize } from './chunk-policy.ts'
+import { type EncodedParts, contiguousRuns, encodeParts } from './encode-parts.ts'
+import { FunctionEncoder } from './function-encoder.ts'
 import { FunctionTable, fatalLoadsMax } from './function-table.ts'
 import {
   type End,
@@ -17,6 +17,7 @@ import {
   fatalFunction,
   cannotStart,
   initializerTimeout,
+  notResized,
   notSentAgain,
   restartLimit,
   setupFailure,
@@ -28,12 +29,12 @@ import type { Job, JobOwner, Part } from './job.ts'
 import { KernelKills } from './kernel-kills.ts'
 import { type LivePool, addLivePool, assertNotEnding, removeLivePool } from './live-pools.ts'
 import { MemoryLimit } from './memory-limit.ts'
+import { outcomeEvents } from './outcome-events.ts'
 import { EndedWorkers } from './pool-stats.ts'
-import { type Body, type SetupStage, encodeBody, releaseBodies, totalBytes } from './protocol.ts'
+import { type Body, type SetupStage, releaseBodies, totalBytes } from './protocol.ts'
 import { RunSupervisor } from './run-supervisor.ts'
-import { Scheduler, settleCharge } from './scheduler.ts'
+import { Scheduler } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
-import { deliverReport } from './task-report.ts'
 import { type LaunchOptions, type WorkerOptions, launchElsewhere, launchWorker } from './worker-launch.ts'
 import type { Death, WorkerRunner } from './worker-runner.ts'
 import { type WorkerStart, Workforce, type WorkforceOwner } from './workforce.ts'
@@ -71,8 +72,7 @@ export class PoolCore implements JobOwner, LivePool {
   readonly #workforce: Workforce
   readonly #runners: Set<WorkerRunner>
   readonly #jobs = new Set<Job>()
-  /** Modules that workers could not load. */
-  readonly #byValue = new Set<string>()
+  readonly #encoder: FunctionEncoder
   readonly #joiners: (() => void)[] = []
   /** Called when the last worker of a pool that takes no more work has ended. */
   onEnded: (() => void) | undefined
@@ -100,6 +100,7 @@ export class PoolCore implements JobOwner, LivePool {
 
   constructor(options: PoolCoreOptions) {
     this.options = options
+    this.#encoder = new FunctionEncoder(this)
     this.#outcomes = new TaskOutcomes({
       deathsMax: options.deathsMax,
       giveBack: parts => this.#scheduler.giveBack(parts),
@@ -141,12 +142,7 @@ export class PoolCore implements JobOwner, LivePool {
   /** Resolves when it has so many workers. */
   async resize(processes: number): Promise<void> {
     this.assertRunning()
-    if (this.isElsewhere) {
-      throw new ProcessError(
-        'ERR_NOT_SUPPORTED',
-        `Cannot resize the pool "${this.options.name}": its workers belong to the agents of a cluster\nTo fix: start more agents, or end some of them`,
-      )
-    }
+    if (this.isElsewhere) throw notResized(this.options.name)
     const resized = this.#workforce.resize(processes)
     // Of workers that start on demand, none was started for it.
     this.#scheduleDispatch()
@@ -159,11 +155,7 @@ export class PoolCore implements JobOwner, LivePool {
 
   /** A function as this pool's workers can load it. */
   encodeFunction(fn: (...args: never[]) => unknown): Body {
-    const unchanging = this.#byValue.size === 0 ? unchangingBytes(fn) : undefined
-    if (unchanging) return { bytes: unchanging }
-    const byValue = this.#byValue.size > 0 ? (url: string) => this.#byValue.has(url) : undefined
-    const rootName = `function ${fn.name || 'anonymous'}`
-    return encodeBody(fn, this, { rootName, byValue, isReadOften: true })
+    return this.#encoder.encode(fn)
   }
 
   get canAttach(): boolean {
@@ -362,47 +354,13 @@ export class PoolCore implements JobOwner, LivePool {
         onSetupFailed: (stage, body) => this.#setupFailed(runner, stage, body),
         onRetire: () => this.#replaceIfUsedUp(runner),
         onFinalizerFailed: body => this.#finalizerFailed(runner, body),
-        onResults: ({ chunk, count, elapsedMs, isPacked, bodies }) => {
-          // What could be loaded once is not to blame when workers are killed, now and then, while they load it.
-          chunk.task.fatalLoads = 0
-          learnTime(chunk.task, count, elapsedMs)
-          settleCharge(chunk.parts[0]!, count, elapsedMs)
-          const bytes = totalBytes(bodies)
-          learnSize(chunk.task, count, bytes)
-          runner.insights.returned(count, elapsedMs, bytes)
-          this.#outcomes.received(runner, { chunk, count, isPacked, bodies, elapsedMs })
-          this.#afterOutcome(runner)
-        },
-        onFailure: ({ chunk, elapsedMs, body, worker }) => {
-          learnTime(chunk.task, 1, elapsedMs)
-          settleCharge(chunk.parts[0]!, 1, elapsedMs)
-          runner.insights.threw(elapsedMs, totalBytes([body]))
-          this.#outcomes.failed(runner, { chunk, body, elapsedMs, worker })
-          this.#afterOutcome(runner)
-        },
-        onReport: deliverReport,
-        onSkipped: ({ chunk, count }) => {
-          this.#outcomes.skipped(runner, { chunk, count })
-          this.#afterOutcome(runner)
-        },
+        ...outcomeEvents(() => runner, {
+          outcomes: this.#outcomes,
+          giveBack: parts => this.#scheduler.giveBack(parts),
+          afterOutcome: worker => this.#afterOutcome(worker),
+        }),
         onReturned: ({ chunk, why, body }) => this.#returned(runner, chunk, why, body),
-        onRecalled: ({ parts }) => {
-          const relay = parts[0]?.job.relay
-          // One that is whole goes to another worker; what was cut off would have to be taken apart.
-          if (relay && parts[0]!.packed === undefined) relay.again(parts)
-          else this.#scheduler.giveBack(parts)
-          this.#afterOutcome(runner)
-        },
         onDeath: death => this.#died(runner, death),
-        onDiedElsewhere: run => {
-          this.#outcomes.diedElsewhere(runner, run)
-          this.#afterOutcome(runner)
-        },
-        onTimedOutElsewhere: run => this.#outcomes.timedOutElsewhere(runner, run),
-        onAgain: run => {
-          this.#outcomes.againElsewhere(runner, run)
-          this.#afterOutcome(runner)
-        },
       },
     }
     const { elsewhere } = this.options
@@ -483,9 +441,15 @@ export class PoolCore implements JobOwner, LivePool {
     }
     const encoded = encodeParts(taken, runner, (job, index, error) => job.fail(index, error))
     if (encoded.parts.length === 0) return
+    // Of what is sent to other machines the first place says all of them.
+    for (const run of runner.isElsewhere ? contiguousRuns(encoded) : [encoded]) this.#sendEncoded(runner, run)
+  }
+
+  #sendEncoded(runner: WorkerRunner, encoded: EncodedParts): void {
     const chunk = new Chunk(++this.#lastChunkId, encoded.parts, encoded)
+    const { task } = chunk
     const bytes = totalBytes(encoded.bodies)
-    learnSize(chunk.task, chunk.count, bytes)
+    learnSize(task, chunk.count, bytes)
     runner.insights.sentBytes += bytes
     try {
       runner.run(chunk)
@@ -551,7 +515,7 @@ export class PoolCore implements JobOwner, LivePool {
     if (why === 'unloadable') {
       const settle = (reason: unknown): void => {
         const parts = this.#outcomes.withoutGivenUp(chunk, all)
-        if (this.#sendByValue(chunk, reason)) {
+        if (this.#encoder.sendByValue(chunk, reason)) {
           chunk.release(parts)
           this.#scheduler.giveBack(parts)
         } else {
@@ -570,28 +534,6 @@ export class PoolCore implements JobOwner, LivePool {
     chunk.release(parts)
     this.#scheduler.giveBack(parts)
     this.#afterOutcome(runner)
-  }
-
-  /**
-   * A worker could not load a module that the function was to be imported from: it runs under other loader hooks,
-   * say. What the function needs of that module is then sent by value. Returns whether that can help.
-   */
-  #sendByValue(chunk: Chunk, reason: unknown): boolean {
-    const { task } = chunk
-    // Another worker said the same before, and the function has been encoded anew since.
-    if (chunk.taskVersion < task.version) return true
-    const source = task.source?.deref()
-    if (!(reason instanceof ModuleLoadError) || !reason.canSendByValue || !source) return false
-    if (this.#byValue.has(reason.url)) return false
-    this.#byValue.add(reason.url)
-    try {
-      task.body = this.encodeFunction(source)
-    } catch {
-      // Why the module could not be loaded says more than why the function cannot be sent without it.
-      return false
-    }
-    task.version++
-    return true
   }
 
   #afterOutcome(runner: WorkerRunner): void {

@@ -92,7 +92,10 @@ describe('a chunk of another machine', () => {
     const { first: _, ...single } = { first: 0, count: 3 }
     const { job } = relayed({ ...single, first: 0 })
     job.noteCalledOff([1])
-    assert.deepEqual([0, 1, 2].map(index => job.isCalledOff(index)), [false, true, false])
+    assert.deepEqual(
+      [0, 1, 2].map(index => job.isCalledOff(index)),
+      [false, true, false],
+    )
   })
 
   test('is refused whole when its function cannot be loaded', () => {

@@ -1,7 +1,7 @@
 /** What a seal is for: nobody without the key makes a message, or moves one to another place. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { open, seal } from '#src/cluster/sealed-message.js'
 import { seed } from '../queue/random-numbers.js'
 
