@@ -134,8 +134,21 @@ const TYPED = `
 import * as multiproc from 'multiproc'
 import { ProcessError, WorkerDiedError, type ErrorCode } from 'multiproc'
 import { type Future, ProcessPoolExecutor, wait } from 'multiproc/futures'
+import { type Agent, startAgent } from 'multiproc/cluster'
 
 if (ProcessPoolExecutor !== multiproc.ProcessPoolExecutor) throw new Error('multiproc/futures is another copy')
+// The client of NATS is not installed here: that is said when somebody needs it, and not before.
+export const agent: Promise<Agent> = startAgent({
+  cluster: { servers: 'nats://127.0.0.1:1', authKey: 'k'.repeat(32) },
+  pools: 'p',
+})
+agent.then(
+  () => process.exit(1),
+  (error: unknown) => {
+    const isClear = error instanceof multiproc.ClusterError && error.message.includes('npm install @nats-io')
+    if (!isClear) throw error
+  },
+)
 export async function countDone(futures: Future<number>[]): Promise<number> {
   return (await wait(futures)).done.size
 }

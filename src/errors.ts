@@ -34,6 +34,9 @@ export type ErrorCode =
   | 'ERR_NOT_SUPPORTED'
   | 'ERR_PROTOCOL'
   | 'ERR_AUTHENTICATION'
+  | 'ERR_CLUSTER_CONNECTION'
+  | 'ERR_CLUSTER_SERVER'
+  | 'ERR_CLUSTER_NO_AGENTS'
   | 'ERR_REMOTE'
 
 /** Base class of all errors of this library, as Python's `multiprocessing.ProcessError`. */
@@ -254,6 +257,19 @@ export class BrokenPoolError extends ProcessError {
     | 'ERR_RESTART_LIMIT'
     | 'ERR_BROKEN_POOL'
     | 'ERR_TERMINATED'
+    | 'ERR_CLUSTER_CONNECTION'
+    | 'ERR_CLUSTER_SERVER'
+    | 'ERR_CLUSTER_NO_AGENTS'
+    | 'ERR_NOT_SUPPORTED'
+}
+
+/**
+ * A pool on a cluster cannot work any more: its server cannot be reached for too long (`ERR_CLUSTER_CONNECTION`), is too
+ * old or refuses what a pool needs (`ERR_CLUSTER_SERVER`), no agent has served it for too long (`ERR_CLUSTER_NO_AGENTS`),
+ * or the client packages are not installed (`ERR_NOT_SUPPORTED`). All its work fails with this.
+ */
+export class ClusterError extends BrokenPoolError {
+  override name = 'ClusterError'
 }
 
 /**

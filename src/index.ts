@@ -5,6 +5,7 @@ export {
   BrokenExecutor,
   BrokenInterpreterPool,
   BrokenPoolError,
+  ClusterError,
   BrokenProcessPool,
   BrokenThreadPool,
   CancelledError,
@@ -107,6 +108,7 @@ export type {
   MapOptions,
   PoolOptions,
 } from './pool/pool-options.ts'
+export type { ClusterOptions, ClusterTlsOptions } from './pool/cluster-option.ts'
 export type { RetryPolicy } from './pool/retry-policy.ts'
 export type {
   ApplyOptions,

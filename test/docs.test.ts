@@ -7,6 +7,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, test } from 'node:test'
 import * as multiproc from 'multiproc'
+import * as cluster from 'multiproc/cluster'
 import * as futures from 'multiproc/futures'
 import * as opentelemetry from 'multiproc/opentelemetry'
 import { comparable, outputOf, programsOf, root } from './doc-programs.js'
@@ -90,13 +91,14 @@ test('every link to a file leads to a file and a heading of it', () => {
 
 /** What the package exports, and its subpaths, types included. */
 function exportedNames(): string[] {
-  const named = ['index.ts', 'futures/futures.ts', 'opentelemetry/opentelemetry.ts'].flatMap(file => {
+  const files = ['index.ts', 'futures/futures.ts', 'cluster/cluster.ts', 'opentelemetry/opentelemetry.ts']
+  const named = files.flatMap(file => {
     const source = readFileSync(join(root, 'src', file), 'utf8')
     return [...source.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) =>
       list!.split(',').map(name => name.trim().replace(/^type /, '')),
     )
   })
-  const values = [multiproc, futures, opentelemetry].flatMap(module => Object.keys(module))
+  const values = [multiproc, futures, cluster, opentelemetry].flatMap(module => Object.keys(module))
   return [...new Set([...named, ...values])].filter(name => name !== '').toSorted()
 }
 

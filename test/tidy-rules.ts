@@ -27,6 +27,7 @@ export const LAYERS = [
   'pool',
   'managers',
   'futures',
+  'cluster',
   'cli',
   'index',
 ] as const
@@ -46,6 +47,7 @@ export const LAYERS_WITH_PROTOCOL = [
   'pool',
   'managers',
   'futures',
+  'cluster',
   'cli',
 ] as const
 

@@ -10,6 +10,8 @@ export type Command = (args: readonly string[]) => Promise<number>
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   map: async () => (await import('./map-command.ts')).mapCommand,
   run: async () => (await import('./run-command.ts')).runCommand,
+  worker: async () => (await import('./worker-command.ts')).workerCommand,
+  cluster: async () => (await import('./cluster-command.ts')).clusterCommand,
   doctor: async () => (await import('./doctor-command.ts')).doctorCommand,
   bench: async () => (await import('./bench-command.ts')).benchCommand,
   completion: async () => (await import('./completion-command.ts')).completionCommand,

@@ -85,6 +85,11 @@ export function endMessage(outer: Cargo | null | undefined): void {
   if (leases !== undefined) releaseAll([...leases.values()])
 }
 
+/** Whether a message names what only this machine has: a block of the shared heap, or an open descriptor. */
+export function isBoundToMachine(bytes: object): boolean {
+  return cargoOfBytes.has(bytes) || leasesOfBytes.has(bytes)
+}
+
 /** Whether something is kept for a message beside its bytes, which would be kept as long as they are. */
 export function hasLeases(bytes: object): boolean {
   return leasesOfBytes.has(bytes)

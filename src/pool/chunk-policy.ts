@@ -4,10 +4,11 @@
  */
 import type { ShippedFunction } from './function-table.ts'
 
-/** A message should keep a worker busy about this long: long against a message, short against a person. */
-const chunkMs = 5
-/** And it should not be larger than this, whatever the items are. */
-const chunkBytes = 1 << 20
+/**
+ * A message should keep a worker busy about this long: long against a message, short against a person. And it should not
+ * be larger than this, whatever the items are.
+ */
+const targetHere: ChunkTarget = { chunkMs: 5, chunkBytes: 1 << 20 }
 const chunkItemsMax = 1 << 15
 /** Near the end chunks shrink to this part of a worker's share, so that all workers finish together. */
 const chunksLeftPerWorker = 4
@@ -23,21 +24,35 @@ export interface ChunkDemand {
   workers: number
   /** What the caller asked for. */
   chunkSize: number | undefined
+  /** Default: what suits workers of this machine. */
+  target?: ChunkTarget | undefined
+}
+
+/** How much a message should be. */
+export interface ChunkTarget {
+  chunkMs: number
+  chunkBytes: number
 }
 
 /** Items of the next chunk. Before anything was measured it is one. */
-export function nextChunkSize({ task, remaining, workers, chunkSize }: ChunkDemand): number {
+export function nextChunkSize({
+  task,
+  remaining,
+  workers,
+  chunkSize,
+  target = targetHere,
+}: ChunkDemand): number {
   if (chunkSize !== undefined) return chunkSize
   if (task.itemMs === undefined) return 1
-  const byTime = chunkMs / Math.max(task.itemMs, 1e-6)
-  const byBytes = chunkBytes / Math.max(task.itemBytes, 1)
+  const byTime = target.chunkMs / Math.max(task.itemMs, 1e-6)
+  const byBytes = target.chunkBytes / Math.max(task.itemBytes, 1)
   const byEnd = remaining === undefined ? Infinity : remaining / (workers * chunksLeftPerWorker)
   return Math.max(1, Math.floor(Math.min(byTime, byBytes, byEnd, chunkItemsMax)))
 }
 
 /** How long an item will take, as far as anybody knows: a function that has never run is taken for one that takes long. */
 export function expectedItemMs(task: ShippedFunction): number {
-  return task.itemMs ?? chunkMs
+  return task.itemMs ?? targetHere.chunkMs
 }
 
 /** Whether a chunk of `count` items is so short that another one may wait behind it. */

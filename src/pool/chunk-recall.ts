@@ -61,8 +61,8 @@ export class ChunkRecall {
 
   get #idleCount(): number {
     let count = 0
-    for (const { takesWork, chunkCount, tasksLeft } of this.#options.runners) {
-      if (takesWork && chunkCount === 0 && tasksLeft > 0) count++
+    for (const { takesWork, chunkCount, tasksLeft, elsewhere } of this.#options.runners) {
+      if (takesWork && chunkCount === 0 && tasksLeft > 0 && !elsewhere) count++
     }
     return count
   }
@@ -76,6 +76,8 @@ export class ChunkRecall {
     const isWanted = (chunk: Chunk): boolean =>
       idleCount > 0 || (waiting !== undefined && priorityOf(chunk) < waiting)
     for (const runner of this.#options.runners) {
+      // What is with other machines waits there for whoever is free first.
+      if (runner.elsewhere) continue
       const chunks = recallable(runner, isWanted)
       if (chunks === undefined) continue
       let expectedMs = 0

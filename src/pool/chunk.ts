@@ -52,7 +52,7 @@ export class Chunk {
     let timeoutMs = Infinity
     for (const { job } of parts) {
       timeoutMs = Math.min(timeoutMs, job.limits.timeoutMs ?? Infinity)
-      this.hasContext ||= job.carrier !== undefined || job.carried !== undefined
+      this.hasContext ||= job.hasContext
       this.wantsReports ||= job.onReport !== undefined
       this.#isRetriable ||= job.limits.retries !== undefined
     }
@@ -61,7 +61,7 @@ export class Chunk {
 
   /** Whether the worker must mark each item in a way that the parent can rely on when it stops one of them. */
   get isExact(): boolean {
-    return this.timeoutMs !== undefined || this.parts.length > 1
+    return this.timeoutMs !== undefined || this.parts.length > 1 || this.parts[0]?.job.relay?.isExact === true
   }
 
   get isDone(): boolean {
@@ -146,6 +146,7 @@ export function slicePart(part: Part, from: number, to: number, isSolo: boolean)
     count: to - from,
     items: part.items?.slice(from, to),
     bodies: part.bodies?.slice(from, to),
+    packed: to - from === part.count ? part.packed : undefined,
     isSolo: isSolo || part.isSolo,
     deaths: part.deaths,
     attempt: part.attempt,

@@ -3,6 +3,7 @@ import {
   BrokenPoolError,
   ClosedError,
   PoisonedItemError,
+  ProcessError,
   SerializeError,
   TimeoutError,
   type WorkerDeathFacts,
@@ -89,6 +90,34 @@ export function poisoned(
   const [death, ...more] = message.split('\nTo fix: ')
   const text = `${item} is not run again, because ${facts.deaths} workers died of it. ${death}\nTo fix: run it alone to find out why; ${more.join('\nTo fix: ')}`
   return withCaller(new PoisonedItemError(text, facts, cause), part.job)
+}
+
+/** For a pool whose workers are not its own. */
+export function notResized(poolName: string): ProcessError {
+  return new ProcessError(
+    'ERR_NOT_SUPPORTED',
+    `Cannot resize the pool "${poolName}": its workers belong to the agents of a cluster\nTo fix: start more agents, or end some of them`,
+  )
+}
+
+/** As `poisoned`, where the last of the workers died on another machine. */
+export function poisonedElsewhere(
+  death: unknown,
+  { part, kills }: { part: Part; kills: number },
+): PoisonedItemError {
+  const { job, first } = part
+  const item = job.isSingle ? `The call of "${job.task.name}"` : `Item ${first} of "${job.task.name}"`
+  const facts: WorkerDeathFacts =
+    death instanceof WorkerDiedError
+      ? death
+      : { pid: undefined, workerName: 'another machine', exitCode: null, signal: null }
+  const why = death instanceof Error ? death.message.split('\n')[0] : ''
+  const error = new PoisonedItemError(
+    `${item} is not run again, because ${kills} workers died of it. ${why}\nTo fix: run it alone to find out why`,
+    { ...facts, deaths: kills, taskIndex: job.isSingle ? undefined : first },
+    { cause: death },
+  )
+  return withCaller(error, job)
 }
 
 function describeDeath(

@@ -3,12 +3,36 @@ import type { Job, Part } from './job.ts'
 import type { Values } from './number-array.ts'
 import { type Body, encodeBody } from './protocol.ts'
 
+/** What is sent of some parts. */
+export interface EncodedParts {
+  parts: Part[]
+  bodies: Body[]
+  isPacked: boolean
+}
+
+/** Between those that follow each other, some may be missing, because they cannot be sent. */
+export function contiguousRuns({ parts, bodies, isPacked }: EncodedParts): EncodedParts[] {
+  if (isPacked || parts[0]!.job.isSingle) return [{ parts, bodies, isPacked }]
+  const runs: EncodedParts[] = []
+  let next: number | undefined
+  for (const [index, part] of parts.entries()) {
+    if (part.first !== next) runs.push({ parts: [], bodies: [], isPacked })
+    const run = runs.at(-1)!
+    run.parts.push(part)
+    run.bodies.push(bodies[index]!)
+    next = part.first + part.count
+  }
+  return runs
+}
+
 /** Encodes items for a worker: together if that works, else each alone; those that cannot be sent are told. */
 export function encodeParts(
   parts: readonly Part[],
-  connection: { canAttach: boolean },
+  connection: { canAttach: boolean; isElsewhere?: boolean },
   onUnsendable: (job: Job, index: number, error: unknown) => void,
-): { parts: Part[]; bodies: Body[]; isPacked: boolean } {
+): EncodedParts {
+  const packed = parts.length === 1 ? parts[0]!.packed : undefined
+  if (packed) return { parts: [...parts], bodies: [packed], isPacked: true }
   const items = itemsTogether(parts)
   if (items) {
     try {

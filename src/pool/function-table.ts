@@ -17,8 +17,8 @@ export interface ShippedFunction {
   itemBytes: number
   /** How often it was encoded anew because workers could not load a module that it was to be imported from. */
   version: number
-  /** The function itself, while somebody else holds it. */
-  source: WeakRef<(...values: never[]) => unknown>
+  /** The function itself, while somebody else holds it. Absent: it came from another machine. */
+  source?: WeakRef<(...values: never[]) => unknown>
   /** Workers that died while they loaded it, since one could. */
   fatalLoads: number
 }
@@ -47,20 +47,24 @@ export class FunctionTable {
       return known
     }
     if (hasLeases(body.bytes)) this.#noteLeased(body)
-    const shipped = this.#byContentOf(body) ?? {
-      id: this.#nextId++,
-      name: task.name || 'anonymous',
-      body,
-      itemMs: undefined,
-      itemBytes: 0,
-      version: 0,
-      source: new WeakRef(task),
-      fatalLoads: 0,
-    }
+    const shipped = this.#byContentOf(body) ?? this.#newEntry(task.name || 'anonymous', body)
+    shipped.source ??= new WeakRef(task)
     this.#byFunction.set(task, shipped)
     // Nor is what a function has captured kept open for longer than somebody has the function.
     if (body.attachments === undefined && !hasLeases(body.bytes)) this.#remember(body, shipped)
     return shipped
+  }
+
+  /** The entry of a function that another machine has encoded. */
+  shipBytes(name: string, body: Body): ShippedFunction {
+    const shipped = this.#byContentOf(body) ?? this.#newEntry(name, body)
+    this.#remember(body, shipped)
+    return shipped
+  }
+
+  #newEntry(name: string, body: Body): ShippedFunction {
+    const id = this.#nextId++
+    return { id, name, body, itemMs: undefined, itemBytes: 0, version: 0, fatalLoads: 0 }
   }
 
   #noteLeased({ bytes }: Body): void {

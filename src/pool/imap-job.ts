@@ -3,7 +3,7 @@
  * stays flat over an endless input. Invariant: items that were taken and not yet consumed never exceed the window.
  */
 import { ClosedError } from '../errors.ts'
-import { nextChunkSize } from './chunk-policy.ts'
+import { type ChunkTarget, nextChunkSize } from './chunk-policy.ts'
 import { type Input, InputReader } from './input-reader.ts'
 import { Job, type JobCounts, type JobOptions, type Part, firstPart } from './job.ts'
 
@@ -18,6 +18,8 @@ export interface ImapJobOptions extends JobOptions {
    */
   isEager?: boolean
   workers: () => number
+  /** Default: what suits workers of this machine. */
+  target?: ChunkTarget | undefined
 }
 
 type Outcome = { is: 'value'; value: unknown } | { is: 'failure'; reason: unknown }
@@ -41,6 +43,7 @@ export class ImapJob extends Job {
   readonly #isOrdered: boolean
   readonly #bufferSize: number | undefined
   readonly #workers: () => number
+  readonly #target: ChunkTarget | undefined
   readonly #outcomes = new Map<number, Outcome>()
   readonly #waiters: Waiter[] = []
   #taken = 0
@@ -62,6 +65,7 @@ export class ImapJob extends Job {
     this.#isOrdered = options.isOrdered
     this.#bufferSize = options.bufferSize
     this.#workers = options.workers
+    this.#target = options.target
     if (options.isEager) {
       this.#isUnbounded = options.bufferSize === undefined
       this.#reader.readAhead(options.bufferSize ?? (this.#isSized ? Infinity : 0))
@@ -86,6 +90,7 @@ export class ImapJob extends Job {
       remaining: undefined,
       workers,
       chunkSize: this.chunkSize,
+      target: this.#target,
     })
     return Math.min(windowMax, chunk * workers * chunksPerWorker)
   }

@@ -8,8 +8,9 @@ import type { Values } from './number-array.ts'
 import { AsyncResource } from 'node:async_hooks'
 import type { Carrier } from '../insights/carrier.ts'
 import type { CallMessage } from '../insights/channels.ts'
+import type { ChunkContext } from './chunk-context.ts'
 import type { ReportListener } from './progress-options.ts'
-import type { Body, CallMode } from './protocol.ts'
+import { type Body, type CallMode, type WorkerIdentity, releaseBodies } from './protocol.ts'
 import type { TaskLimits } from './task-limits.ts'
 import type { Account } from './turn-order.ts'
 
@@ -22,6 +23,8 @@ export interface Part {
   /** The items, or, when they were encoded already, one body for each. */
   items: Values | undefined
   bodies: Body[] | undefined
+  /** One body with all items, which was made on another machine. Such a part is not cut. */
+  packed?: Body | undefined
   /** It may have killed a worker, and is to be sent alone, so that it is certain. */
   isSolo: boolean
   /** How many workers died that had it, without a sign that it had been started. */
@@ -32,6 +35,39 @@ export interface Part {
   kills: number
   /** What the job's account has paid for each of them in advance. */
   chargedItemMs: number
+}
+
+/**
+ * Gets what workers say of the items of a job that came from another machine, which is passed on and not decoded here.
+ * Each item of a chunk gets one outcome: `received`, `failed`, `died`, `skipped` or `again`; or the whole chunk is refused.
+ */
+export interface Relay {
+  /** What travels with `count` items from the one at `index` on, beside them. */
+  contextOf(index: number, count: number): ChunkContext
+  /** Whether each item is to be marked in a way that can be relied on when one of them is stopped. */
+  readonly isExact: boolean
+  received(
+    index: number,
+    results: { count: number; isPacked: boolean; bodies: Body[]; elapsedMs: number },
+  ): void
+  failed(index: number, failure: { body: Body; elapsedMs: number; worker?: WorkerIdentity | undefined }): void
+  died(index: number, error: unknown): void
+  skipped(index: number, count: number): void
+  /** They were not run, or what became of them is lost; they can be run again. */
+  again(parts: readonly Part[]): void
+  /** Its time is up. The outcome follows when it has ended. */
+  timedOut(index: number, error: unknown): void
+  /** Nothing of the chunk was run. */
+  refused(why: 'undecodable' | 'unloadable', body: Body | undefined): void
+  reported(index: number, report: { dropped: number; body: Body }): void
+}
+
+/** None of them will ever run. */
+export function failAll(parts: readonly Part[], reasonOf: () => unknown): void {
+  for (const { job, first, count, bodies } of parts) {
+    releaseBodies(bodies)
+    for (let at = 0; at < count; at++) job.fail(first + at, reasonOf())
+  }
 }
 
 /** Items of `job` that are taken for the first time. */
@@ -103,6 +139,8 @@ export abstract class Job {
   call: CallMessage | undefined
   /** The stores of `carryAcross()` at the call, encoded. */
   carried: Body | undefined
+  /** Set when its items came from another machine. */
+  readonly relay: Relay | undefined
   /** Its name in a trace. */
   traceId: number | undefined
   /** Why the call as a whole fails, as far as that is known: what its first item threw, or what ended all of it. */
@@ -129,6 +167,11 @@ export abstract class Job {
     return this.#context ? this.#context.runInAsyncScope(policy) : policy()
   }
 
+  /** Whether something travels with it beside its arguments. */
+  get hasContext(): boolean {
+    return this.carrier !== undefined || this.carried !== undefined
+  }
+
   get isDone(): boolean {
     return this.#isDone
   }
@@ -147,6 +190,11 @@ export abstract class Job {
   /** Whether nothing happens to it before somebody takes its results, so that it is no reason to go on. */
   get isWaitingForConsumer(): boolean {
     return false
+  }
+
+  /** Whether an item was called off, so that it is to be stopped when it runs. */
+  isCalledOff(_index: number): boolean {
+    return this.isCancelled
   }
 
   /** Up to `countMax` items that can go to a worker now, or undefined. */

@@ -2,8 +2,11 @@
  * Makes the core of a pool from the options that a user gave: checks them, ships the initializer and the finalizer, and
  * sees that a pool in a worker keeps within its limits.
  */
+import { ProcessError } from '../errors.ts'
 import { cpuCount } from '../platform/cpu-count.ts'
 import type { StartMethod } from '../process/child-boot.ts'
+import { checkCluster } from './cluster-option.ts'
+import { newElsewhere } from './elsewhere.ts'
 import { LIFE_OPTIONS, checkLife } from './life-options.ts'
 import { workersOfAllPools } from './live-pools.ts'
 import { WORKERS_MAX, assertMayNest, workersLeft } from './nesting.ts'
@@ -29,7 +32,11 @@ export const POOL_OPTIONS = [
   'context',
   'resourceLimits',
   'name',
+  'cluster',
 ] as const
+
+/** What a pool on a cluster can be told; the rest is up to its agents. */
+const CLUSTER_POOL_OPTIONS: readonly string[] = ['cluster', 'name', 'maxDeathsPerItem', ...TASK_OPTIONS]
 
 /** What users of a pool do not choose. */
 export interface Opening {
@@ -47,6 +54,7 @@ const deathsMaxDefault = 3
 
 /** @throws as the constructor of `Pool`. */
 export function openCore(given: PoolOptions, opening: Opening): PoolCore {
+  if (given.cluster !== undefined) return openClusterCore({ ...given, cluster: given.cluster }, opening)
   const method = resolveMethod(given.context)
   const workersHere = workersOfAllPools()
   const processes =
@@ -74,6 +82,39 @@ export function openCore(given: PoolOptions, opening: Opening): PoolCore {
     name,
     workerName,
     breaksOnDeath,
+  })
+}
+
+/** The core of a pool whose workers belong to the agents of a cluster. */
+function openClusterCore(
+  given: PoolOptions & Required<Pick<PoolOptions, 'cluster'>>,
+  { name }: Opening,
+): PoolCore {
+  const extra = Object.entries(given).find(
+    ([key, value]) => value !== undefined && !CLUSTER_POOL_OPTIONS.includes(key),
+  )
+  if (extra) {
+    throw new ProcessError(
+      'ERR_NOT_SUPPORTED',
+      `The option "${extra[0]}" is not for a pool on a cluster: its workers belong to the agents\nTo fix: leave it out, and see "multiproc worker --help" for what agents can be told`,
+    )
+  }
+  const elsewhere = newElsewhere(checkCluster(given.cluster, given.name))
+  return new PoolCore({
+    elsewhere,
+    method: 'spawn',
+    // One runner stands for all of them.
+    processes: 1,
+    maxTasksPerChild: undefined,
+    hooks: { bodies: [], hasInitializer: false, hasFinalizer: false },
+    life: checkLife({}, { method: 'spawn', processes: 1, workersMax: WORKERS_MAX }),
+    initializerTimeoutMs: undefined,
+    heartbeatMs: undefined,
+    deathsMax: checkCount('maxDeathsPerItem', given.maxDeathsPerItem) ?? deathsMaxDefault,
+    resourceLimits: undefined,
+    name,
+    workerName: () => 'cluster',
+    breaksOnDeath: false,
   })
 }
 

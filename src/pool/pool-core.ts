@@ -3,14 +3,14 @@
  * dies. It does not know the public object, so that a pool that is dropped without being closed can be collected.
  * The life of a worker, and what happens when it dies, are told step by step in README.md.
  */
-import { type BrokenPoolError, ClosedError, ModuleLoadError } from '../errors.ts'
+import { type BrokenPoolError, ClosedError, ClusterError } from '../errors.ts'
 import { dropMessage } from '../platform/in-flight.ts'
 import { microtask } from '../platform/microtask.ts'
-import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
-import { allowsPrefetch, isAnsweredSoon, learnSize, learnTime } from './chunk-policy.ts'
-import { encodeParts } from './encode-parts.ts'
+import { type ChunkTarget, allowsPrefetch, isAnsweredSoon, learnSize } from './chunk-policy.ts'
+import { type EncodedParts, contiguousRuns, encodeParts } from './encode-parts.ts'
+import { FunctionEncoder } from './function-encoder.ts'
 import { FunctionTable, fatalLoadsMax } from './function-table.ts'
 import {
   type End,
@@ -18,6 +18,7 @@ import {
   fatalFunction,
   cannotStart,
   initializerTimeout,
+  notResized,
   notSentAgain,
   restartLimit,
   setupFailure,
@@ -25,17 +26,17 @@ import {
   terminated,
 } from './death-report.ts'
 import { finalizerDied, finalizerThrew } from './finalizer-warning.ts'
-import type { Job, JobOwner, Part } from './job.ts'
+import { type Job, type JobOwner, type Part, failAll } from './job.ts'
 import { KernelKills } from './kernel-kills.ts'
 import { type LivePool, addLivePool, assertNotEnding, removeLivePool } from './live-pools.ts'
 import { MemoryLimit } from './memory-limit.ts'
+import { outcomeEvents } from './outcome-events.ts'
 import { EndedWorkers } from './pool-stats.ts'
-import { type Body, type SetupStage, encodeBody, releaseBodies, totalBytes } from './protocol.ts'
+import { type Body, type SetupStage, totalBytes } from './protocol.ts'
 import { RunSupervisor } from './run-supervisor.ts'
-import { Scheduler, settleCharge } from './scheduler.ts'
+import { Scheduler } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
-import { deliverReport } from './task-report.ts'
-import { type WorkerOptions, launchWorker } from './worker-launch.ts'
+import { type LaunchOptions, type WorkerOptions, launchElsewhere, launchWorker } from './worker-launch.ts'
 import type { Death, WorkerRunner } from './worker-runner.ts'
 import { type WorkerStart, Workforce, type WorkforceOwner } from './workforce.ts'
 
@@ -72,8 +73,7 @@ export class PoolCore implements JobOwner, LivePool {
   readonly #workforce: Workforce
   readonly #runners: Set<WorkerRunner>
   readonly #jobs = new Set<Job>()
-  /** Modules that workers could not load. */
-  readonly #byValue = new Set<string>()
+  readonly #encoder: FunctionEncoder
   readonly #joiners: (() => void)[] = []
   /** Called when the last worker of a pool that takes no more work has ended. */
   onEnded: (() => void) | undefined
@@ -101,6 +101,7 @@ export class PoolCore implements JobOwner, LivePool {
 
   constructor(options: PoolCoreOptions) {
     this.options = options
+    this.#encoder = new FunctionEncoder(this)
     this.#outcomes = new TaskOutcomes({
       deathsMax: options.deathsMax,
       giveBack: parts => this.#scheduler.giveBack(parts),
@@ -129,14 +130,20 @@ export class PoolCore implements JobOwner, LivePool {
     }
   }
 
-  /** How many workers it is to have. */
+  /** How many workers it is to have; how many other machines have for it. */
   get processes(): number {
-    return this.#workforce.processes
+    return this.options.elsewhere?.processes ?? this.#workforce.processes
+  }
+
+  /** Set where it is not what suits workers of this machine. */
+  get chunkTarget(): ChunkTarget | undefined {
+    return this.options.elsewhere?.target
   }
 
   /** Resolves when it has so many workers. */
   async resize(processes: number): Promise<void> {
     this.assertRunning()
+    if (this.isElsewhere) throw notResized(this.options.name)
     const resized = this.#workforce.resize(processes)
     // Of workers that start on demand, none was started for it.
     this.#scheduleDispatch()
@@ -149,15 +156,16 @@ export class PoolCore implements JobOwner, LivePool {
 
   /** A function as this pool's workers can load it. */
   encodeFunction(fn: (...args: never[]) => unknown): Body {
-    const unchanging = this.#byValue.size === 0 ? unchangingBytes(fn) : undefined
-    if (unchanging) return { bytes: unchanging }
-    const byValue = this.#byValue.size > 0 ? (url: string) => this.#byValue.has(url) : undefined
-    const rootName = `function ${fn.name || 'anonymous'}`
-    return encodeBody(fn, this, { rootName, byValue, isReadOften: true })
+    return this.#encoder.encode(fn)
   }
 
   get canAttach(): boolean {
     return this.options.method === 'thread'
+  }
+
+  /** Whether its workers are on other machines. */
+  get isElsewhere(): boolean {
+    return this.options.elsewhere !== undefined
   }
 
   /** Process ids of the workers, and thread ids where they are threads. */
@@ -167,6 +175,7 @@ export class PoolCore implements JobOwner, LivePool {
 
   /** With spares. */
   get workersMax(): number {
+    if (this.isElsewhere) return 0
     return this.processes + this.options.life.spares
   }
 
@@ -218,6 +227,17 @@ export class PoolCore implements JobOwner, LivePool {
     job.cancel(reason)
     if (isTaken) this.#supervisor.cancel(this.#runners, job, { isHard: true })
     return true
+  }
+
+  /** Calls off items of a job that came from another machine; what runs of it may run on without `graceMs`. */
+  cancelItems(job: Job, cancelled: { indexes: readonly number[]; graceMs: number | undefined }): void {
+    this.#supervisor.cancelItems(this.#runners, job, cancelled)
+  }
+
+  /** These were not run. */
+  giveBack(parts: Part[]): void {
+    this.#scheduler.giveBack(parts)
+    this.#scheduleDispatch()
   }
 
   close(): void {
@@ -325,7 +345,7 @@ export class PoolCore implements JobOwner, LivePool {
   #startWorker(start: WorkerStart): WorkerRunner {
     const name = this.options.workerName(++this.#workerCount)
     const workers = this.workersMax
-    const runner: WorkerRunner = launchWorker(this.options, {
+    const launch: LaunchOptions = {
       name,
       workers,
       start,
@@ -335,37 +355,19 @@ export class PoolCore implements JobOwner, LivePool {
         onSetupFailed: (stage, body) => this.#setupFailed(runner, stage, body),
         onRetire: () => this.#replaceIfUsedUp(runner),
         onFinalizerFailed: body => this.#finalizerFailed(runner, body),
-        onResults: ({ chunk, count, elapsedMs, isPacked, bodies }) => {
-          // What could be loaded once is not to blame when workers are killed, now and then, while they load it.
-          chunk.task.fatalLoads = 0
-          learnTime(chunk.task, count, elapsedMs)
-          settleCharge(chunk.parts[0]!, count, elapsedMs)
-          const bytes = totalBytes(bodies)
-          learnSize(chunk.task, count, bytes)
-          runner.insights.returned(count, elapsedMs, bytes)
-          this.#outcomes.received(runner, { chunk, count, isPacked, bodies })
-          this.#afterOutcome(runner)
-        },
-        onFailure: ({ chunk, elapsedMs, body }) => {
-          learnTime(chunk.task, 1, elapsedMs)
-          settleCharge(chunk.parts[0]!, 1, elapsedMs)
-          runner.insights.threw(elapsedMs, totalBytes([body]))
-          this.#outcomes.failed(runner, { chunk, body })
-          this.#afterOutcome(runner)
-        },
-        onReport: deliverReport,
-        onSkipped: ({ chunk, count }) => {
-          this.#outcomes.skipped(runner, { chunk, count })
-          this.#afterOutcome(runner)
-        },
+        ...outcomeEvents(() => runner, {
+          outcomes: this.#outcomes,
+          giveBack: parts => this.#scheduler.giveBack(parts),
+          afterOutcome: worker => this.#afterOutcome(worker),
+        }),
         onReturned: ({ chunk, why, body }) => this.#returned(runner, chunk, why, body),
-        onRecalled: ({ parts }) => {
-          this.#scheduler.giveBack(parts)
-          this.#afterOutcome(runner)
-        },
         onDeath: death => this.#died(runner, death),
       },
-    })
+    }
+    const { elsewhere } = this.options
+    const runner: WorkerRunner = elsewhere
+      ? launchElsewhere(elsewhere, launch, () => this.#scheduleDispatch())
+      : launchWorker(this.options, launch)
     return runner
   }
 
@@ -394,7 +396,11 @@ export class PoolCore implements JobOwner, LivePool {
         if (canGrow) this.#workforce.demand(this.#scheduler.waiting(processes))
         break
       }
-      const parts = this.#scheduler.next({ workers: this.processes, countMax: runner.tasksLeft })
+      const parts = this.#scheduler.next({
+        workers: this.processes,
+        countMax: runner.tasksLeft,
+        target: this.chunkTarget,
+      })
       if (!parts) break
       this.#send(runner, parts)
     }
@@ -411,6 +417,11 @@ export class PoolCore implements JobOwner, LivePool {
     for (const runner of this.#runners) {
       if (!runner.takesWork) continue
       if (runner.chunkCount === 0) return runner
+      if (runner.elsewhere) {
+        const isFull = runner.bufferedBytes > bufferedBytesMax
+        if (runner.chunkCount < runner.elsewhere.chunksMax && !isFull) return runner
+        continue
+      }
       if (runner.chunkCount > 1 || runner.bufferedBytes > bufferedBytesMax) continue
       const [running] = runner.chunks
       if (!best && !canGrow && allowsPrefetch(running!.task, running!.count)) best = runner
@@ -421,17 +432,20 @@ export class PoolCore implements JobOwner, LivePool {
   #send(runner: WorkerRunner, taken: Part[]): void {
     const { task } = taken[0]!.job
     if (task.fatalLoads >= fatalLoadsMax) {
-      for (const part of taken) {
-        releaseBodies(part.bodies)
-        for (let at = 0; at < part.count; at++) part.job.fail(part.first + at, fatalFunction(task))
-      }
+      failAll(taken, () => fatalFunction(task))
       return
     }
     const encoded = encodeParts(taken, runner, (job, index, error) => job.fail(index, error))
     if (encoded.parts.length === 0) return
+    // Of what is sent to other machines the first place says all of them.
+    for (const run of runner.isElsewhere ? contiguousRuns(encoded) : [encoded]) this.#sendEncoded(runner, run)
+  }
+
+  #sendEncoded(runner: WorkerRunner, encoded: EncodedParts): void {
     const chunk = new Chunk(++this.#lastChunkId, encoded.parts, encoded)
+    const { task } = chunk
     const bytes = totalBytes(encoded.bodies)
-    learnSize(chunk.task, chunk.count, bytes)
+    learnSize(task, chunk.count, bytes)
     runner.insights.sentBytes += bytes
     try {
       runner.run(chunk)
@@ -486,11 +500,18 @@ export class PoolCore implements JobOwner, LivePool {
     why: 'undecodable' | 'unloadable',
     body: Body | undefined,
   ): void {
+    const relay = chunk.parts[0]!.job.relay
+    if (relay) {
+      chunk.release()
+      relay.refused(why, body)
+      this.#afterOutcome(runner)
+      return
+    }
     const all = chunk.slice(0, chunk.count, { isSolo: why === 'undecodable' })
     if (why === 'unloadable') {
       const settle = (reason: unknown): void => {
         const parts = this.#outcomes.withoutGivenUp(chunk, all)
-        if (this.#sendByValue(chunk, reason)) {
+        if (this.#encoder.sendByValue(chunk, reason)) {
           chunk.release(parts)
           this.#scheduler.giveBack(parts)
         } else {
@@ -509,28 +530,6 @@ export class PoolCore implements JobOwner, LivePool {
     chunk.release(parts)
     this.#scheduler.giveBack(parts)
     this.#afterOutcome(runner)
-  }
-
-  /**
-   * A worker could not load a module that the function was to be imported from: it runs under other loader hooks,
-   * say. What the function needs of that module is then sent by value. Returns whether that can help.
-   */
-  #sendByValue(chunk: Chunk, reason: unknown): boolean {
-    const { task } = chunk
-    // Another worker said the same before, and the function has been encoded anew since.
-    if (chunk.taskVersion < task.version) return true
-    const source = task.source.deref()
-    if (!(reason instanceof ModuleLoadError) || !reason.canSendByValue || !source) return false
-    if (this.#byValue.has(reason.url)) return false
-    this.#byValue.add(reason.url)
-    try {
-      task.body = this.encodeFunction(source)
-    } catch {
-      // Why the module could not be loaded says more than why the function cannot be sent without it.
-      return false
-    }
-    task.version++
-    return true
   }
 
   #afterOutcome(runner: WorkerRunner): void {
@@ -582,7 +581,9 @@ export class PoolCore implements JobOwner, LivePool {
       const { isUseful } = this.#outcomes.recover(runner, death, end)
       this.#reportFinalizer(runner, death, end)
       if (isUseful) restarts.noteOutcome()
-      if (this.options.breaksOnDeath && !death.wasAsked) {
+      if (death.status.error instanceof ClusterError) {
+        this.#break(death.status.error)
+      } else if (this.options.breaksOnDeath && !death.wasAsked) {
         this.#break(brokenByDeath(this.options.name, runner, end))
       } else if (death.wasStarting && (this.#state !== 'closed' || this.#jobs.size > 0)) {
         this.#startDeaths++

@@ -2,6 +2,7 @@
 import type { ResourceLimits } from 'node:worker_threads'
 import { invalidArgument } from '../errors.ts'
 import type { StartMethod } from '../process/child-boot.ts'
+import type { ClusterOptions } from './cluster-option.ts'
 import { assertStartMethod, getStartMethod } from '../process/start-methods.ts'
 import type { LifeOptions } from './life-options.ts'
 import type { NumberArrayConstructor } from './number-array.ts'
@@ -48,8 +49,16 @@ export interface PoolOptions extends TaskOptions, LifeOptions {
    * fails. Default: those of Node.js.
    */
   resourceLimits?: ResourceLimits | undefined
-  /** Shown in messages. Default: `Pool-1`, `Pool-2` and so on. */
+  /** Shown in messages. Default: `Pool-1`, `Pool-2` and so on. With `cluster`: which agents serve it; no default. */
   name?: string | undefined
+  /**
+   * Runs the work on other machines: the URL of a NATS server (2.11 or newer, with JetStream), where agents
+   * (`multiproc worker`) fetch it. Such a pool has the same methods, and takes of the options only `name`, those of
+   * tasks and `maxDeathsPerItem`. What differs: a task can run more than once (when a machine or the server fails), so
+   * it must do no harm twice; a call takes milliseconds and not microseconds; locks, queues, shared memory and sockets
+   * cannot be sent. Needs the packages `@nats-io/transport-node`, `jetstream`, `kv` and `obj`. See docs/guide/cluster.md.
+   */
+  cluster?: string | ClusterOptions | undefined
 }
 
 /** Options of a call that maps. `timeout`, `gracePeriod` and `retries` are those of each item. */

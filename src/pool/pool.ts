@@ -407,6 +407,7 @@ export class Pool {
       input,
       isOrdered: kind.isOrdered,
       workers: () => core.processes,
+      target: core.chunkTarget,
     })
     job.onReport = onReport
     if (watch) watchJob(job, watch, core)

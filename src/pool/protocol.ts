@@ -3,8 +3,9 @@
  * frames as the head announces. Bodies hold what users sent (functions, items, results, errors), each in a frame
  * of its own, so that a body that cannot be decoded spoils nothing but itself.
  */
+import { SerializeError } from '../errors.ts'
 import { decode, encode, type EncodeOptions } from '../serialize/codec.ts'
-import { unsendMessage } from '../platform/in-flight.ts'
+import { isBoundToMachine, unsendMessage } from '../platform/in-flight.ts'
 import { AttachmentList, bytesBeside, releaseAttachments } from '../transport/attachments.ts'
 import type { Connection } from '../transport/connection.ts'
 import type { Carrier } from '../insights/carrier.ts'
@@ -71,6 +72,8 @@ export type ToWorker =
       times?: SpanKind
       /** Each item is to be marked by `begin()`. Absent: only the first. */
       isExact?: true
+      /** For who runs it on another machine, with a pool of its own. */
+      elsewhere?: ElsewhereFacts
     }
   /**
    * These items (without `indexes`: all) are called off: those that run are told, those that have not begun never do.
@@ -83,6 +86,8 @@ export type ToWorker =
       indexes?: number[]
       why: StopReason
       notice: number
+      /** For another machine: what runs of it is stopped after so long. Absent: it may run on. */
+      graceMs?: number
     }
   /** What of this chunk has not been started is wanted back. `notice` as in `cancel`. */
   | { type: 'recall'; bodies: 0; chunkId: number; notice: number }
@@ -139,8 +144,8 @@ export type FromWorker =
       durationMs: number
       args: string
     }
-  /** One item threw, or its result cannot be sent. Body: what was thrown. */
-  | { type: 'failure'; bodies: 1; chunkId: number; index: number; elapsedMs: number }
+  /** One item threw, or its result cannot be sent. Body: what was thrown. `worker`: who it was, on another machine. */
+  | { type: 'failure'; bodies: 1; chunkId: number; index: number; elapsedMs: number; worker?: WorkerIdentity }
   /** So many items of the chunk were called off before they began. */
   | { type: 'skipped'; bodies: 0; chunkId: number; count: number }
   /** The body with all items cannot be decoded here; nothing was started. The items are to be sent one by one. */
@@ -151,6 +156,29 @@ export type FromWorker =
   | { type: 'returned'; bodies: 0; chunkId: number; from: number }
   /** The worker ends because of this error outside of any task's own call. Body: the error. */
   | { type: 'dying'; bodies: 1 }
+  /** From other machines: a worker there died of the next item. Body: the error that says so. */
+  | { type: 'died'; bodies: 1; chunkId: number }
+  /** From other machines: this item has used up its time; its outcome follows, and does not count. Body: the error. */
+  | { type: 'timedOut'; bodies: 1; chunkId: number; index: number }
+  /** From other machines: the next `count` items are to be sent again. So many workers died that had them unmarked. */
+  | { type: 'again'; bodies: 0; chunkId: number; count: number; isSolo: boolean; deaths: number }
+
+/** A worker, as errors name it. */
+export interface WorkerIdentity {
+  name: string
+  pid: number | undefined
+}
+
+/** What the pool of another machine has to know of a chunk. All its items have these in common. */
+export interface ElsewhereFacts {
+  taskName: string
+  timeoutMs: number | undefined
+  graceMs: number
+  priority: number
+  /** How many workers died that had it, without a sign that it had been started. */
+  deaths: number
+  isSolo: boolean
+}
 
 export type ChunkHead = Extract<ToWorker, { type: 'chunk' }>
 export type ResultsHead = Extract<FromWorker, { type: 'results' }>
@@ -167,9 +195,10 @@ export interface Body {
  */
 export function encodeBody(
   value: unknown,
-  { canAttach }: Pick<Connection, 'canAttach'>,
+  { canAttach, isElsewhere }: Pick<Connection, 'canAttach'> & { isElsewhere?: boolean },
   options: Pick<EncodeOptions, 'rootName' | 'byValue' | 'isReadOften'>,
 ): Body {
+  if (isElsewhere === true) return encodeForMachines(value, options)
   // A reducer may encode a message of its own meanwhile.
   const list = emptyList ?? new AttachmentList()
   emptyList = undefined
@@ -184,6 +213,22 @@ export function encodeBody(
     unsendMessage(bytes)
     throw error
   }
+}
+
+/** Everything is in the bytes, and nothing in them means anything on this machine alone. */
+function encodeForMachines(value: unknown, options: Pick<EncodeOptions, 'rootName' | 'byValue'>): Body {
+  const bytes = encode(value, options)
+  assertForMachines(bytes, options.rootName ?? 'value')
+  return { bytes }
+}
+
+/** @throws SerializeError for bytes that name what is in shared memory, or open, on this machine. */
+export function assertForMachines(bytes: Uint8Array, rootName: string): void {
+  if (!isBoundToMachine(bytes)) return
+  unsendMessage(bytes)
+  throw new SerializeError(
+    `Cannot send the ${rootName} to another machine: it holds a lock, a queue, shared memory or a socket of this one\nTo fix: send plain data, and share state between machines by a service that all of them reach`,
+  )
 }
 
 /** Kept between calls: most messages have nothing beside them. */

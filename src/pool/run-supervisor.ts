@@ -34,6 +34,8 @@ export class RunSupervisor {
 
   /** Something about the chunks of a worker has changed. */
   watch(runner: WorkerRunner): void {
+    // Another machine watches over what it runs: here nobody knows when an item begins.
+    if (runner.elsewhere) return
     const chunk = runner.firstChunk
     if (chunk?.timeoutMs === undefined || this.#watches.has(runner)) return
     this.#lookIn(runner, chunk.timeoutMs - (monotonicMs() - chunk.firstSinceMs))
@@ -45,12 +47,36 @@ export class RunSupervisor {
       for (const chunk of Array.from(runner.chunks)) {
         const indexes = indexesOf(chunk, job)
         if (indexes?.length === 0) continue
-        runner.cancel(chunk, { indexes, why: 'cancelled' })
-        if (!isHard) continue
+        runner.cancel(chunk, {
+          indexes,
+          why: 'cancelled',
+          graceMs: isHard ? job.limits.graceMs : undefined,
+        })
+        if (!isHard || runner.elsewhere) continue
         this.#startGrace(runner, chunk, {
           graceMs: job.limits.graceMs,
           why: 'cancelled',
           isMeant: index => chunk.at(index).job === job,
+        })
+      }
+    }
+  }
+
+  /** Some items of a job that came from another machine were called off there. */
+  cancelItems(
+    runners: Iterable<WorkerRunner>,
+    job: Job,
+    { indexes, graceMs }: { indexes: readonly number[]; graceMs: number | undefined },
+  ): void {
+    for (const runner of runners) {
+      for (const chunk of runner.chunks) {
+        if (chunk.parts[0]!.job !== job) continue
+        runner.cancel(chunk, { indexes: [...indexes], why: 'cancelled' })
+        if (graceMs === undefined) continue
+        this.#startGrace(runner, chunk, {
+          graceMs,
+          why: 'cancelled',
+          isMeant: index => indexes.includes(index),
         })
       }
     }
@@ -169,7 +195,9 @@ function isAbandoned(chunk: Chunk, run: RunningMark | undefined): boolean {
   // One of several items of a map is as cancelled as the others.
   if (from < end && chunk.parts.length === 1 && chunk.parts[0]!.job.isCancelled) return true
   for (let index = from; index < end; index++) {
-    if (!chunk.givenUp?.has(index) && !chunk.at(index).job.isCancelled) return false
+    if (chunk.givenUp?.has(index) === true) continue
+    const { job, first } = chunk.at(index)
+    if (!job.isCalledOff(first)) return false
   }
   return from < end
 }

@@ -2,7 +2,7 @@
  * Decides which items go next: those of the highest priority; among them what comes back from a worker; then whoever
  * has used the least time ("Turns" in README.md). Invariant: every job that may have items to take is in its order.
  */
-import { expectedItemMs, nextChunkSize } from './chunk-policy.ts'
+import { type ChunkTarget, expectedItemMs, nextChunkSize } from './chunk-policy.ts'
 import { slicePart } from './chunk.ts'
 import type { Job, Part } from './job.ts'
 import { type Account, TurnOrder } from './turn-order.ts'
@@ -18,6 +18,8 @@ interface Demand {
   workers: number
   /** So many items at most. */
   countMax: number
+  /** Set for workers of other machines: how large chunks are, and that the items of one have the same limits. */
+  target?: ChunkTarget | undefined
 }
 
 export class Scheduler {
@@ -103,37 +105,40 @@ export class Scheduler {
     return undefined
   }
 
-  #takeOf(job: Job, { workers, countMax }: Demand): Part[] | undefined {
-    const part = job.take(Math.min(countMax, sizeFor(job, { remaining: job.remaining, workers })))
+  #takeOf(job: Job, { workers, countMax, target }: Demand): Part[] | undefined {
+    const part = job.take(Math.min(countMax, sizeFor(job, { remaining: job.remaining, workers, target })))
     return part && [part]
   }
 
   /** Single calls of one function that were made one after the other share a message. */
-  #takeSingles({ singleJobs }: TurnOrder, { workers, countMax }: Demand): Part[] | undefined {
+  #takeSingles({ singleJobs }: TurnOrder, { workers, countMax, target }: Demand): Part[] | undefined {
     const parts: Part[] = []
     let size = 1
     for (let job = singleJobs.peek(); job && parts.length < size; job = singleJobs.peek()) {
       const first = parts[0]?.job
       if (first && (job.task !== first.task || job.mode !== first.mode)) break
+      if (first && ((target && !haveSameLimits(job, first)) || job.relay)) break
       singleJobs.shift()
       const part = job.take(1)
       if (!part) continue
-      if (!first) size = Math.min(countMax, sizeFor(job, { remaining: singleJobs.length + 1, workers }))
+      if (!first)
+        size = Math.min(countMax, sizeFor(job, { remaining: singleJobs.length + 1, workers, target }))
       parts.push(part)
     }
     return parts.length > 0 ? parts : undefined
   }
 
-  #takeReturned(level: Level, { workers, countMax }: Demand): Part[] | undefined {
+  #takeReturned(level: Level, { workers, countMax, target }: Demand): Part[] | undefined {
     const { returned } = level
     // The jobs of some were cancelled or aborted meanwhile.
     while (returned[0]?.job.isDone === true) returned.shift()
     const part = returned[0]
     if (!part) return undefined
     const { job } = part
-    if (job.isSingle) return takeReturnedSingles(returned, { workers, countMax })
+    if (job.isSingle) return takeReturnedSingles(returned, { workers, countMax, target })
     const remaining = job.remaining === undefined ? undefined : job.remaining + part.count
-    const limit = part.isSolo ? 1 : Math.min(countMax, sizeFor(job, { remaining, workers }))
+    const sizeMax = part.packed ? part.count : sizeFor(job, { remaining, workers, target })
+    const limit = part.packed ? sizeMax : part.isSolo ? 1 : Math.min(countMax, sizeMax)
     if (part.count <= limit) {
       returned.shift()
       return [part]
@@ -143,16 +148,18 @@ export class Scheduler {
   }
 }
 
-function takeReturnedSingles(returned: Part[], { workers, countMax }: Demand): Part[] {
+function takeReturnedSingles(returned: Part[], { workers, countMax, target }: Demand): Part[] {
   const first = returned[0]!
   const { job } = first
-  const size = Math.min(countMax, sizeFor(job, { remaining: returned.length, workers }))
+  const size = Math.min(countMax, sizeFor(job, { remaining: returned.length, workers, target }))
   const isAlike = (part: Part): boolean =>
     part === first ||
     (part.job.isSingle &&
+      !part.job.relay &&
       !part.isSolo &&
       !first.isSolo &&
       part.attempt === first.attempt &&
+      (!target || (haveSameLimits(part.job, job) && part.deaths === first.deaths)) &&
       part.job.task === job.task &&
       part.job.mode === job.mode)
   let count = 0
@@ -160,7 +167,15 @@ function takeReturnedSingles(returned: Part[], { workers, countMax }: Demand): P
   return returned.splice(0, count).filter(part => !part.job.isDone)
 }
 
-function sizeFor(job: Job, rest: { remaining: number | undefined; workers: number }): number {
+/** Another machine is told the limits of a chunk, and not of each item. */
+function haveSameLimits({ limits: one }: Job, { limits: other }: Job): boolean {
+  return one === other || (one.timeoutMs === other.timeoutMs && one.graceMs === other.graceMs)
+}
+
+function sizeFor(
+  job: Job,
+  rest: { remaining: number | undefined; workers: number; target: ChunkTarget | undefined },
+): number {
   return nextChunkSize({ task: job.task, chunkSize: job.chunkSize, ...rest })
 }
 

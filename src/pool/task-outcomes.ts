@@ -3,14 +3,15 @@
  * may be tried again go back into the line, and a dead worker's chunks are taken apart. Invariant: each item that was
  * given to a worker leaves here exactly once, to its job or into the line.
  */
-import { decode, decodeNumbers, decodeThrown, prepare } from '../serialize/codec.ts'
+import { TimeoutError } from '../errors.ts'
+import { decode, decodeNumbers, decodeThrown, encode, prepare } from '../serialize/codec.ts'
 import { type Chunk, slicePart } from './chunk.ts'
-import { type End, poisoned, timedOut, workerDied } from './death-report.ts'
+import { type End, poisoned, poisonedElsewhere, timedOut, workerDied } from './death-report.ts'
 import { type ShippedFunction, fatalLoadsMax } from './function-table.ts'
-import type { Job, Part } from './job.ts'
+import type { Job, Part, Relay } from './job.ts'
 import type { Values } from './number-array.ts'
-import type { Body } from './protocol.ts'
-import { loadingFunction, recoverChunk } from './recover-chunk.ts'
+import type { Body, WorkerIdentity } from './protocol.ts'
+import { type Recovery, loadingFunction, recoverChunk } from './recover-chunk.ts'
 import { isRetried, retryDelayMs } from './retry-policy.ts'
 import type { Death, WorkerRunner } from './worker-runner.ts'
 
@@ -35,10 +36,21 @@ export class TaskOutcomes {
   /** Some items returned. */
   received(
     runner: WorkerRunner,
-    { chunk, count, isPacked, bodies }: { chunk: Chunk; count: number; isPacked: boolean; bodies: Body[] },
+    {
+      chunk,
+      count,
+      isPacked,
+      bodies,
+      elapsedMs,
+    }: { chunk: Chunk; count: number; isPacked: boolean; bodies: Body[]; elapsedMs: number },
   ): void {
     const base = chunk.received
+    const { relay, index: relayed } = relayOf(chunk, base)
     const runs = [...runner.take(chunk, count)]
+    if (relay) {
+      relay.received(relayed, { count, isPacked, bodies, elapsedMs })
+      return
+    }
     if (!isPacked) {
       for (const { job, index, count: length, offset } of runs) {
         for (let at = 0; at < length; at++) {
@@ -85,32 +97,95 @@ export class TaskOutcomes {
   }
 
   /** One item threw. */
-  failed(runner: WorkerRunner, { chunk, body }: { chunk: Chunk; body: Body }): void {
+  failed(
+    runner: WorkerRunner,
+    {
+      chunk,
+      body,
+      elapsedMs,
+      worker,
+    }: { chunk: Chunk; body: Body; elapsedMs: number; worker: WorkerIdentity | undefined },
+  ): void {
     const at = chunk.received
     const part = chunk.at(at)
     for (const run of runner.take(chunk, 1)) void run
+    if (part.job.relay) {
+      part.job.relay.failed(part.first, { body, elapsedMs, worker: { name: runner.name, pid: runner.pid } })
+      return
+    }
     if (this.#endGivenUp(chunk, at)) return
     rebuild(
       body,
       reason => this.fail(part, reason),
       error => part.job.fail(part.first, error),
-      bytes => this.thrown(runner, bytes, part.job),
+      bytes => this.thrown(worker ?? runner, bytes, part.job),
     )
   }
 
   /** Items that were called off never began: their jobs have been told already. */
   skipped(runner: WorkerRunner, { chunk, count }: { chunk: Chunk; count: number }): void {
     const base = chunk.received
+    const { relay, index } = relayOf(chunk, base)
     for (const run of runner.take(chunk, count)) void run
-    for (let at = 0; at < count; at++) this.#endGivenUp(chunk, base + at)
+    if (relay) relay.skipped(index, count)
+    else for (let at = 0; at < count; at++) this.#endGivenUp(chunk, base + at)
+  }
+
+  // ---- What other machines say, which have pools of their own ----
+
+  /** A worker there died of one item. */
+  diedElsewhere(runner: WorkerRunner, { chunk, body }: { chunk: Chunk; body: Body }): void {
+    const at = chunk.received
+    const part = chunk.at(at)
+    for (const run of runner.take(chunk, 1)) void run
+    const settle = (error: unknown): void => {
+      const kills = part.kills + 1
+      const givenUp = chunk.givenUp?.get(at)
+      chunk.givenUp?.delete(at)
+      // It was killed for its time-out, which its job has been told.
+      const isAgain = givenUp ? givenUp.isRetried : this.#isRetried(part, error)
+      if (isAgain === true && kills < this.#options.deathsMax) this.#again({ ...part, kills })
+      else if (isAgain === true) part.job.fail(part.first, poisonedElsewhere(error, { part, kills }))
+      else if (isAgain === false) {
+        if (!givenUp) part.job.died(part.first, error)
+      } else part.job.fail(part.first, isAgain.reason)
+    }
+    rebuild(body, settle, settle, bytes => this.thrown(runner, bytes, part.job))
+  }
+
+  /** An item has used up its time there. Its outcome is still to come, and does not count. */
+  timedOutElsewhere(
+    runner: WorkerRunner,
+    { chunk, index, body }: { chunk: Chunk; index: number; body: Body },
+  ): void {
+    const { job } = chunk.at(index)
+    let error: unknown
+    // One of our own classes: no module of the user is needed for it.
+    const keep = (value: unknown): void => {
+      error = value
+    }
+    rebuild(body, keep, keep, bytes => this.thrown(runner, bytes, job))
+    this.#giveUp(chunk, index, error)
+  }
+
+  /** The next items are to be sent there again. */
+  againElsewhere(
+    runner: WorkerRunner,
+    { chunk, count, isSolo, deaths }: { chunk: Chunk; count: number; isSolo: boolean; deaths: number },
+  ): void {
+    const base = chunk.received
+    const parts = chunk.slice(base, base + count, { isSolo })
+    for (const run of runner.take(chunk, count)) void run
+    for (const part of parts) part.deaths = deaths
+    this.#options.giveBack(this.withoutGivenUp(chunk, parts))
   }
 
   /** What was thrown in a worker, with the stack of the caller. */
-  thrown(runner: WorkerRunner, bytes: Uint8Array, job: Job | undefined): unknown {
+  thrown({ name, pid }: WorkerIdentity, bytes: Uint8Array, job: Job | undefined): unknown {
     const callerStack = job?.caller.stack
     return decodeThrown(bytes, {
-      pid: runner.pid,
-      workerName: runner.name,
+      pid,
+      workerName: name,
       ...(callerStack === undefined ? {} : { callerStack }),
     })
   }
@@ -129,6 +204,17 @@ export class TaskOutcomes {
   giveUp(chunk: Chunk, at: number): void {
     const part = chunk.at(at)
     const error = this.#timedOut(chunk, part, false)
+    if (part.job.relay) {
+      chunk.givenUp ??= new Map()
+      chunk.givenUp.set(at, { isRetried: false })
+      part.job.relay.timedOut(part.first, error)
+      return
+    }
+    this.#giveUp(chunk, at, error)
+  }
+
+  #giveUp(chunk: Chunk, at: number, error: unknown): void {
+    const part = chunk.at(at)
     const isAgain = this.#isRetried(part, error)
     const givenUp = (chunk.givenUp ??= new Map())
     givenUp.set(at, { isRetried: isAgain === true })
@@ -142,6 +228,17 @@ export class TaskOutcomes {
     for (const [position, chunk] of death.chunks.entries()) {
       const isLoadGivenUp = diedLoading(chunk, death) && this.#countFatalLoad(chunk.task, death)
       const recovery = recoverChunk(chunk, death.journal, { isFirst: position === 0, isLoadGivenUp })
+      const { relay } = chunk.parts[0]!.job
+      if (relay) {
+        const deathOf = (part: Part): unknown =>
+          death.sentence?.why === 'timeout' && !chunk.givenUp?.has(part.first - chunk.parts[0]!.first)
+            ? this.#timedOut(chunk, part, true)
+            : workerDied(runner, { task: chunk.task, part, end })
+        relayRecovery(relay, chunk, { recovery, deathOf })
+        isUseful ||= recovery.finished.length + recovery.failed.length > 0
+        chunk.release(recovery.back)
+        continue
+      }
       for (const finished of recovery.finished) {
         const { index } = finished
         isUseful = true
@@ -269,6 +366,31 @@ export class TaskOutcomes {
     else this.#again(part)
     return true
   }
+}
+
+/** Whoever passes on what comes of the item, and what it is called there; all items of a chunk have the same. */
+function relayOf(chunk: Chunk, at: number): { relay: Relay | undefined; index: number } {
+  const { job, first } = chunk.parts[0]!
+  return { relay: job.relay, index: first + at }
+}
+
+function relayRecovery(
+  relay: Relay,
+  chunk: Chunk,
+  { recovery, deathOf }: { recovery: Recovery; deathOf: (part: Part) => unknown },
+): void {
+  for (const finished of recovery.finished) {
+    const body: Body = { bytes: 'value' in finished ? encode(finished.value) : finished.result }
+    const { first } = chunk.at(finished.index)
+    relay.received(first, { count: 1, isPacked: false, bodies: [body], elapsedMs: 0 })
+  }
+  for (const index of recovery.failed) {
+    const part = chunk.at(index)
+    const error = deathOf(part)
+    if (error instanceof TimeoutError) relay.timedOut(part.first, error)
+    relay.died(part.first, error)
+  }
+  relay.again(recovery.back)
 }
 
 function diedLoading(chunk: Chunk, { journal }: Death): boolean {

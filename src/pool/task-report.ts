@@ -9,6 +9,10 @@ export function deliverReport(
   { index, dropped, body }: { index: number; dropped: number; body: Body },
 ): void {
   const { job, first, attempt } = chunk.at(index)
+  if (job.relay) {
+    job.relay.reported(first, { dropped, body })
+    return
+  }
   const { onReport } = job
   if (!onReport || job.isDone || chunk.givenUp?.has(index)) return
   const info = { index: job.isSingle ? undefined : first, attempt, dropped }

@@ -33,7 +33,12 @@ function countsOf(
   { runners, processes }: Parameters<typeof watchJob>[2],
 ): ProgressCounts {
   let busyWorkers = 0
-  for (const { firstChunk } of runners) if (firstChunk?.parts.some(part => part.job === job)) busyWorkers++
+  for (const { elsewhere, chunks, firstChunk } of runners) {
+    if (!elsewhere) busyWorkers += Number(firstChunk?.parts.some(part => part.job === job) === true)
+    else for (const chunk of chunks) busyWorkers += Number(chunk.parts.some(part => part.job === job))
+  }
+  // Of what is with other machines some waits there.
+  busyWorkers = Math.min(busyWorkers, processes)
   const counts = job.counts
   return {
     done: counts.done,

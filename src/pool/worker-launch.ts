@@ -6,10 +6,12 @@ import type { StartMethod } from '../process/child-boot.ts'
 import { FollowedProcess } from '../process/followed-process.ts'
 import { popen } from '../process/popen.ts'
 import { newChildBoot, nextChildIdentity } from '../process/process-state.ts'
+import type { Elsewhere } from './elsewhere.ts'
+import { ElsewherePopen } from './elsewhere-popen.ts'
 import { Heartbeat } from './heartbeat.ts'
 import type { Life } from './life-options.ts'
 import { nestingOfWorkers } from './nesting.ts'
-import type { Body } from './protocol.ts'
+import type { Body, WorkerSetup } from './protocol.ts'
 import { journalPlace } from './worker-journal.ts'
 import { type RunnerEvents, WorkerRunner } from './worker-runner.ts'
 import type { WorkerStart } from './workforce.ts'
@@ -24,6 +26,8 @@ export interface WorkerOptions {
   heartbeatMs: number | undefined
   resourceLimits: ResourceLimits | undefined
   life: Life
+  /** Set for a pool whose workers are on other machines. */
+  elsewhere?: Elsewhere | undefined
 }
 
 /** Bodies of `initialize`. */
@@ -33,22 +37,51 @@ export interface WorkerHooks {
   bodies: Body[]
 }
 
+export interface LaunchOptions {
+  name: string
+  workers: number
+  start: WorkerStart
+  kernelKillsAtStart: number | undefined
+  events: RunnerEvents
+}
+
+/** The runner that stands for all workers of other machines. `onChange`: there are others than before. */
+export function launchElsewhere(
+  elsewhere: Elsewhere,
+  { name, start, events }: LaunchOptions,
+  onChange: () => void,
+): WorkerRunner {
+  const runner = new WorkerRunner({
+    name,
+    popen: new ElsewherePopen(elsewhere, onChange),
+    journal: undefined,
+    heartbeat: undefined,
+    tasksMax: Infinity,
+    kernelKillsAtStart: undefined,
+    finalizerMsMax: Infinity,
+    start,
+    events,
+    followed: undefined,
+    elsewhere,
+  })
+  runner.initialize(setupElsewhere, [])
+  return runner
+}
+
+/** What workers do at their start is up to their agents. */
+const setupElsewhere: WorkerSetup = {
+  hasInitializer: false,
+  hasFinalizer: false,
+  preload: undefined,
+  niceness: undefined,
+  cpus: undefined,
+  memoryBytesMax: undefined,
+}
+
 /** @throws ProcessError `ERR_START_FAILED`. */
 export function launchWorker(
   { method, maxTasksPerChild, hooks, heartbeatMs, resourceLimits, life }: WorkerOptions,
-  {
-    name,
-    workers,
-    start,
-    kernelKillsAtStart,
-    events,
-  }: {
-    name: string
-    workers: number
-    start: WorkerStart
-    kernelKillsAtStart: number | undefined
-    events: RunnerEvents
-  },
+  { name, workers, start, kernelKillsAtStart, events }: LaunchOptions,
 ): WorkerRunner {
   const journal = method === 'thread' ? Journal.inMemory() : Journal.forProcess()
   const heartbeat = heartbeatMs === undefined ? undefined : Heartbeat.open(heartbeatMs)

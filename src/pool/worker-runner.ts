@@ -8,8 +8,9 @@ import { isRunnable, residentBytes } from '../platform/process-facts.ts'
 import type { FollowedProcess } from '../process/followed-process.ts'
 import type { ExitStatus, Popen } from '../process/popen.ts'
 import type { Chunk } from './chunk.ts'
+import type { Elsewhere } from './elsewhere.ts'
 import type { StopReason } from './current-task.ts'
-import { contextOf } from './chunk-context.ts'
+import { chunkMessage } from './chunk-message.ts'
 import { FollowedChunk } from './followed-chunk.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { StderrTail } from './stderr-tail.ts'
@@ -20,6 +21,7 @@ import {
   MessageReader,
   type SetupStage,
   type ToWorker,
+  type WorkerIdentity,
   type WorkerSetup,
   sendMessage,
 } from './protocol.ts'
@@ -76,7 +78,7 @@ export interface RunnerEvents {
   onFinalizerFailed(body: Body): void
   /** Outcomes of some items. `isDone`: the chunk has no more, and there is room for another. */
   onResults(run: { chunk: Chunk; count: number; elapsedMs: number; isPacked: boolean; bodies: Body[] }): void
-  onFailure(run: { chunk: Chunk; elapsedMs: number; body: Body }): void
+  onFailure(run: { chunk: Chunk; elapsedMs: number; body: Body; worker: WorkerIdentity | undefined }): void
   /** What an item that runs has to say before its result. */
   onReport(chunk: Chunk, report: { index: number; dropped: number; body: Body }): void
   /** Nothing of the chunk was run. */
@@ -86,6 +88,12 @@ export interface RunnerEvents {
   /** So many items of the chunk were called off and never began. */
   onSkipped(run: { chunk: Chunk; count: number }): void
   onDeath(death: Death): void
+  /** A worker of another machine died of the next item of the chunk. */
+  onDiedElsewhere(run: { chunk: Chunk; body: Body }): void
+  /** An item that runs on another machine has used up its time. */
+  onTimedOutElsewhere(run: { chunk: Chunk; index: number; body: Body }): void
+  /** The next items of the chunk are to be sent to another machine again. */
+  onAgain(run: { chunk: Chunk; count: number; isSolo: boolean; deaths: number }): void
 }
 
 export class WorkerRunner {
@@ -119,6 +127,8 @@ export class WorkerRunner {
   isSpare: boolean
   /** Its place among the workers that are no spares. */
   place: number | undefined
+  /** Set when it stands for the workers of other machines. */
+  readonly elsewhere: Elsewhere | undefined
   readonly insights = new WorkerInsights()
   readonly startedAtMs = performance.now()
   /** Since when it has had nothing to do, if it has nothing. */
@@ -140,9 +150,11 @@ export class WorkerRunner {
     events: RunnerEvents
     /** Of the process or thread, while somebody looks on. */
     followed: FollowedProcess | undefined
+    elsewhere?: Elsewhere | undefined
   }) {
     this.name = options.name
     this.#popen = options.popen
+    this.elsewhere = options.elsewhere
     this.#journal = options.journal
     this.#events = options.events
     this.tasksLeft = options.tasksMax
@@ -208,6 +220,10 @@ export class WorkerRunner {
     return this.#popen.connection.canAttach
   }
 
+  get isElsewhere(): boolean {
+    return this.elsewhere !== undefined
+  }
+
   /** Whether it may get more items. */
   get takesWork(): boolean {
     return this.#state === 'ready' && !this.isSpare && !this.#isRetiring && this.tasksLeft > 0
@@ -246,25 +262,7 @@ export class WorkerRunner {
     this.tasksLeft -= chunk.count
     traceChunk(chunk, this)
     chunk.followed = FollowedChunk.begin(chunk, this)
-    const times = chunk.endTrace ? 'traced' : chunk.followed?.times
-    const part = chunk.parts[0]!
-    const context = chunk.hasContext ? contextOf(chunk) : undefined
-    const bodies = context ? [...chunk.bodies, ...context.stores] : chunk.bodies
-    const head: ToWorker = {
-      type: 'chunk',
-      bodies: bodies.length,
-      chunkId: id,
-      functionId: task.id,
-      mode: part.job.mode,
-      count: chunk.count,
-      isPacked: chunk.isPacked,
-      ...placesOf(chunk),
-      ...(part.attempt > 1 ? { attempt: part.attempt } : {}),
-      ...(chunk.wantsReports ? { wantsReports: true } : {}),
-      ...(context ? { contexts: context.contexts, name: task.name } : {}),
-      ...(times ? { times } : {}),
-      ...(chunk.isExact ? { isExact: true } : {}),
-    }
+    const { head, bodies } = chunkMessage(chunk, { isElsewhere: this.isElsewhere })
     // Who has nothing to do is not kept waiting for the end of the tick.
     const isAwaited = this.#chunks.size === 1
     if (isAwaited) this.#popen.connection.cork()
@@ -287,7 +285,14 @@ export class WorkerRunner {
   }
 
   /** Calls items off, counted within the chunk; without `indexes` all of them. */
-  cancel(chunk: Chunk, { indexes, why }: { indexes: number[] | undefined; why: StopReason }): void {
+  cancel(
+    chunk: Chunk,
+    {
+      indexes,
+      why,
+      graceMs,
+    }: { indexes: number[] | undefined; why: StopReason; graceMs?: number | undefined },
+  ): void {
     if (this.#state === 'dead') return
     this.#sendNoticed(notice => ({
       type: 'cancel',
@@ -296,6 +301,7 @@ export class WorkerRunner {
       ...(indexes ? { indexes } : {}),
       why,
       notice,
+      ...(graceMs === undefined ? {} : { graceMs }),
     }))
   }
 
@@ -463,6 +469,7 @@ export class WorkerRunner {
           chunk: this.#chunk(head.chunkId),
           elapsedMs: head.elapsedMs,
           body: bodies[0]!,
+          worker: head.worker,
         })
         return
       case 'skipped':
@@ -479,6 +486,19 @@ export class WorkerRunner {
         return
       case 'dying':
         this.#lastWords = bodies[0]!
+        return
+      case 'died':
+        this.#events.onDiedElsewhere({ chunk: this.#chunk(head.chunkId), body: bodies[0]! })
+        return
+      case 'timedOut':
+        this.#events.onTimedOutElsewhere({
+          chunk: this.#chunk(head.chunkId),
+          index: head.index,
+          body: bodies[0]!,
+        })
+        return
+      case 'again':
+        this.#events.onAgain({ ...head, chunk: this.#chunk(head.chunkId) })
         return
     }
   }
@@ -595,18 +615,6 @@ export class WorkerRunner {
 }
 
 type Told<Type extends FromWorker['type']> = Extract<FromWorker, { type: Type }>
-
-/** Which items of their map are in the chunk: one after the other, unless some between them could not be sent. */
-function placesOf({ parts }: Chunk): { first?: number; indexes?: number[] } {
-  const { job, first } = parts[0]!
-  if (job.isSingle) return {}
-  let next = first
-  for (const part of parts) {
-    if (part.first !== next) return { indexes: parts.map(each => each.first) }
-    next += part.count
-  }
-  return { first }
-}
 
 function isClosed(error: unknown): boolean {
   return error instanceof Error && (error as NodeJS.ErrnoException).code === 'ERR_CLOSED'

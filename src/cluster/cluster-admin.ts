@@ -1,0 +1,251 @@
+/**
+ * What people can see of a cluster and do about it, for `multiproc cluster`. Invariant: looking changes nothing, and
+ * whoever calls work off has the key of its pool.
+ */
+import type { ClusterOptions, ClusterSettings } from '../pool/cluster-option.ts'
+import { checkCluster } from '../pool/cluster-option.ts'
+import { AgentsView } from './agents-view.ts'
+import { type Nats, closeNats, connectNats } from './nats-client.ts'
+import { LEVELS, PoolNames, chunkNameIn } from './names.ts'
+import { PayloadStore } from './payload-store.ts'
+import { isNotFound } from './pool-streams.ts'
+import { Post } from './post.ts'
+import type { AgentFacts, ControlHead, WorkHead } from './work-message.ts'
+
+/** What `multiproc cluster status` tells of one pool. */
+export interface PoolStatus {
+  pool: string
+  /** Chunks that wait, by priority. */
+  waiting: Record<(typeof LEVELS)[number], number>
+  /** Chunks that agents have. */
+  running: number
+  /** Results that no program has taken yet. */
+  results: number
+  /** Chunks that were given up. */
+  dead: number
+  /** Agents with the same key. */
+  agents: AgentFacts[]
+}
+
+/** The work of one program in the queue of a pool. */
+export interface QueuedJob {
+  pool: string
+  /** To be named to `multiproc cluster cancel`. */
+  id: string
+  /** Chunks that wait or run. */
+  chunks: number
+  /** Since when the oldest of them is there. */
+  since: string
+}
+
+/** A chunk that no agent could answer. */
+export interface DeadLetter {
+  pool: string
+  id: string
+  sequence: number
+  time: string
+  byteLength: number
+  /** What it called, and how many items it had, where it was sealed with this key and is kept whole. */
+  taskName: string | undefined
+  items: number | undefined
+}
+
+/** How long agents have to answer a roll call. */
+const rollCallMs = 400
+const deadShownMax = 100
+
+export class ClusterAdmin {
+  readonly #nats: Nats
+  readonly #cluster: ClusterOptions
+  readonly #pools: string[] | undefined
+
+  private constructor(nats: Nats, cluster: ClusterOptions, pools: string[] | undefined) {
+    this.#nats = nats
+    this.#cluster = cluster
+    this.#pools = pools
+  }
+
+  /** @throws ClusterError when the cluster cannot be used. `pools`: default all. */
+  static async connect(
+    cluster: ClusterOptions,
+    { pools }: { pools?: string[] | undefined } = {},
+  ): Promise<ClusterAdmin> {
+    const settings = checkCluster(cluster, pools?.[0] ?? 'any')
+    return new ClusterAdmin(await connectNats(settings, { name: 'admin' }), cluster, pools)
+  }
+
+  async close(): Promise<void> {
+    await closeNats(this.#nats)
+  }
+
+  get server(): { name: string; version: string } {
+    const { server_name: name, version } = this.#nats.connection.info!
+    return { name, version }
+  }
+
+  /** The names of the pools that were asked for, or that there are. */
+  async pools(): Promise<string[]> {
+    if (this.#pools) return this.#pools
+    const names: string[] = []
+    for await (const name of this.#nats.manager.streams.names('mp.t.>'))
+      if (name.startsWith('MP_T_')) names.push(name.slice('MP_T_'.length))
+    return names.toSorted()
+  }
+
+  async status(): Promise<PoolStatus[]> {
+    const pools = await this.pools()
+    return await Promise.all(pools.map(pool => this.#statusOf(pool)))
+  }
+
+  async #statusOf(pool: string): Promise<PoolStatus> {
+    const { names, post } = this.#toolsOf(pool)
+    const view = new AgentsView(this.#nats, names, { post, onChange: () => {} })
+    const { manager } = this.#nats
+    try {
+      const [levels, results, dead] = await Promise.all([
+        Promise.all(LEVELS.map(level => manager.consumers.info(names.tasks, level))),
+        manager.streams.info(names.results),
+        manager.streams.info(names.dead),
+        new Promise(resolve => {
+          setTimeout(resolve, rollCallMs)
+        }),
+      ])
+      const [high, normal, low] = levels.map(({ num_pending: waiting }) => waiting)
+      return {
+        pool,
+        waiting: { high: high!, normal: normal!, low: low! },
+        running: levels.reduce((sum, { num_ack_pending: count }) => sum + count, 0),
+        results: results.state.messages,
+        dead: dead.state.messages,
+        agents: view.all.toSorted((a, b) => (a.agent < b.agent ? -1 : 1)),
+      }
+    } finally {
+      view.close()
+    }
+  }
+
+  async jobs(): Promise<QueuedJob[]> {
+    const pools = await this.pools()
+    return (await Promise.all(pools.map(pool => this.#jobsOf(pool)))).flat()
+  }
+
+  async #jobsOf(pool: string): Promise<QueuedJob[]> {
+    const { names } = this.#toolsOf(pool)
+    const { manager } = this.#nats
+    const { state } = await manager.streams.info(names.tasks, { subjects_filter: `mp.t.${pool}.>` })
+    const oldest = new Map<string, { subject: string; chunkId: number; chunks: number }>()
+    for (const subject of Object.keys(state.subjects ?? {})) {
+      const { session, chunkId } = chunkNameIn(subject) ?? {}
+      if (session === undefined || chunkId === undefined) continue
+      const known = oldest.get(session)
+      const chunks = (known?.chunks ?? 0) + 1
+      if (known && known.chunkId < chunkId) oldest.set(session, { ...known, chunks })
+      else oldest.set(session, { subject, chunkId, chunks })
+    }
+    const found: QueuedJob[] = []
+    for (const [id, { subject, chunks }] of oldest) {
+      const message = await this.#messageAt(names.tasks, subject)
+      // It was done meanwhile.
+      if (message) found.push({ pool, id, chunks, since: message.time.toISOString() })
+    }
+    return found
+  }
+
+  async #messageAt(stream: string, subject: string): Promise<{ time: Date } | undefined> {
+    try {
+      return (await this.#nats.manager.streams.getMessage(stream, { last_by_subj: subject })) ?? undefined
+    } catch (error) {
+      if (isNotFound(error)) return undefined
+      throw error
+    }
+  }
+
+  /**
+   * Takes the work of a program out of the queue, and stops what runs of it. If the program lives, its pool breaks: all
+   * its calls fail. Gives the number of chunks that were taken out.
+   */
+  async cancel(id: string): Promise<number> {
+    let count = 0
+    for (const pool of await this.pools()) {
+      const { names, post } = this.#toolsOf(pool)
+      const control: ControlHead = { session: id, graceMs: 1000, isByOthers: true }
+      // The program hears it first, and does not send again what it misses.
+      this.#nats.connection.publish(names.control, post.note(names.control, control))
+      await this.#nats.connection.flush()
+      const { purged } = await this.#nats.manager.streams.purge(names.tasks, {
+        filter: names.tasksOf(id),
+      })
+      count += purged
+    }
+    return count
+  }
+
+  /** The dead letters, the newest first, a hundred of each pool at most. */
+  async dead(): Promise<DeadLetter[]> {
+    const letters: DeadLetter[] = []
+    for (const pool of await this.pools()) letters.push(...(await this.#deadOf(pool)))
+    return letters
+  }
+
+  async #deadOf(pool: string): Promise<DeadLetter[]> {
+    const { names, post } = this.#toolsOf(pool)
+    const { manager } = this.#nats
+    const { state } = await manager.streams.info(names.dead)
+    const letters: DeadLetter[] = []
+    for (
+      let sequence = state.last_seq;
+      sequence >= state.first_seq && sequence > 0 && letters.length < deadShownMax;
+      sequence--
+    ) {
+      let message
+      try {
+        message = await manager.streams.getMessage(names.dead, { seq: sequence })
+      } catch (error) {
+        if (isNotFound(error)) continue
+        throw error
+      }
+      const { session, chunkId } = chunkNameIn(message?.subject ?? '') ?? {}
+      if (!message || session === undefined) continue
+      const work = await workIn(post, names, { session, chunkId: chunkId!, bytes: message.data })
+      letters.push({
+        pool,
+        id: `${session}.${chunkId}`,
+        sequence,
+        time: message.time.toISOString(),
+        byteLength: message.data.length,
+        taskName: work?.chunk.elsewhere?.taskName,
+        items: work?.chunk.count,
+      })
+    }
+    return letters
+  }
+
+  /** Deletes all dead letters; gives their number. */
+  async clearDead(): Promise<number> {
+    let count = 0
+    for (const pool of await this.pools()) {
+      const { names } = this.#toolsOf(pool)
+      count += (await this.#nats.manager.streams.purge(names.dead)).purged
+    }
+    return count
+  }
+
+  #toolsOf(pool: string): { names: PoolNames; post: Post; settings: ClusterSettings } {
+    const settings = checkCluster(this.#cluster, pool)
+    const names = new PoolNames(pool)
+    return { names, settings, post: new Post(settings.key, this.#nats, new PayloadStore(this.#nats, names)) }
+  }
+}
+
+/** A dead letter was sealed for the subject of its work, of which only the level is not in its own. */
+async function workIn(
+  post: Post,
+  names: PoolNames,
+  { session, chunkId, bytes }: { session: string; chunkId: number; bytes: Uint8Array },
+): Promise<WorkHead | undefined> {
+  for (const level of LEVELS) {
+    const letter = await post.read(names.task(level, { session, chunkId }), bytes)
+    if (typeof letter === 'object') return letter.head as WorkHead
+  }
+  return undefined
+}

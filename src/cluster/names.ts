@@ -1,0 +1,92 @@
+/** What streams, consumers and subjects of a pool are called. "Names" in README.md says who writes and reads which. */
+
+/** The levels of priority between programs, the highest first. Within a program its scheduler knows any number. */
+export const LEVELS = ['high', 'normal', 'low'] as const
+export type Level = (typeof LEVELS)[number]
+
+export function levelOf(priority: number): Level {
+  if (priority === 0) return 'normal'
+  return priority > 0 ? 'high' : 'low'
+}
+
+/** A chunk as everybody can name it. */
+export interface ChunkName {
+  /** Of the program that sent it. */
+  session: string
+  chunkId: number
+}
+
+/** All names of one pool. */
+export class PoolNames {
+  readonly pool: string
+  readonly tasks: string
+  readonly results: string
+  readonly dead: string
+  readonly payloads: string
+
+  constructor(pool: string) {
+    this.pool = pool
+    this.tasks = `MP_T_${pool}`
+    this.results = `MP_R_${pool}`
+    this.dead = `MP_D_${pool}`
+    this.payloads = `MP_P_${pool}`
+  }
+
+  task(level: Level, { session, chunkId }: ChunkName): string {
+    return `mp.t.${this.pool}.${level}.${session}.${chunkId}`
+  }
+
+  tasksOf(session: string): string {
+    return `mp.t.${this.pool}.*.${session}.>`
+  }
+
+  tasksAt(level: Level): string {
+    return `mp.t.${this.pool}.${level}.>`
+  }
+
+  result({ session, chunkId }: ChunkName): string {
+    return `mp.r.${this.pool}.${session}.${chunkId}`
+  }
+
+  resultsOf(session: string): string {
+    return `mp.r.${this.pool}.${session}.>`
+  }
+
+  deadLetter({ session, chunkId }: ChunkName): string {
+    return `mp.d.${this.pool}.${session}.${chunkId}`
+  }
+
+  payload(name: string, piece: number | '>'): string {
+    return `mp.p.${this.pool}.${name}.${piece}`
+  }
+
+  /** Programs call work off here. */
+  get control(): string {
+    return `mp.c.${this.pool}`
+  }
+
+  /** What tasks report before their results. */
+  reports(session: string): string {
+    return `mp.n.${this.pool}.${session}`
+  }
+
+  /** Agents say here that they are alive. */
+  get agents(): string {
+    return `mp.a.${this.pool}`
+  }
+
+  /** Whoever asks here hears of every agent at once. */
+  get rollCall(): string {
+    return `mp.q.${this.pool}`
+  }
+}
+
+/** The chunk that the subject of a task, a result or a dead letter names: its last two parts. */
+export function chunkNameIn(subject: string): ChunkName | undefined {
+  const parts = subject.split('.')
+  const chunkId = Number(parts.at(-1))
+  const session = parts.at(-2)
+  if (parts.length < 5 || session === undefined || !Number.isSafeInteger(chunkId) || chunkId < 0)
+    return undefined
+  return { session, chunkId }
+}

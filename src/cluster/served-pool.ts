@@ -1,0 +1,412 @@
+/**
+ * One pool that an agent serves: fetches its chunks, holds their leases while the agent's workers run them, and writes
+ * what comes of them. Invariant: a chunk is acknowledged after its result is in the stream and not before, so that whoever
+ * is killed between the two, it is run again or its result is there. See "Agents" in README.md.
+ */
+import { randomBytes } from 'node:crypto'
+import type { Subscription } from '@nats-io/transport-node'
+import { WorkerDiedError } from '../errors.ts'
+import type { ClusterSettings } from '../pool/cluster-option.ts'
+import type { PoolCore } from '../pool/pool-core.ts'
+import { encodeThrown } from '../serialize/codec.ts'
+import type { CodeCache } from './code-cache.ts'
+import type { Delivery } from './delivery.ts'
+import { LEVELS, type ChunkName, PoolNames, chunkNameIn } from './names.ts'
+import type { Nats } from './nats-client.ts'
+import { PayloadStore } from './payload-store.ts'
+import { type PoolRules, isNotFound, openStreams } from './pool-streams.ts'
+import { Post } from './post.ts'
+import { type Answer, RelayJob } from './relay-job.ts'
+import { TaskPuller } from './task-puller.ts'
+import {
+  type AgentFacts,
+  type ControlHead,
+  type ReportHead,
+  type ResultHead,
+  type WorkHead,
+  announceEveryMs,
+} from './work-message.ts'
+
+/** The agent, as its pools see it. */
+export interface PoolHost {
+  readonly core: PoolCore
+  readonly code: CodeCache
+  /** How many more chunks it takes now. */
+  room(): number
+  /** A chunk has ended, and there is room. */
+  onRoom(elapsedMs: number): void
+  facts(): Omit<AgentFacts, 'chunks'>
+}
+
+/** A chunk that the agent has. */
+interface Held {
+  name: ChunkName
+  delivery: Delivery
+  /** Set once it runs, or waits for a worker. */
+  job: RelayJob | undefined
+}
+
+/** A chunk whose seal is wrong may be meant for another agent, which has the key. */
+const strangerDelayMs = 500
+const betweenPublishesMs = 250
+/** So many chunks are remembered whose acknowledgement may have been lost. */
+const finishedMax = 2000
+/** Chunks that nobody could answer are kept up to this length. */
+const deadBytesMax = 256 * 1024
+
+export class ServedPool {
+  readonly names: PoolNames
+  readonly #nats: Nats
+  readonly #host: PoolHost
+  readonly #post: Post
+  readonly #rules: PoolRules
+  readonly #held = new Map<string, Held>()
+  readonly #pullers: TaskPuller[]
+  readonly #subscriptions: Subscription[] = []
+  readonly #timers: NodeJS.Timeout[]
+  /** Chunks by their place in the stream, the oldest first. */
+  readonly #finished = new Set<number>()
+  #isLeaving = false
+  #isClosed = false
+  #hasWarned = false
+  #onEmpty: (() => void) | undefined
+
+  private constructor(
+    nats: Nats,
+    settings: ClusterSettings,
+    { names, rules, host }: { names: PoolNames; rules: PoolRules; host: PoolHost },
+  ) {
+    this.#nats = nats
+    this.#host = host
+    this.#rules = rules
+    this.names = names
+    this.#post = new Post(settings.key, nats, new PayloadStore(nats, names))
+    const inbox = `_INBOX.${randomBytes(12).toString('hex')}`
+    this.#pullers = LEVELS.map(
+      level =>
+        new TaskPuller(
+          nats,
+          names,
+          {
+            level,
+            room: () => (this.#isLeaving ? 0 : host.room()),
+            onDelivery: delivery => void this.#take(delivery),
+          },
+          `${inbox}.${level}`,
+        ),
+    )
+    this.#listen(names.control, bytes => this.#control(bytes))
+    this.#listen(names.rollCall, () => this.announce())
+    // Stopped in close().
+    this.#timers = [
+      setInterval(() => this.#renew(), rules.leaseMs / 3),
+      setInterval(() => this.announce(), announceEveryMs),
+    ]
+    this.announce()
+    this.pull()
+  }
+
+  /** @throws ClusterError. */
+  static async open(nats: Nats, settings: ClusterSettings, host: PoolHost): Promise<ServedPool> {
+    const names = new PoolNames(settings.poolName)
+    const rules = await openStreams(nats, names, settings)
+    return new ServedPool(nats, settings, { names, rules, host })
+  }
+
+  get heldCount(): number {
+    return this.#held.size
+  }
+
+  /** There is room, or a connection again. */
+  pull(): void {
+    for (const puller of this.#pullers) puller.pull()
+  }
+
+  reconnected(): void {
+    for (const puller of this.#pullers) puller.restart()
+    this.announce()
+  }
+
+  announce(): void {
+    if (this.#isClosed || this.#nats.connection.isClosed()) return
+    const facts: AgentFacts = {
+      ...this.#host.facts(),
+      chunks: this.#held.size,
+      ...(this.#isLeaving ? { isLeaving: true as const } : {}),
+    }
+    this.#nats.connection.publish(this.names.agents, this.#post.note(this.names.agents, facts))
+  }
+
+  /** Takes no more work. Resolves when what it has is done. */
+  async drain(): Promise<void> {
+    this.#isLeaving = true
+    for (const puller of this.#pullers) puller.stop()
+    this.announce()
+    if (this.#held.size === 0) return
+    await new Promise<void>(resolve => {
+      this.#onEmpty = resolve
+    })
+  }
+
+  /** Gives back what is not done. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isLeaving = true
+    this.announce()
+    this.#isClosed = true
+    for (const timer of this.#timers) clearInterval(timer)
+    for (const puller of this.#pullers) puller.close()
+    for (const subscription of this.#subscriptions) subscription.unsubscribe()
+    for (const { delivery } of this.#held.values()) delivery.giveBack()
+    this.#held.clear()
+    this.#onEmpty?.()
+  }
+
+  #listen(subject: string, hear: (bytes: Uint8Array) => void): void {
+    const subscription = this.#nats.connection.subscribe(subject, {
+      callback: (error, message) => {
+        if (!error) hear(message.data)
+      },
+    })
+    this.#subscriptions.push(subscription)
+  }
+
+  #renew(): void {
+    for (const { delivery } of this.#held.values()) delivery.renew()
+  }
+
+  // ---- Taking work ----
+
+  async #take(delivery: Delivery): Promise<void> {
+    const name = chunkNameIn(delivery.subject)
+    if (!name || this.#isLeaving) {
+      delivery.giveBack()
+      return
+    }
+    if (this.#finished.has(delivery.sequence)) {
+      // Its result is in the stream: only the acknowledgement was lost.
+      delivery.ack()
+      return
+    }
+    const id = `${name.session}.${name.chunkId}`
+    const known = this.#held.get(id)
+    if (known) {
+      // The server has not heard that it is being worked on.
+      known.delivery = delivery
+      return
+    }
+    const held: Held = { name, delivery, job: undefined }
+    this.#held.set(id, held)
+    try {
+      if (delivery.deliveries > this.#rules.deliveriesMax) await this.#bury(held, 'delivered')
+      else await this.#start(held)
+    } catch {
+      // The server went away while something was fetched.
+      this.#letGo(held, { delayMs: strangerDelayMs })
+    }
+  }
+
+  async #start(held: Held): Promise<void> {
+    const { delivery } = held
+    const letter = await this.#post.read(delivery.subject, delivery.bytes)
+    if (!this.#isHeld(held)) return
+    if (letter === 'forged') {
+      this.#warnOfStranger()
+      if (delivery.deliveries >= this.#rules.deliveriesMax) await this.#bury(held, 'forged')
+      else this.#letGo(held, { delayMs: strangerDelayMs })
+      return
+    }
+    if (letter === 'gone') {
+      // Its program sends it again when it finds that nobody has it.
+      this.#end(held)
+      return
+    }
+    const { chunk: head, code } = letter.head as WorkHead
+    const bytes = code.isInline
+      ? letter.frames[0]
+      : await this.#host.code.get(code, stored => this.#post.payloads.get(stored))
+    if (!this.#isHeld(held)) return
+    if (bytes === undefined) {
+      const { chunkId, count } = head
+      const message = { type: 'again', bodies: 0, chunkId, count, isSolo: false, deaths: 0 } as const
+      await this.#answer(held, [{ message, bodies: [] }], { isCodeGone: true })
+      return
+    }
+    const frames = code.isInline ? letter.frames.slice(1) : letter.frames
+    const { core } = this.#host
+    const job = new RelayJob({
+      task: core.functions.shipBytes(head.elsewhere?.taskName ?? 'anonymous', { bytes }),
+      head,
+      bodies: frames.map(frame => ({ bytes: frame })),
+      onEnd: answers => void this.#ended(held, job, answers),
+      onReport: answer => this.#report(held.name, answer),
+    })
+    held.job = job
+    core.assertRunning()
+    core.submit(job)
+  }
+
+  #control(bytes: Uint8Array): void {
+    const control = this.#post.readNote(this.names.control, bytes)?.head as ControlHead | undefined
+    if (!control) return
+    const { session, chunkId, indexes, graceMs } = control
+    for (const { name, job } of Array.from(this.#held.values())) {
+      if (name.session !== session || (chunkId !== undefined && name.chunkId !== chunkId) || !job) continue
+      const { core } = this.#host
+      if (indexes) {
+        job.noteCalledOff(indexes)
+        core.cancelItems(job, { indexes, graceMs })
+      } else if (graceMs === undefined) core.jobIsDropped(job)
+      else core.cancelJob(job, undefined)
+    }
+  }
+
+  // ---- Giving answers ----
+
+  async #ended(held: Held, job: RelayJob, answers: Answer[] | undefined): Promise<void> {
+    if (!this.#isHeld(held)) return
+    if (answers === undefined) {
+      // It was called off, and nobody waits for an answer; or the agent ends, and somebody else is to run it.
+      if (job.isCancelled) this.#end(held)
+      else this.#letGo(held, { delayMs: 0 })
+    } else {
+      await this.#answer(held, answers)
+    }
+    this.#host.onRoom(job.elapsedMs)
+  }
+
+  async #answer(held: Held, answers: Answer[], more: Pick<ResultHead, 'isCodeGone'> = {}): Promise<void> {
+    const { name } = held
+    const subject = this.names.result(name)
+    const { head, frames } = this.#result(answers)
+    Object.assign(head, more)
+    let letter: { bytes: Uint8Array } | undefined
+    await this.#untilWritten(held, async () => {
+      letter ??= await this.#post.write(subject, {
+        name: `${name.session}-${name.chunkId}-r${held.delivery.sequence}`,
+        head,
+        frames,
+      })
+      await this.#nats.publisher.publish(subject, letter.bytes, {
+        msgID: `${name.session}.${name.chunkId}.${held.delivery.sequence}`,
+      })
+    })
+    this.#end(held)
+  }
+
+  #result(answers: readonly Answer[]): { head: ResultHead; frames: Uint8Array[] } {
+    const { agent } = this.#host.facts()
+    const attached: number[] = []
+    const frames: Uint8Array[] = []
+    for (const { bodies } of answers) {
+      for (const { bytes, attachments = [] } of bodies) {
+        // What got lost on its way here has no bytes; whoever decodes the body says so.
+        const beside = attachments.map(
+          item => new Uint8Array((item as ArrayBuffer | undefined) ?? new ArrayBuffer(0)),
+        )
+        attached.push(beside.length)
+        frames.push(bytes, ...beside)
+      }
+    }
+    return { head: { agent, messages: answers.map(({ message }) => message), attached }, frames }
+  }
+
+  #report({ session }: ChunkName, { message, bodies }: Answer): void {
+    if (message.type !== 'report' || this.#nats.connection.isClosed()) return
+    const { head, frames } = this.#result([{ message, bodies }])
+    const note: ReportHead = { report: message, attached: head.attached }
+    const subject = this.names.reports(session)
+    const bytes = this.#post.note(subject, note, frames)
+    // What is only looked at is never worth storing.
+    if (bytes.length <= this.#nats.inlineBytesMax) this.#nats.connection.publish(subject, bytes)
+  }
+
+  /** Writes for as long as the lease is held: a server that is away comes back, or the agent ends. */
+  async #untilWritten(held: Held, write: () => Promise<void>): Promise<void> {
+    while (this.#isHeld(held)) {
+      try {
+        await write()
+        return
+      } catch (error) {
+        // Nobody can take the result any more: the streams of the pool were deleted.
+        if (isNotFound(error)) return
+        await new Promise<void>(resolve => {
+          setTimeout(resolve, betweenPublishesMs).unref()
+        })
+      }
+    }
+  }
+
+  /** The chunk has used up its deliveries: what took it ended, or has another key. It is kept for people to look at. */
+  async #bury(held: Held, why: 'delivered' | 'forged'): Promise<void> {
+    const { name, delivery } = held
+    const letter = why === 'delivered' ? await this.#post.read(delivery.subject, delivery.bytes) : 'forged'
+    await this.#untilWritten(held, async () => {
+      const bytes = delivery.bytes.length <= deadBytesMax ? delivery.bytes : new Uint8Array()
+      await this.#nats.publisher.publish(this.names.deadLetter(name), bytes, {
+        msgID: `dead.${delivery.sequence}`,
+      })
+    })
+    if (typeof letter === 'object') {
+      await this.#answer(held, this.#lastWords((letter.head as WorkHead).chunk, delivery))
+      return
+    }
+    await this.#untilWritten(held, async () => {
+      const refusal = JSON.stringify({ refused: 'another key' })
+      await this.#nats.publisher.publish(this.names.result(name), refusal, {
+        msgID: `refused.${delivery.sequence}`,
+      })
+    })
+    this.#end(held)
+  }
+
+  /** Several items are sent again one by one, so that only who is to blame fails. */
+  #lastWords({ chunkId, count, elsewhere }: WorkHead['chunk'], { deliveries }: Delivery): Answer[] {
+    if (count > 1) {
+      const message = { type: 'again', bodies: 0, chunkId, count, isSolo: true, deaths: 0 } as const
+      return [{ message, bodies: [] }]
+    }
+    const taskName = elsewhere?.taskName ?? 'anonymous'
+    const error = new WorkerDiedError(
+      `"${taskName}" was given to ${deliveries - 1} agents, and none of them answered: each ended, or was cut off, while it had it\nTo fix: see in the logs of the agents and their machines what ended them (memory, most likely), and whether the task needs more than they have`,
+      { pid: undefined, workerName: 'another machine', exitCode: null, signal: null, taskName },
+    )
+    return [{ message: { type: 'died', bodies: 1, chunkId }, bodies: [{ bytes: encodeThrown(error) }] }]
+  }
+
+  #warnOfStranger(): void {
+    if (this.#hasWarned) return
+    this.#hasWarned = true
+    process.emitWarning(
+      `The agent was sent work for the pool "${this.names.pool}" that is not signed with its key, and does not run it\nTo fix: give programs and agents of the pool the same MULTIPROC_AUTH_KEY`,
+      'ClusterWarning',
+    )
+  }
+
+  #isHeld(held: Held): boolean {
+    const { session, chunkId } = held.name
+    return this.#held.get(`${session}.${chunkId}`) === held
+  }
+
+  /** It is done. */
+  #end(held: Held): void {
+    if (!this.#isHeld(held)) return
+    held.delivery.ack()
+    this.#finished.add(held.delivery.sequence)
+    if (this.#finished.size > finishedMax) this.#finished.delete(this.#finished.values().next().value!)
+    this.#forget(held)
+  }
+
+  /** Somebody else is to have it. */
+  #letGo(held: Held, { delayMs }: { delayMs: number }): void {
+    if (!this.#isHeld(held)) return
+    held.delivery.giveBack(delayMs)
+    this.#forget(held)
+  }
+
+  #forget({ name }: Held): void {
+    this.#held.delete(`${name.session}.${name.chunkId}`)
+    if (this.#held.size === 0) this.#onEmpty?.()
+    this.#host.onRoom(0)
+  }
+}

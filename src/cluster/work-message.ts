@@ -1,0 +1,64 @@
+/** What programs and agents say to each other of one chunk; frames follow as each says. See "Messages" in README.md. */
+import type { ChunkHead, FromWorker } from '../pool/protocol.ts'
+
+/** From a program: a chunk to run. Frames: the function, when it is `isInline`; then the bodies of the chunk. */
+export interface WorkHead {
+  chunk: ChunkHead
+  /** By the hash of its bytes; when it is not in this message, it is stored under that. */
+  code: { hash: string; byteLength: number; isInline: boolean }
+}
+
+/** From an agent: what became of the chunk, in order. Frames: the bodies of the messages, each with what is beside it. */
+export interface ResultHead {
+  agent: string
+  messages: FromWorker[]
+  /** For each body how many frames beside it follow. */
+  attached: number[]
+  /** The function was not found, and has to be stored again. */
+  isCodeGone?: true
+}
+
+/** From an agent that does not know the key, unsealed and believed as far as that a chunk may fail of it. */
+export interface Refusal {
+  refused: string
+}
+
+/** From a program: what it does not want any more. Without `chunkId`: all of its work. */
+export interface ControlHead {
+  session: string
+  chunkId?: number
+  /** Items within the chunk. Absent: all. */
+  indexes?: number[]
+  /** What runs is stopped after so long. Absent: it may run on. */
+  graceMs?: number
+  /** Somebody else than the program calls its work off, and the program is to know. */
+  isByOthers?: true
+}
+
+/** From an agent: what a task says before its result. Frames: the body, with what is beside it. */
+export interface ReportHead {
+  report: Extract<FromWorker, { type: 'report' | 'timedOut' }>
+  attached: number[]
+}
+
+/** From an agent, every few seconds. */
+export interface AgentFacts {
+  agent: string
+  host: string
+  pid: number
+  /** The version of Node.js. */
+  node: string
+  processes: number
+  /** Chunks that it has. */
+  chunks: number
+  /** It takes no more work. */
+  isLeaving?: true
+}
+
+export function codeName(hash: string): string {
+  return `code-${hash}`
+}
+
+/** How often agents say that they are alive. After three times nobody believes it any more. */
+export const announceEveryMs = 2000
+export const silentMsMax = 3 * announceEveryMs + 1000

@@ -1,0 +1,125 @@
+/** multiproc worker and multiproc cluster, as a shell runs them. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { describe, test } from 'node:test'
+import { jetstream } from '@nats-io/jetstream'
+import { connect } from '@nats-io/transport-node'
+import { Latches, passLatch } from '../latch.js'
+import { KEY, POOL, TestCluster, needsServer } from '../cluster/started-server.js'
+import { runCommand, startCommand } from './run-command.js'
+
+function environment(cluster: TestCluster): NodeJS.ProcessEnv {
+  return { MULTIPROC_CLUSTER: cluster.url, MULTIPROC_AUTH_KEY: KEY }
+}
+
+describe('multiproc worker', needsServer, () => {
+  test('runs what programs send, says that it is well, and ends by SIGTERM with what it has', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    const worker = startCommand(['worker', '--pool', POOL, '-p', '1'], { env: environment(cluster) })
+    const [line] = (await once(createInterface(worker.stderr), 'line')) as [string]
+    assert.match(line, /works for test with processes: 1/)
+    const result = cluster.pool().apply(
+      async (latch: string) => {
+        await passLatch(latch, 'running')
+        return process.ppid
+      },
+      [latches.address],
+    )
+    await latches.arrival('running')
+    worker.kill('SIGTERM')
+    latches.release('running')
+    assert.equal(await result, worker.pid)
+    assert.deepEqual(await once(worker, 'exit'), [0, null])
+  })
+
+  test('says what is wrong with its options, and that a server cannot be reached', async () => {
+    const without = await runCommand(['worker', '--pool', 'p'])
+    assert.equal(without.code, 2)
+    assert.match(without.stderr, /--cluster/)
+    const env = { MULTIPROC_CLUSTER: 'nats://127.0.0.1:1' }
+    const noKey = await runCommand(['worker', '--pool', 'p'], { env })
+    assert.equal(noKey.code, 2)
+    assert.match(noKey.stderr, /MULTIPROC_AUTH_KEY/)
+    const away = await runCommand(['cluster', 'status'], { env: { ...env, MULTIPROC_AUTH_KEY: KEY } })
+    assert.equal(away.code, 1)
+    assert.match(away.stderr, /cannot be reached/)
+  })
+})
+
+describe('multiproc cluster', needsServer, () => {
+  test('status shows agents and what waits, jobs the programs, and cancel takes their work away', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    const agent = await cluster.agent({ processes: 1 })
+    const env = environment(cluster)
+    const pool = cluster.pool()
+    const { address } = latches
+    const results = pool.map((name: string) => passLatch(address, name), ['a', 'b', 'c', 'd'])
+    const called = assert.rejects(results, { name: 'ClusterError', code: 'ERR_TERMINATED' })
+    await latches.arrival('a')
+    const { stdout: status } = await runCommand(['cluster', 'status', '--json'], { env })
+    const { pools } = JSON.parse(status) as {
+      pools: { pool: string; running: number; agents: { agent: string; processes: number }[] }[]
+    }
+    assert.equal(pools[0]!.pool, POOL)
+    assert.equal(pools[0]!.running, 1)
+    assert.deepEqual(
+      pools[0]!.agents.map(({ agent: name, processes }) => [name, processes]),
+      [[agent.name, 1]],
+    )
+    const { stdout: text } = await runCommand(['cluster', 'status'], { env })
+    assert.match(text, /Pool test: 1 agent with 1 process\n/)
+    const { stdout: jobs } = await runCommand(['cluster', 'jobs', '--json'], { env })
+    const [job] = JSON.parse(jobs) as { id: string; chunks: number }[]
+    assert.ok(job!.chunks >= 2, `${job!.chunks} chunks`)
+    const cancelled = await runCommand(['cluster', 'cancel', job!.id], { env })
+    assert.equal(cancelled.code, 0)
+    const { stdout: after } = await runCommand(['cluster', 'jobs'], { env })
+    assert.match(after, /No program has work/)
+    await called
+  })
+
+  test('dead shows what was not signed, and deletes it', async () => {
+    await using cluster = await TestCluster.start()
+    await cluster.agent({ cluster: { ...cluster.options, maxDeliveries: 1 } })
+    const env = environment(cluster)
+    const { host, username } = new URL(cluster.url)
+    const stranger = await connect({ servers: host, token: username })
+    await jetstream(stranger).publish(`mp.t.${POOL}.normal.0123456789abcdef01234567.1`, 'no seal')
+    await stranger.close()
+    let letters: { taskName?: string; byteLength: number }[] = []
+    while (letters.length === 0) {
+      const { stdout } = await runCommand(['cluster', 'dead', '--json'], { env })
+      letters = JSON.parse(stdout) as typeof letters
+    }
+    assert.deepEqual([letters[0]!.taskName, letters[0]!.byteLength], [undefined, 7])
+    const { stdout } = await runCommand(['cluster', 'dead', '--clear'], { env })
+    assert.match(stdout, /1 dead letters were deleted/)
+  })
+
+  test('dev starts a server and agents, says how to reach them, and ends with them by Ctrl-C', async () => {
+    const dev = startCommand(['cluster', 'dev', '--agents', '1'])
+    let said = ''
+    dev.stdout.on('data', data => {
+      said += String(data)
+    })
+    while (!said.includes('Ctrl-C')) await once(dev.stdout, 'data')
+    const env = Object.fromEntries(
+      [...said.matchAll(/^export (\w+)=(.*)$/gm)].map(([, name, value]) => [name!, value!]),
+    )
+    const { stdout } = await runCommand(['cluster', 'status'], { env })
+    assert.match(stdout, /Pool dev: 1 agent with 1 process\n/)
+    dev.kill('SIGINT')
+    assert.deepEqual(await once(dev, 'exit'), [0, null])
+  })
+})
+
+test('cluster dev says how to get a server where there is none', async () => {
+  const { code, stderr } = await runCommand(['cluster', 'dev'], {
+    env: { PATH: '/nowhere', MULTIPROC_NATS_SERVER: '' },
+  })
+  assert.equal(code, 1)
+  assert.match(stderr, /There is no NATS server.*\nTo fix: download nats-server/)
+})

@@ -1,0 +1,11 @@
+/** An agent as a program: says "ready" when it serves the pool, and drains at SIGTERM. */
+import { startAgent } from 'multiproc/cluster'
+
+const agent = await startAgent({
+  cluster: { servers: process.env['CLUSTER_URL']!, lease: 1000 },
+  pools: process.env['CLUSTER_POOL']!,
+  processes: Number(process.argv[2]),
+})
+process.once('SIGTERM', () => void agent.stop())
+console.log('ready')
+await agent.ended

@@ -1,0 +1,317 @@
+/**
+ * Agents, the server and programs are killed, and people lie: no result is lost, none is given to the caller twice, and
+ * every call ends.
+ */
+import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { Pool, WorkerDiedError } from 'multiproc'
+import { type NatsConnection, connect } from '@nats-io/transport-node'
+import { jetstream, jetstreamManager } from '@nats-io/jetstream'
+import { encode } from '#src/serialize/codec.js'
+import { seal } from '#src/cluster/sealed-message.js'
+import { Latches, passLatch } from '../latch.js'
+import { checkLeaks, eventually } from '../leak-check.js'
+import { KEY, POOL, TestCluster, needsServer } from './started-server.js'
+
+checkLeaks()
+
+/** A connection to the server for who has no key. */
+async function stranger({ url }: TestCluster): Promise<NatsConnection> {
+  const { host, username } = new URL(url)
+  return await connect({ servers: host, token: username })
+}
+
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, index) => index)
+}
+
+/** A task that notes that it ran. (A function of a module: programs and agents of this machine both have it.) */
+export function noted(file: string, n: number): number {
+  appendFileSync(file, `${n}\n`)
+  return n
+}
+
+describe('work on a cluster survives', needsServer, () => {
+  test('kill -9 of an agent: what it had runs elsewhere after its lease', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    const pool = cluster.pool()
+    const doomed = await cluster.agentProgram(1)
+    const result = pool.apply(
+      async (latch: string) => {
+        await passLatch(latch, 'running')
+        return process.ppid
+      },
+      [latches.address],
+    )
+    await latches.arrival('running')
+    doomed.kill('SIGKILL')
+    await once(doomed, 'exit')
+    latches.release('running')
+    const heir = await cluster.agent({ processes: 1 })
+    await latches.arrival('running')
+    latches.release('running')
+    assert.equal(await result, process.pid)
+    assert.equal(heir.processes, 1)
+  })
+
+  test('SIGTERM of an agent: it finishes what it runs, and gives back what it has not begun', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    const pool = cluster.pool()
+    const leaving = await cluster.agentProgram(1)
+    const result = pool.apply(passLatch, [latches.address, 'running'])
+    await latches.arrival('running')
+    leaving.kill('SIGTERM')
+    // It takes nothing any more.
+    await eventually(() => pool.processes === 1)
+    latches.release('running')
+    await result
+    const [exitCode] = (await once(leaving, 'exit')) as [number]
+    assert.equal(exitCode, 0)
+    const after = pool.apply(() => 'after')
+    await cluster.agent()
+    assert.equal(await after, 'after')
+  })
+
+  test('kill -9 of a child: its agent says so at once, and the item runs again without waiting for a lease', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    // With a lease that nobody waits for.
+    await cluster.agent({ processes: 1, cluster: { ...cluster.options, lease: 600_000 } })
+    const file = join(cluster.folder, 'pid')
+    const outcome = cluster.pool().apply(
+      async (latch: string) => {
+        writeFileSync(file, String(process.pid))
+        await passLatch(latch, 'running')
+        return process.pid
+      },
+      [latches.address],
+      { retries: 1 },
+    )
+    await latches.arrival('running')
+    const pid = Number(readFileSync(file, 'utf8'))
+    const killedAtMs = performance.now()
+    process.kill(pid, 'SIGKILL')
+    latches.release('running')
+    await latches.arrival('running')
+    const againAfterMs = performance.now() - killedAtMs
+    latches.release('running')
+    assert.notEqual(await outcome, pid)
+    // Long before a lease would have ended: the agent says at once that its worker has died.
+    assert.ok(againAfterMs < 15_000, `again after ${againAfterMs} ms`)
+  })
+
+  test('kill -9 of the server: every item has one result when it is back', async () => {
+    await using cluster = await TestCluster.start()
+    await cluster.agent()
+    const pool = cluster.pool()
+    const file = join(cluster.folder, 'ran')
+    let done = 0
+    const given: number[] = []
+    const results = pool.imapUnordered((n: number) => noted(file, n), range(3000), { chunkSize: 5 })
+    for await (const n of results) {
+      given.push(n)
+      if (++done === 600) {
+        await cluster.killServer()
+        await cluster.restartServer()
+      }
+    }
+    assert.deepEqual(
+      given.toSorted((a, b) => a - b),
+      range(3000),
+    )
+    const ran = new Set(readFileSync(file, 'utf8').trimEnd().split('\n').map(Number))
+    assert.equal(ran.size, 3000)
+  })
+
+  test('a program whose event loop is blocked while its results arrive', async () => {
+    await using cluster = await TestCluster.start()
+    const agent = await cluster.agentProgram(2)
+    const pool = cluster.pool()
+    await pool.apply(() => {})
+    const results = pool.map((n: number) => n, range(2000), { chunkSize: 20 })
+    await pool.apply(() => {}, [], { priority: 1 })
+    const untilMs = performance.now() + 1500
+    while (performance.now() < untilMs);
+    assert.deepEqual(await results, range(2000))
+    assert.equal(agent.exitCode, null)
+  })
+
+  test('kill -9 of a program: what it left does not keep agents from the work of others', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    await cluster.agent({ processes: 2 })
+    const killed = await cluster.program('submitter-program.js', [latches.address])
+    await latches.arrival('item 0')
+    killed.kill('SIGKILL')
+    await once(killed, 'exit')
+    // Nobody releases its tasks: whoever wants something more important has to wait for a worker only.
+    const open = setInterval(() => {
+      for (const n of range(1000)) latches.release(`item ${n}`)
+    }, 5)
+    assert.equal(await cluster.pool().apply(() => 'served', [], { priority: 1 }), 'served')
+    clearInterval(open)
+  })
+
+  test('a queue that somebody emptied: chunks that nobody has are sent again', async () => {
+    await using cluster = await TestCluster.start()
+    await using nats = await closing(stranger(cluster))
+    const pool = cluster.pool()
+    const result = pool.apply(() => 'ran')
+    const manager = await jetstreamManager(nats.connection)
+    const isQueued = async (): Promise<boolean> =>
+      (await manager.streams.info(`MP_T_${POOL}`)).state.messages === 1
+    await untilCount(() => isQueued().catch(() => false))
+    await manager.streams.purge(`MP_T_${POOL}`)
+    await cluster.agent()
+    assert.equal(await result, 'ran')
+  })
+})
+
+describe('what nobody survives', needsServer, () => {
+  test('an item that ends every agent fails with WorkerDiedError, and is kept as a dead letter', async () => {
+    await using cluster = await TestCluster.start()
+    await using nats = await closing(stranger(cluster))
+    const pool = cluster.pool({ cluster: { maxDeliveries: 2 } })
+    const result = pool.apply(() => process.kill(process.ppid, 'SIGKILL') && new Promise(() => {}))
+    const failed = assert.rejects(result, (error: unknown) => {
+      assert.ok(error instanceof WorkerDiedError)
+      assert.match(error.message, /given to 2 agents/)
+      return true
+    })
+    for (let round = 0; round < 2; round++) await once(await cluster.agentProgram(1), 'exit')
+    await cluster.agent({ processes: 1 })
+    await failed
+    const manager = await jetstreamManager(nats.connection)
+    assert.equal((await manager.streams.info(`MP_D_${POOL}`)).state.messages, 1)
+    assert.equal((await manager.streams.info(`MP_T_${POOL}`)).state.messages, 0)
+  })
+
+  test('a server that stays away fails all calls with ERR_CLUSTER_CONNECTION', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    await cluster.agent()
+    const pool = cluster.pool({ cluster: { connectionTimeout: 300 } })
+    const result = pool.apply(passLatch, [latches.address, 'running'])
+    await latches.arrival('running')
+    await cluster.killServer()
+    await assert.rejects(result, { name: 'ClusterError', code: 'ERR_CLUSTER_CONNECTION' })
+    latches.release('running')
+    await cluster.restartServer()
+  })
+
+  test('a server that is too old is refused with the reason', async () => {
+    const old = createServer(socket => {
+      const facts = {
+        server_id: 'x',
+        version: '2.9.10',
+        jetstream: true,
+        max_payload: 1 << 20,
+        headers: true,
+      }
+      socket.write(`INFO ${JSON.stringify(facts)}\r\n`)
+      socket.on('data', data => {
+        if (data.includes('PING')) socket.write('PONG\r\n')
+      })
+      socket.on('error', () => {})
+    })
+    old.listen(0, '127.0.0.1')
+    await once(old, 'listening')
+    const { port } = old.address() as { port: number }
+    const pool = new Pool({ cluster: { servers: `nats://127.0.0.1:${port}`, authKey: KEY }, name: POOL })
+    await assert.rejects(
+      pool.apply(() => 1),
+      { code: 'ERR_CLUSTER_SERVER', message: /2\.9\.10/ },
+    )
+    old.close()
+    await once(old, 'close')
+  })
+})
+
+describe('who has not the key', needsServer, () => {
+  test('gets nothing run: a program with another key is told so by agents', async () => {
+    await using cluster = await TestCluster.start()
+    await cluster.agent()
+    const file = join(cluster.folder, 'ran')
+    const pool = cluster.pool({
+      cluster: { authKey: 'another key of thirty-two bytes, or more', maxDeliveries: 1 },
+    })
+    await assert.rejects(pool.apply(noted, [file, 1]), {
+      name: 'AuthenticationError',
+      code: 'ERR_AUTHENTICATION',
+    })
+    assert.throws(() => readFileSync(file), { code: 'ENOENT' })
+  })
+
+  test('gets nothing run: work without a seal, or with the seal of other work, goes to the dead letters', async () => {
+    await using cluster = await TestCluster.start()
+    await using nats = await closing(stranger(cluster))
+    await cluster.agent({ cluster: { ...cluster.options, maxDeliveries: 1 } })
+    const publisher = jetstream(nats.connection)
+    const subject = `mp.t.${POOL}.normal.0123456789abcdef01234567.1`
+    const sealedForOther = seal(Buffer.from(KEY), `${subject}0`, [encode({ chunk: {} })])
+    await publisher.publish(subject, 'no seal at all')
+    await publisher.publish(`mp.t.${POOL}.normal.0123456789abcdef01234567.2`, sealedForOther)
+    const manager = await jetstreamManager(nats.connection)
+    await untilCount(async () => (await manager.streams.info(`MP_D_${POOL}`)).state.messages === 2)
+    assert.equal(await cluster.pool().apply(() => 'still served'), 'still served')
+  })
+
+  test('cannot answer: a forged result is not taken, and the real one is', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    await using nats = await closing(stranger(cluster))
+    await cluster.agent()
+    const subjects: string[] = []
+    nats.connection.subscribe(`mp.t.${POOL}.>`, {
+      callback: (_, { subject }) => void subjects.push(subject),
+    })
+    await nats.connection.flush()
+    const result = cluster.pool().apply(
+      async (latch: string) => {
+        await passLatch(latch, 'running')
+        return 'real'
+      },
+      [latches.address],
+    )
+    await latches.arrival('running')
+    const [session, chunkId] = subjects[0]!.split('.').slice(-2)
+    const messages = [
+      {
+        type: 'results',
+        bodies: 1,
+        chunkId: Number(chunkId),
+        first: 0,
+        count: 1,
+        isPacked: false,
+        elapsedMs: 1,
+      },
+    ]
+    const lie = [encode({ agent: 'x', messages, attached: [0] }), encode('forged')]
+    const answer = `mp.r.${POOL}.${session}.${chunkId}`
+    const publisher = jetstream(nats.connection)
+    await publisher.publish(answer, seal(Buffer.from('a key that was guessed and is wrong'), answer, lie))
+    await publisher.publish(answer, createHmac('sha256', KEY).update('something').digest())
+    latches.release('running')
+    assert.equal(await result, 'real')
+  })
+})
+
+/** Closes the connection with its block. */
+async function closing(
+  opening: Promise<NatsConnection>,
+): Promise<AsyncDisposable & { connection: NatsConnection }> {
+  const connection = await opening
+  return { connection, [Symbol.asyncDispose]: () => connection.close() }
+}
+
+async function untilCount(isDone: () => Promise<boolean>): Promise<void> {
+  // Sleep: a server tells of its streams only who asks, and an answer takes a moment anyway.
+  while (!(await isDone())) await new Promise(resolve => setTimeout(resolve, 10))
+}

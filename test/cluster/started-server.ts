@@ -1,0 +1,113 @@
+/**
+ * A NATS server for one test, or the reason why there is none: `node scripts/get-nats-server.mjs` gets one, and without
+ * it the tests of the cluster are skipped.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { type ClusterOptions, Pool, type PoolOptions } from 'multiproc'
+import { type Agent, type AgentOptions, startAgent } from 'multiproc/cluster'
+import { type LocalServer, findServer, startLocalServer } from '#src/cluster/local-server.js'
+
+const own = fileURLToPath(new URL('../../nats/nats-server', import.meta.url))
+if (findServer() === undefined && existsSync(own)) process.env['MULTIPROC_NATS_SERVER'] = own
+
+/** For tests that need a server. */
+export const needsServer = {
+  skip:
+    findServer() === undefined
+      ? 'needs nats-server 2.11 or newer: node scripts/get-nats-server.mjs gets one'
+      : false,
+}
+
+export const KEY = 'a key of thirty-two bytes or more'
+export const POOL = 'test'
+
+/** A server with agents and pools, all of which end with the test. */
+export class TestCluster implements AsyncDisposable {
+  readonly folder: string
+  readonly #token = 'token'
+  #server: LocalServer
+  readonly #port: number
+  readonly #agents: Agent[] = []
+  readonly #programs: ChildProcess[] = []
+  readonly #pools: Pool[] = []
+
+  private constructor(folder: string, server: LocalServer) {
+    this.folder = folder
+    this.#server = server
+    this.#port = Number(new URL(server.url).port)
+  }
+
+  static async start(): Promise<TestCluster> {
+    const folder = mkdtempSync(join(tmpdir(), 'multiproc-cluster-'))
+    return new TestCluster(folder, await startLocalServer({ folder, token: 'token' }))
+  }
+
+  get url(): string {
+    return this.#server.url
+  }
+
+  get options(): ClusterOptions {
+    return { servers: this.url, authKey: KEY, lease: 1000 }
+  }
+
+  async killServer(): Promise<void> {
+    await this.#server.stop('SIGKILL')
+  }
+
+  /** The server, with what it had stored. */
+  async restartServer(): Promise<void> {
+    this.#server = await startLocalServer({ folder: this.folder, port: this.#port, token: this.#token })
+  }
+
+  get serverPid(): number {
+    return this.#server.pid
+  }
+
+  /** An agent in this process. */
+  async agent(options: Partial<AgentOptions> = {}): Promise<Agent> {
+    const agent = await startAgent({ cluster: this.options, pools: POOL, processes: 2, ...options })
+    this.#agents.push(agent)
+    return agent
+  }
+
+  /** An agent in a process of its own, which can be killed. */
+  async agentProgram(processes = 2): Promise<ChildProcess> {
+    return await this.program('agent-program.js', [String(processes)])
+  }
+
+  /** Starts a program of this folder; resolves when it has said its first line. */
+  async program(name: string, args: readonly string[] = []): Promise<ChildProcess> {
+    const file = fileURLToPath(new URL(name, import.meta.url))
+    const child = spawn(process.execPath, [file, ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, MULTIPROC_AUTH_KEY: KEY, CLUSTER_URL: this.url, CLUSTER_POOL: POOL },
+    })
+    this.#programs.push(child)
+    await once(createInterface(child.stdout), 'line')
+    return child
+  }
+
+  pool(options: Omit<PoolOptions, 'cluster'> & { cluster?: Partial<ClusterOptions> } = {}): Pool {
+    const pool = new Pool({ name: POOL, ...options, cluster: { ...this.options, ...options.cluster } })
+    this.#pools.push(pool)
+    return pool
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#pools.map(pool => pool.terminate()))
+    await Promise.all(this.#agents.map(agent => agent.stop({ timeout: 0 })))
+    for (const child of this.#programs) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+    }
+    await this.#server.stop('SIGKILL')
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
