@@ -2,13 +2,17 @@
 import { BENCH_SYNTAX } from './bench-syntax.ts'
 import type { CommandSyntax } from './command-syntax.ts'
 import { COMPLETION_SYNTAX } from './completion-syntax.ts'
+import { DASHBOARD_SYNTAX } from './dashboard-syntax.ts'
 import { DOCTOR_SYNTAX } from './doctor-syntax.ts'
 import { MAP_SYNTAX } from './map-syntax.ts'
 import { RUN_SYNTAX } from './run-syntax.ts'
+import { TOP_SYNTAX } from './top-syntax.ts'
 
 export const ALL_SYNTAX: readonly CommandSyntax[] = [
   MAP_SYNTAX,
   RUN_SYNTAX,
+  DASHBOARD_SYNTAX,
+  TOP_SYNTAX,
   DOCTOR_SYNTAX,
   BENCH_SYNTAX,
   COMPLETION_SYNTAX,

@@ -97,6 +97,10 @@ export abstract class Job {
   onReport: ReportListener | undefined
   /** What those who follow its call gave to its tasks. */
   carrier: Carrier | undefined
+  /** When it was made, by `performance.now()`. Not set for single calls, of which there may be very many. */
+  readonly startedAtMs: number | undefined
+  /** How many items its caller expects, of an input whose length is not known. */
+  expectedTotal: number | undefined
   /** Its name in a trace. */
   traceId: number | undefined
   /** How many runs of its items were repeated. */

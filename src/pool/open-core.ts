@@ -29,6 +29,7 @@ export const POOL_OPTIONS = [
   'context',
   'resourceLimits',
   'name',
+  'dashboard',
 ] as const
 
 /** What users of a pool do not choose. */

@@ -8,7 +8,7 @@ import { dropMessage } from '../platform/in-flight.ts'
 import { unchangingBytes } from '../serialize/codec.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
-import { allowsPrefetch, isAnsweredSoon, learnSize, learnTime } from './chunk-policy.ts'
+import { allowsPrefetch, isAnsweredSoon, learnSize } from './chunk-policy.ts'
 import { encodeParts } from './encode-parts.ts'
 import { FunctionTable, fatalLoadsMax } from './function-table.ts'
 import {
@@ -23,6 +23,7 @@ import {
   startFailure,
   terminated,
 } from './death-report.ts'
+import { failureLog } from './failure-log.ts'
 import { finalizerDied, finalizerThrew } from './finalizer-warning.ts'
 import type { Job, JobOwner, Part } from './job.ts'
 import { KernelKills } from './kernel-kills.ts'
@@ -31,8 +32,9 @@ import { MemoryLimit } from './memory-limit.ts'
 import { EndedWorkers } from './pool-stats.ts'
 import { type Body, type SetupStage, encodeBody, releaseBodies, totalBytes } from './protocol.ts'
 import { RunSupervisor } from './run-supervisor.ts'
-import { Scheduler, settleCharge } from './scheduler.ts'
+import { Scheduler, learnRun } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
+import type { TaskActivity } from './task-activity.ts'
 import { deliverReport } from './task-report.ts'
 import { type WorkerOptions, launchWorker } from './worker-launch.ts'
 import type { Death, WorkerRunner } from './worker-runner.ts'
@@ -76,6 +78,8 @@ export class PoolCore implements JobOwner, LivePool {
   readonly #joiners: (() => void)[] = []
   /** Called when the last worker of a pool that takes no more work has ended. */
   onEnded: (() => void) | undefined
+  /** Set while somebody watches the pool. */
+  activity: TaskActivity | undefined
   /** Called once, when it can run nothing any more. */
   onBroken: ((error: BrokenPoolError) => void) | undefined
   #state: PoolState = 'running'
@@ -104,6 +108,7 @@ export class PoolCore implements JobOwner, LivePool {
       deathsMax: options.deathsMax,
       giveBack: parts => this.#scheduler.giveBack(parts),
       onDelayed: () => this.#scheduleDispatch(),
+      onFailed: failure => failureLog.note(options.name, failure),
     })
     this.#memory = new MemoryLimit(options.name, options.life.memoryBytesMax)
     this.#workforce = new Workforce(this.#asOwner(), options)
@@ -122,7 +127,7 @@ export class PoolCore implements JobOwner, LivePool {
       isInNeed: () => this.#state === 'running' || (this.#state === 'closed' && this.#jobs.size > 0),
       isOpen: () => this.#state === 'running',
       startWorker: start => this.#startWorker(start),
-      onStartFailed: error => this.#startFailed(error),
+      onStartFailed: error => this.#break(cannotStart(this.options.name, error)),
       onPromoted: () => this.#scheduleDispatch(),
       onChange: () => this.#afterChange(),
     }
@@ -337,18 +342,18 @@ export class PoolCore implements JobOwner, LivePool {
         onResults: ({ chunk, count, elapsedMs, isPacked, bodies }) => {
           // What could be loaded once is not to blame when workers are killed, now and then, while they load it.
           chunk.task.fatalLoads = 0
-          learnTime(chunk.task, count, elapsedMs)
-          settleCharge(chunk.parts[0]!, count, elapsedMs)
+          learnRun(chunk, count, elapsedMs)
           const bytes = totalBytes(bodies)
           learnSize(chunk.task, count, bytes)
           runner.insights.returned(count, elapsedMs, bytes)
+          this.activity?.ran(runner.name, chunk, { count, elapsedMs })
           this.#outcomes.received(runner, { chunk, count, isPacked, bodies })
           this.#afterOutcome(runner)
         },
         onFailure: ({ chunk, elapsedMs, body }) => {
-          learnTime(chunk.task, 1, elapsedMs)
-          settleCharge(chunk.parts[0]!, 1, elapsedMs)
+          learnRun(chunk, 1, elapsedMs)
           runner.insights.threw(elapsedMs, totalBytes([body]))
+          this.activity?.ran(runner.name, chunk, { count: 1, elapsedMs, hasFailed: true })
           this.#outcomes.failed(runner, { chunk, body })
           this.#afterOutcome(runner)
         },
@@ -453,8 +458,7 @@ export class PoolCore implements JobOwner, LivePool {
       return
     }
     chunk.release()
-    const [part] = chunk.parts
-    part!.job.fail(part!.first, notSentAgain(chunk.task, cause))
+    chunk.parts[0]!.job.fail(chunk.parts[0]!.first, notSentAgain(chunk.task, cause))
   }
 
   /** Called again and again while the pool lives. */
@@ -607,9 +611,5 @@ export class PoolCore implements JobOwner, LivePool {
     const isKernelShort = isUnexplained && this.#kernelKills.claim(runner.kernelKillsAtStart)
     const cause = lastWords && this.#outcomes.thrown(runner, lastWords.bytes, undefined)
     return { status, cause, stderr, memoryBytes, isFrozen: sentence?.why === 'frozen', isKernelShort }
-  }
-
-  #startFailed(cause: unknown): void {
-    this.#break(cannotStart(this.options.name, cause))
   }
 }

@@ -3,6 +3,7 @@ import type { ResourceLimits } from 'node:worker_threads'
 import { invalidArgument } from '../errors.ts'
 import type { StartMethod } from '../process/child-boot.ts'
 import { assertStartMethod, getStartMethod } from '../process/start-methods.ts'
+import type { DashboardOptions } from './dashboard-option.ts'
 import type { LifeOptions } from './life-options.ts'
 import type { NumberArrayConstructor } from './number-array.ts'
 import { show } from './option-checks.ts'
@@ -50,6 +51,12 @@ export interface PoolOptions extends TaskOptions, LifeOptions {
   resourceLimits?: ResourceLimits | undefined
   /** Shown in messages. Default: `Pool-1`, `Pool-2` and so on. */
   name?: string | undefined
+  /**
+   * Opens a page on 127.0.0.1 that shows live what the pools of this program do, and prints its address on stderr. It
+   * ends with the last pool that has this option. `multiproc dashboard` shows the same of programs without it. Default:
+   * false.
+   */
+  dashboard?: boolean | DashboardOptions | undefined
 }
 
 /** Options of a call that maps. `timeout`, `gracePeriod` and `retries` are those of each item. */
