@@ -1,4 +1,4 @@
-/** What `multiproc top` takes. */
+/** What `multiproc top` takes. It looks at a running program, so that it needs no more than its process id. */
 import { HELP_OPTION, type CommandSyntax } from './command-syntax.ts'
 
 export const TOP_SYNTAX = {

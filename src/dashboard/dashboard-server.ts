@@ -120,12 +120,13 @@ export class DashboardServer {
       refuse(response, refused)
       return
     }
-    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://127.0.0.1')
-    const name = pathname.slice(this.#token.length + 2)
-    if (pathname === `/${this.#token}`) {
+    // As it is written: to resolve ".." would make another path of one that has passed the guard.
+    const [path = '/', query = ''] = (request.url ?? '/').split('?')
+    const name = path.slice(this.#token.length + 2)
+    if (path === `/${this.#token}`) {
       response.writeHead(308, { location: `/${this.#token}/` }).end()
     } else if (name === 'live') {
-      this.#stream(response, searchParams.get('program'))
+      this.#stream(response, new URLSearchParams(query).get('program'))
     } else {
       const file = await pageFile(name === '' ? 'index.html' : name)
       if (!file) refuse(response, { status: 404, why: 'There is no such file' })

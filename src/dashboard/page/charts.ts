@@ -24,6 +24,8 @@ interface ChartOptions {
   format: (value: number) => string
   lines: (pools: readonly PoolRow[]) => Line[]
   isLogarithmic?: boolean
+  /** Ticks at whole MiB, as people count memory, and not at round numbers of bytes. */
+  isBinary?: boolean
 }
 
 /** Distinct also to who sees few colours, and in grey: they differ in lightness. */
@@ -64,6 +66,7 @@ const CHARTS: ChartOptions[] = [
   {
     title: 'Memory and CPU',
     format: bytes,
+    isBinary: true,
     lines: () => [
       { label: 'memory', colour: '--line-3', read: ({ memoryBytes }) => memoryBytes, isFilled: true },
       {
@@ -77,6 +80,8 @@ const CHARTS: ChartOptions[] = [
 ]
 
 const heightPx = 150
+/** From 1 MiB to 1 TiB, each twice the one before. */
+const BINARY_STEPS = Array.from({ length: 21 }, (_, at) => 2 ** (20 + at))
 const gridStyle = { width: 1 }
 
 /** All charts of the page, with one time axis. */
@@ -163,7 +168,7 @@ class Chart {
   }
 
   #plotOptions(): UPlot.Options {
-    const { format, isLogarithmic = false } = this.#options
+    const { format, isLogarithmic = false, isBinary = false } = this.#options
     const text = colour('--muted')
     const grid = { ...gridStyle, stroke: colour('--grid') }
     const font = '11px system-ui, sans-serif'
@@ -191,6 +196,7 @@ class Chart {
           ...axis,
           size: 58,
           space: 34,
+          ...(isBinary ? { incrs: BINARY_STEPS } : {}),
           values: (_plot, ticks) =>
             ticks.map(tick => (isLogarithmic && !isPowerOfTen(tick) ? '' : tick === 0 ? '0' : format(tick))),
         },
