@@ -21,6 +21,7 @@ const onceMs = 500
 const answerMsMax = 5000
 const failuresKept = 20
 const plainColumns = 160
+const plainRows = 25
 
 const ENTER = '\u001b[?1049h\u001b[?25l'
 const LEAVE = '\u001b[?25h\u001b[?1049l'
@@ -114,7 +115,9 @@ class Top {
         `${JSON.stringify({ program: this.#program(), point, pools, failures, failureCount, tables, done, failed })}\n`,
       )
     } else {
-      const { columns = plainColumns, rows } = process.stdout as { columns?: number; rows?: number }
+      // A terminal whose size nobody has set has no columns and no rows.
+      const columns = process.stdout.columns || plainColumns
+      const rows = process.stdout.rows || plainRows
       const moment = {
         program: this.#program(),
         update: { ...update, failures: this.#failures },
@@ -126,7 +129,7 @@ class Top {
         process.stdout.write(`${lines.join('\n').trimEnd()}\n`)
       } else {
         const isColoured = process.env['NO_COLOR'] === undefined
-        const lines = topScreen(moment, { columns, rows: (rows ?? 25) - 1, isColoured })
+        const lines = topScreen(moment, { columns, rows: rows - 1, isColoured })
         // In place, and not after clearing the screen, which would flicker.
         process.stdout.write(
           `${HOME}${lines.map(text => `${text}${TO_LINE_END}\n`).join('')}${TO_SCREEN_END}q quits`,

@@ -6,7 +6,10 @@ import { registerDashboard } from '../pool/dashboard-option.ts'
 import { makeInspectable } from './inspectable.ts'
 
 makeInspectable()
-registerDashboard((core, options) => void show(core, options))
+registerDashboard((core, options) => {
+  // The pool works without it.
+  show(core, options).catch((error: unknown) => process.emitWarning(error as Error))
+})
 
 async function show(...args: Parameters<Parameters<typeof registerDashboard>[0]>): Promise<void> {
   const { showOnDashboard } = await import('./pool-dashboard.ts')

@@ -37,7 +37,10 @@ function openSoon(): void {
 function open(tag?: string): void {
   timer = undefined
   isOpening = true
-  void openServer(tag)
+  openServer(tag).catch((error: unknown) => {
+    // The program goes on: it can only not be looked at.
+    process.emitWarning(`Nobody can look at the pools of this program: ${String(error)}`)
+  })
 }
 
 async function openServer(tag: string | undefined): Promise<void> {

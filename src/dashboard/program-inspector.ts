@@ -3,6 +3,7 @@
  * it; each watcher gets every span and every count once, however many others look meanwhile; and what a watcher does not
  * fetch is bounded.
  */
+import { relative } from 'node:path'
 import { inspectedTables } from '../insights/inspected-tables.ts'
 import { failureLog } from '../pool/failure-log.ts'
 import { type LivePool, livePools, observePools } from '../pool/live-pools.ts'
@@ -43,12 +44,15 @@ export class ProgramInspector {
 
   /** What it is, for those who have several to choose from. */
   hello(): ProgramHello {
-    const [, ...args] = process.argv
+    const [, script = '', ...args] = process.argv
+    const shortest = relative(process.cwd(), script)
     return {
       type: 'hello',
       protocol: PROTOCOL_VERSION,
       pid: process.pid,
-      command: ['node', ...args].join(' ').slice(0, commandCharactersMax),
+      command: ['node', shortest.startsWith('..') ? script : shortest, ...args]
+        .join(' ')
+        .slice(0, commandCharactersMax),
       node: process.version,
       startedAtMs: performance.timeOrigin,
     }

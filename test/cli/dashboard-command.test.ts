@@ -1,5 +1,6 @@
 /** `multiproc dashboard` and `multiproc top`, as a shell runs them. */
 import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -7,11 +8,14 @@ import { topScreen } from '#src/cli/top-screen.js'
 import type { UpdateMessage } from '#src/dashboard/live-messages.js'
 import { InspectedProgram, OwnTemporaryDirectory } from '../dashboard/inspected-program.js'
 import { checkLeaks } from '../leak-check.js'
-import { runCommand, startCommand } from './run-command.js'
+import { program as commandLine, runCommand, startCommand } from './run-command.js'
 
 checkLeaks()
 
 const program = fileURLToPath(new URL('../fixtures/inspected-program.js', import.meta.url))
+
+/** script(1) of util-linux makes the pseudo-terminal. */
+const hasTerminal = process.platform === 'linux' && spawnSync('script', ['--version']).status === 0
 
 describe('multiproc dashboard', () => {
   test('starts a command, shows it at the address that it prints, and ends with its exit code', async () => {
@@ -95,7 +99,7 @@ describe('multiproc top', () => {
     assert.match(stdout, /inspected {2}threads/)
     assert.match(stdout, /PoolWorker-1 t\d+ +working +neverEnds/)
     assert.match(stdout, /failOften #17 {2}RangeError: item 17 is refused/)
-    assert.doesNotMatch(stdout, /\u001b/)
+    assert.ok(!stdout.includes('\u001b'))
   })
 
   test('gives JSON values, one a line, until the program ends', async () => {
@@ -116,6 +120,35 @@ describe('multiproc top', () => {
     assert.ok(moments.every(({ pools }) => pools[0]!.name === 'inspected' && pools[0]!.done === 21))
     assert.equal(command.exitCode ?? (await once(command, 'exit'))[0], 0)
   })
+
+  test(
+    'gives the terminal back as it was, when q is pressed',
+    { skip: !hasTerminal && 'needs script(1) of util-linux' },
+    async () => {
+      using _ = new OwnTemporaryDirectory()
+      await using inspected = await InspectedProgram.start()
+      await inspected.name()
+      const command = `exec '${process.execPath}' '${commandLine}' top --interval 100ms`
+      const terminal = spawn('script', ['-q', '-f', '-e', '-c', command, '/dev/null'], {
+        env: { ...process.env, NODE_OPTIONS: '' },
+        timeout: 60_000,
+        killSignal: 'SIGKILL',
+      })
+      let shown = ''
+      let isPressed = false
+      terminal.stdout.on('data', bytes => {
+        shown += String(bytes)
+        if (isPressed || !/neverEnds/.test(shown)) return
+        isPressed = true
+        terminal.stdin.write('q')
+      })
+      assert.deepEqual(await once(terminal, 'close'), [0, null])
+      const [enter, leave] = ['\u001b[?1049h', '\u001b[?1049l']
+      assert.ok(shown.indexOf(enter) >= 0 && shown.indexOf(leave) > shown.indexOf(enter), shown)
+      assert.ok(shown.indexOf('\u001b[?25h') > shown.indexOf('\u001b[?25l'))
+      assert.match(shown.slice(shown.indexOf(leave)), /21 done, 3 failed/)
+    },
+  )
 
   test('ends with 1 when there is no program', async () => {
     using _ = new OwnTemporaryDirectory()

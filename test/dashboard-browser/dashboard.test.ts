@@ -134,9 +134,10 @@ describe('the dashboard in a browser', { skip: skipped }, () => {
       const load = (name: 'script' | 'iframe' | 'img', path: string): Promise<string> =>
         new Promise(resolve => {
           const element = document.createElement(name)
-          element.onload = () =>
-            resolve(name === 'iframe' ? frameText(element as HTMLIFrameElement) : 'loaded')
-          element.onerror = () => resolve('refused')
+          element.addEventListener('load', () =>
+            resolve(name === 'iframe' ? frameText(element as HTMLIFrameElement) : 'loaded'),
+          )
+          element.addEventListener('error', () => resolve('refused'))
           element.setAttribute('src', `${address}${path}`)
           document.body.append(element)
         })
@@ -149,8 +150,8 @@ describe('the dashboard in a browser', { skip: skipped }, () => {
         )
       const events = new Promise<string>(resolve => {
         const source = new EventSource(`${address}live`)
-        source.onmessage = source.onopen = () => resolve('loaded')
-        source.onerror = () => resolve('refused')
+        source.addEventListener('open', () => resolve('loaded'))
+        source.addEventListener('error', () => resolve('refused'))
       })
       return [
         await ask('cors'),

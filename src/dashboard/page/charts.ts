@@ -191,11 +191,11 @@ class Chart {
         cpu: { range: toTop },
       },
       axes: [
-        { ...axis, size: 24, space: 90, values: (_plot, ticks) => ticks.map(tick => clock(tick * 1000)) },
+        { ...axis, size: 24, space: 62, values: (_plot, ticks) => ticks.map(tick => clock(tick * 1000)) },
         {
           ...axis,
           size: 58,
-          space: 34,
+          space: 26,
           ...(isBinary ? { incrs: BINARY_STEPS } : {}),
           values: (_plot, ticks) =>
             ticks.map(tick => (isLogarithmic && !isPowerOfTen(tick) ? '' : tick === 0 ? '0' : format(tick))),

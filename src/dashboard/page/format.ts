@@ -1,7 +1,11 @@
 /** Numbers as people read them. Widths change little from one moment to the next, so that nothing jumps. */
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
-const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 })
+const short = new Intl.NumberFormat('en', {
+  notation: 'compact',
+  minimumFractionDigits: 1,
+  maximumFractionDigits: 1,
+})
 
 /** `12,345`. */
 export function count(value: number): string {
