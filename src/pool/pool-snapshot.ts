@@ -1,6 +1,6 @@
 /**
  * What a pool and its workers do at this moment, as plain data for those who watch from outside. It is read from counts
- * that the pool keeps anyway. Invariant: a look costs no system call, and its answer is bounded whatever the pool has.
+ * that the pool keeps anyway. Invariant: a look asks the system nothing about workers, and its answer is bounded whatever the pool has.
  */
 import { type Progress, ProgressMeter } from '../insights/progress-meter.ts'
 import type { LongTask } from '../insights/longest-tasks.ts'

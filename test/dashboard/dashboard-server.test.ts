@@ -137,7 +137,9 @@ describe('the dashboard', () => {
       pools.some(({ name, done }) => name === 'live' && done === 3)
     await stream.until(isRow)
     await assert.rejects(async () => await pool.map(refuse, ['a', 'b']))
-    const { failures } = await stream.until(update => update.failures.length === 2)
+    // They may come one after the other.
+    const failures: UpdateMessage['failures'] = []
+    await stream.until(update => failures.push(...update.failures) === 2)
     assert.deepEqual(
       failures
         .map(({ functionName, message, pool: name }) => `${name} ${functionName} ${message}`)

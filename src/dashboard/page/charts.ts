@@ -191,14 +191,20 @@ class Chart {
         cpu: { range: toTop },
       },
       axes: [
-        { ...axis, size: 24, space: 62, values: (_plot, ticks) => ticks.map(tick => clock(tick * 1000)) },
         {
           ...axis,
+          size: 27,
+          gap: 8,
+          space: 62,
+          values: (_plot, ticks) => ticks.map(tick => clock(tick * 1000)),
+        },
+        {
+          ...axis,
+          ...(isLogarithmic ? { filter: onlyPowersOfTen, grid: { ...grid, filter: onlyPowersOfTen } } : {}),
           size: 58,
           space: 26,
           ...(isBinary ? { incrs: BINARY_STEPS } : {}),
-          values: (_plot, ticks) =>
-            ticks.map(tick => (isLogarithmic && !isPowerOfTen(tick) ? '' : tick === 0 ? '0' : format(tick))),
+          values: (_plot, ticks) => ticks.map(tick => (tick === null ? '' : tick === 0 ? '0' : format(tick))),
         },
       ],
       series: [
@@ -232,7 +238,10 @@ class Chart {
   }
 }
 
-function isPowerOfTen(value: number): boolean {
-  const exponent = Math.log10(value)
-  return Math.abs(exponent - Math.round(exponent)) < 1e-6
+/** Of a logarithmic axis: the lines between them would be a grey wall. */
+function onlyPowersOfTen(_plot: UPlot, ticks: number[]): (number | null)[] {
+  return ticks.map(tick => {
+    const exponent = Math.log10(tick)
+    return Math.abs(exponent - Math.round(exponent)) < 1e-6 ? tick : null
+  })
 }
