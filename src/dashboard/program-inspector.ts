@@ -51,6 +51,7 @@ export class ProgramInspector {
       protocol: PROTOCOL_VERSION,
       pid: process.pid,
       command: ['node', shortest.startsWith('..') ? script : shortest, ...args]
+        .filter(Boolean)
         .join(' ')
         .slice(0, commandCharactersMax),
       node: process.version,

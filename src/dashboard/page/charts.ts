@@ -204,7 +204,8 @@ class Chart {
           size: 58,
           space: 26,
           ...(isBinary ? { incrs: BINARY_STEPS } : {}),
-          values: (_plot, ticks) => ticks.map(tick => (tick === null ? '' : tick === 0 ? '0' : format(tick))),
+          values: (_plot, ticks) =>
+            ticks.map(tick => (tick === null ? '' : tick === 0 ? '0' : withoutZeros(format(tick)))),
         },
       ],
       series: [
@@ -244,4 +245,9 @@ function onlyPowersOfTen(_plot: UPlot, ticks: number[]): (number | null)[] {
     const exponent = Math.log10(tick)
     return Math.abs(exponent - Math.round(exponent)) < 1e-6 ? tick : null
   })
+}
+
+/** `1.00 ms` is `1 ms` beside an axis, where nothing changes from one moment to the next. */
+function withoutZeros(text: string): string {
+  return text.replace(/\.0+(?=\D|$)/, '')
 }
