@@ -3,11 +3,12 @@
 //
 //   dist/library/child.js       everything that a child loads at its start
 //   dist/library/program.js     what is loaded besides where the package is imported
+//   dist/dashboard/page/       what browsers load
 //   dist/<layer>/<module>.js    of a module in there: passes on its exports. Entry files, and modules that are loaded
 //                               only by some (command line, broker), are themselves
 //
 // library/ is as deep as the layers are, so that a path from a module to one outside of src/ stays the same.
-import { readFileSync, readdirSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rollup } from 'rollup'
@@ -66,7 +67,7 @@ function joinedFiles(getModuleInfo) {
 }
 
 async function bundleLibrary() {
-  const modules = filesIn(compiled, '.js')
+  const modules = filesIn(compiled, '.js').filter(path => !path.startsWith(PAGE) || path === SHARED_WITH_PAGE)
   const bundle = await rollup({
     input: Object.fromEntries(modules.map(path => [path.replace(/\.js$/, ''), join(compiled, path)])),
     external: id => !id.startsWith('.') && !id.startsWith(compiled),
@@ -111,9 +112,26 @@ function assertNamesKept(written) {
   }
 }
 
+/** A browser loads the modules of the dashboard's page one by one, so that they stay as the compiler writes them. */
+const PAGE = 'dashboard/page/'
+/** The command line loads it, too. */
+const SHARED_WITH_PAGE = `${PAGE}format.js`
+
 function removeOthers(kept) {
   for (const suffix of ['.js', '.js.map'])
-    for (const path of filesIn(output, suffix)) if (!kept.has(path)) rmSync(join(output, path))
+    for (const path of filesIn(output, suffix))
+      if (!kept.has(path) && !path.startsWith(PAGE)) rmSync(join(output, path))
+}
+
+function copyPage() {
+  const to = join(output, PAGE)
+  mkdirSync(to, { recursive: true })
+  const isCopied = name => /\.(?:js|html|css|svg)$/.test(name)
+  for (const name of readdirSync(to)) if (isCopied(name)) rmSync(join(to, name))
+  for (const from of [join(compiled, PAGE), join(root, 'src', PAGE)]) {
+    for (const name of readdirSync(from)) if (isCopied(name)) copyFileSync(join(from, name), join(to, name))
+  }
 }
 
 await bundleLibrary()
+copyPage()

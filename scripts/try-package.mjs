@@ -92,7 +92,10 @@ function checkContents(paths) {
   for (const path of paths) {
     if (!/^(?:dist|src)\/|^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path))
       fail(`${path} is in the tarball`)
-    if (/\.tsbuildinfo$|\.test\.|tsconfig/.test(path) && path !== 'src/tsconfig.json')
+    if (
+      /\.tsbuildinfo$|\.test\.|tsconfig/.test(path) &&
+      !/^src\/(?:dashboard\/page\/)?tsconfig\.json$/.test(path)
+    )
       fail(`${path} is in the tarball`)
     // Source maps name ../src/x.ts: without the sources, remote stacks would point to files that are not there.
     const isOfOneModule = /^dist\/(?!library\/).*[^d]\.js$/.test(path)

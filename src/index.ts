@@ -1,4 +1,5 @@
 /** The public API of the library: everything that users can import from `multiproc`. */
+import './dashboard/attach-dashboard.ts'
 export {
   AuthenticationError,
   BrokenBarrierError,
@@ -97,6 +98,7 @@ export { ImapIterator } from './pool/imap-iterator.ts'
 export type { Input } from './pool/input-reader.ts'
 export type { Affinity, LifeOptions } from './pool/life-options.ts'
 export { defaultPool, type DefaultPoolOptions } from './pool/default-pool.ts'
+export type { DashboardOptions } from './pool/dashboard-option.ts'
 export { Pool } from './pool/pool.ts'
 export type { PoolStats, WorkStats, WorkerStats } from './pool/pool-stats.ts'
 export type { WorkerTimes } from './pool/worker-insights.ts'

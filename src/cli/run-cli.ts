@@ -1,4 +1,5 @@
 /** Finds the command that was named and runs it. Every command is a file of its own, loaded when it is called. */
+import '../dashboard/attach-dashboard.ts'
 import { ALL_SYNTAX } from './all-syntax.ts'
 import { EXIT_OK, EXIT_USAGE } from './exit-codes.ts'
 import { packageVersion } from './package-version.ts'
@@ -12,6 +13,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./run-command.ts')).runCommand,
   worker: async () => (await import('./worker-command.ts')).workerCommand,
   cluster: async () => (await import('./cluster-command.ts')).clusterCommand,
+  dashboard: async () => (await import('./dashboard-command.ts')).dashboardCommand,
+  top: async () => (await import('./top-command.ts')).topCommand,
   doctor: async () => (await import('./doctor-command.ts')).doctorCommand,
   bench: async () => (await import('./bench-command.ts')).benchCommand,
   completion: async () => (await import('./completion-command.ts')).completionCommand,

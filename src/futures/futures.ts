@@ -1,4 +1,5 @@
 /** What users can import from `multiproc/futures`: all of Python's `concurrent.futures`. */
+import '../dashboard/attach-dashboard.ts'
 export {
   BrokenExecutor,
   BrokenInterpreterPool,

@@ -44,10 +44,15 @@ export class ProgressMeter {
   readonly #samples: { atMs: number; done: number }[]
   #last: Progress | undefined
 
-  constructor(read: () => ProgressCounts, now: () => number = () => performance.now()) {
+  /** `startedAtMs`: when the work began, for one that was not watched from its beginning. */
+  constructor(
+    read: () => ProgressCounts,
+    now: () => number = () => performance.now(),
+    startedAtMs: number = now(),
+  ) {
     this.#read = read
     this.#now = now
-    this.#startedAtMs = now()
+    this.#startedAtMs = startedAtMs
     this.#samples = [{ atMs: this.#startedAtMs, done: 0 }]
   }
 

@@ -11,6 +11,20 @@ export function residentBytes(pid: number): number | undefined {
   return kibibytes === undefined ? undefined : Number(kibibytes) * 1024
 }
 
+/** The time of processors that a process has used so far, in milliseconds. Linux only. */
+export function processorMs(pid: number): number | undefined {
+  if (process.platform !== 'linux') return undefined
+  const stat = read(`/proc/${pid}/stat`)
+  // The name of the program, in parentheses, may have spaces and parentheses in it.
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
+  if (fields === undefined) return undefined
+  const ticks = Number(fields[11]) + Number(fields[12])
+  return Number.isNaN(ticks) ? undefined : ticks * msPerTick
+}
+
+/** Linux tells times in hundredths of a second, on every machine that Node.js runs on (USER_HZ). */
+const msPerTick = 10
+
 /**
  * Whether a thread of the process could run if it got a processor. One that is stopped or sleeps cannot, and one that
  * only waits for its turn on a busy machine can. Linux only.

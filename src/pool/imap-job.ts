@@ -35,6 +35,7 @@ const chunksPerWorker = 4
 const windowMax = 1 << 16
 
 export class ImapJob extends Job {
+  override readonly startedAtMs = performance.now()
   readonly #reader: InputReader<unknown>
   /** Whether the input certainly has an end. */
   readonly #isSized: boolean

@@ -141,6 +141,10 @@ export abstract class Job {
   carried: Body | undefined
   /** Set when its items came from another machine. */
   readonly relay: Relay | undefined
+  /** When it was made, by `performance.now()`. Not set for single calls, of which there may be very many. */
+  readonly startedAtMs: number | undefined
+  /** How many items its caller expects, of an input whose length is not known. */
+  expectedTotal: number | undefined
   /** Its name in a trace. */
   traceId: number | undefined
   /** Why the call as a whole fails, as far as that is known: what its first item threw, or what ended all of it. */

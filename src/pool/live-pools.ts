@@ -11,7 +11,14 @@ export interface LivePool {
   killNow(): void
 }
 
+/** Somebody who wants to know which pools there are. */
+export interface PoolsObserver {
+  opened(pool: LivePool): void
+  ended(pool: LivePool): void
+}
+
 const live = new Set<LivePool>()
+const observers = new Set<PoolsObserver>()
 /** Whether the event loop has ended. */
 let isEnding = false
 
@@ -22,13 +29,25 @@ export function addLivePool(pool: LivePool): void {
     process.prependListener('exit', noteEnd)
   }
   live.add(pool)
+  for (const observer of observers) observer.opened(pool)
 }
 
 export function removeLivePool(pool: LivePool): void {
-  live.delete(pool)
+  if (live.delete(pool)) for (const observer of observers) observer.ended(pool)
   if (live.size > 0) return
   process.removeListener('exit', killAll)
   process.removeListener('exit', noteEnd)
+}
+
+/** The pools that have not ended. */
+export function livePools(): Iterable<LivePool> {
+  return live
+}
+
+/** Tells of pools that open and end from now on. Returns what stops that. */
+export function observePools(observer: PoolsObserver): () => void {
+  observers.add(observer)
+  return () => void observers.delete(observer)
 }
 
 /** How many workers the pools of this process or thread may have, spares included. */

@@ -22,6 +22,7 @@ export interface MapJobOptions extends JobOptions {
 }
 
 export class MapJob extends Job {
+  override readonly startedAtMs = performance.now()
   readonly #result: AsyncResult<unknown>
   readonly #isSettled: boolean
   readonly #items: Values | undefined

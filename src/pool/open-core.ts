@@ -33,6 +33,7 @@ export const POOL_OPTIONS = [
   'resourceLimits',
   'name',
   'cluster',
+  'dashboard',
 ] as const
 
 /** What a pool on a cluster can be told; the rest is up to its agents. */

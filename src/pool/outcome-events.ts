@@ -2,10 +2,11 @@
  * What workers say of their items: measured, charged to the account of its job, and delivered. Invariant: after each of
  * these the pool is told, because there may be room for something else.
  */
-import { learnSize, learnTime } from './chunk-policy.ts'
+import { learnSize } from './chunk-policy.ts'
 import type { Part } from './job.ts'
 import { totalBytes } from './protocol.ts'
-import { settleCharge } from './scheduler.ts'
+import { learnRun } from './scheduler.ts'
+import type { TaskActivity } from './task-activity.ts'
 import type { TaskOutcomes } from './task-outcomes.ts'
 import { deliverReport } from './task-report.ts'
 import type { RunnerEvents, WorkerRunner } from './worker-runner.ts'
@@ -24,6 +25,8 @@ export type OutcomeEvents = Pick<
 
 export interface OutcomeEventsOptions {
   outcomes: TaskOutcomes
+  /** While somebody watches. */
+  activityOf(): TaskActivity | undefined
   giveBack(parts: Part[]): void
   afterOutcome(runner: WorkerRunner): void
 }
@@ -31,7 +34,7 @@ export interface OutcomeEventsOptions {
 /** Those of one worker, whose runner is there when the first of them happens. */
 export function outcomeEvents(
   runnerOf: () => WorkerRunner,
-  { outcomes, giveBack, afterOutcome }: OutcomeEventsOptions,
+  { outcomes, activityOf, giveBack, afterOutcome }: OutcomeEventsOptions,
 ): OutcomeEvents {
   const followed =
     <Run>(act: (runner: WorkerRunner, run: Run) => void) =>
@@ -45,18 +48,18 @@ export function outcomeEvents(
       const { chunk, count, elapsedMs, bodies } = run
       // What could be loaded once is not to blame when workers are killed, now and then, while they load it.
       chunk.task.fatalLoads = 0
-      learnTime(chunk.task, count, elapsedMs)
-      settleCharge(chunk.parts[0]!, count, elapsedMs)
+      learnRun(chunk, count, elapsedMs)
       const bytes = totalBytes(bodies)
       learnSize(chunk.task, count, bytes)
       runner.insights.returned(count, elapsedMs, bytes)
+      activityOf()?.ran(runner.name, chunk, { count, elapsedMs })
       outcomes.received(runner, run)
     }),
     onFailure: followed((runner, run) => {
       const { chunk, elapsedMs, body } = run
-      learnTime(chunk.task, 1, elapsedMs)
-      settleCharge(chunk.parts[0]!, 1, elapsedMs)
+      learnRun(chunk, 1, elapsedMs)
       runner.insights.threw(elapsedMs, totalBytes([body]))
+      activityOf()?.ran(runner.name, chunk, { count: 1, elapsedMs, hasFailed: true })
       outcomes.failed(runner, run)
     }),
     onReport: deliverReport,

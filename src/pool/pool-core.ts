@@ -25,6 +25,7 @@ import {
   startFailure,
   terminated,
 } from './death-report.ts'
+import { failureLog } from './failure-log.ts'
 import { finalizerDied, finalizerThrew } from './finalizer-warning.ts'
 import { type Job, type JobOwner, type Part, failAll } from './job.ts'
 import { KernelKills } from './kernel-kills.ts'
@@ -36,6 +37,7 @@ import { type Body, type SetupStage, totalBytes } from './protocol.ts'
 import { RunSupervisor } from './run-supervisor.ts'
 import { Scheduler } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
+import type { TaskActivity } from './task-activity.ts'
 import { type LaunchOptions, type WorkerOptions, launchElsewhere, launchWorker } from './worker-launch.ts'
 import type { Death, WorkerRunner } from './worker-runner.ts'
 import { type WorkerStart, Workforce, type WorkforceOwner } from './workforce.ts'
@@ -77,6 +79,8 @@ export class PoolCore implements JobOwner, LivePool {
   readonly #joiners: (() => void)[] = []
   /** Called when the last worker of a pool that takes no more work has ended. */
   onEnded: (() => void) | undefined
+  /** Set while somebody watches the pool. */
+  activity: TaskActivity | undefined
   /** Called once, when it can run nothing any more. */
   onBroken: ((error: BrokenPoolError) => void) | undefined
   #state: PoolState = 'running'
@@ -106,6 +110,7 @@ export class PoolCore implements JobOwner, LivePool {
       deathsMax: options.deathsMax,
       giveBack: parts => this.#scheduler.giveBack(parts),
       onDelayed: () => this.#scheduleDispatch(),
+      onFailed: failure => failureLog.note(options.name, failure),
     })
     this.#memory = new MemoryLimit(options.name, options.life.memoryBytesMax)
     this.#workforce = new Workforce(this.#asOwner(), options)
@@ -124,7 +129,7 @@ export class PoolCore implements JobOwner, LivePool {
       isInNeed: () => this.#state === 'running' || (this.#state === 'closed' && this.#jobs.size > 0),
       isOpen: () => this.#state === 'running',
       startWorker: start => this.#startWorker(start),
-      onStartFailed: error => this.#startFailed(error),
+      onStartFailed: error => this.#break(cannotStart(this.options.name, error)),
       onPromoted: () => this.#scheduleDispatch(),
       onChange: () => this.#afterChange(),
     }
@@ -357,6 +362,7 @@ export class PoolCore implements JobOwner, LivePool {
         onFinalizerFailed: body => this.#finalizerFailed(runner, body),
         ...outcomeEvents(() => runner, {
           outcomes: this.#outcomes,
+          activityOf: () => this.activity,
           giveBack: parts => this.#scheduler.giveBack(parts),
           afterOutcome: worker => this.#afterOutcome(worker),
         }),
@@ -466,8 +472,7 @@ export class PoolCore implements JobOwner, LivePool {
       return
     }
     chunk.release()
-    const [part] = chunk.parts
-    part!.job.fail(part!.first, notSentAgain(chunk.task, cause))
+    chunk.parts[0]!.job.fail(chunk.parts[0]!.first, notSentAgain(chunk.task, cause))
   }
 
   /** Called again and again while the pool lives. */
@@ -608,9 +613,5 @@ export class PoolCore implements JobOwner, LivePool {
     const isKernelShort = isUnexplained && this.#kernelKills.claim(runner.kernelKillsAtStart)
     const cause = lastWords && this.#outcomes.thrown(runner, lastWords.bytes, undefined)
     return { status, cause, stderr, memoryBytes, isFrozen: sentence?.why === 'frozen', isKernelShort }
-  }
-
-  #startFailed(cause: unknown): void {
-    this.#break(cannotStart(this.options.name, cause))
   }
 }

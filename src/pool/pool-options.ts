@@ -4,6 +4,7 @@ import { invalidArgument } from '../errors.ts'
 import type { StartMethod } from '../process/child-boot.ts'
 import type { ClusterOptions } from './cluster-option.ts'
 import { assertStartMethod, getStartMethod } from '../process/start-methods.ts'
+import type { DashboardOptions } from './dashboard-option.ts'
 import type { LifeOptions } from './life-options.ts'
 import type { NumberArrayConstructor } from './number-array.ts'
 import { show } from './option-checks.ts'
@@ -59,6 +60,12 @@ export interface PoolOptions extends TaskOptions, LifeOptions {
    * cannot be sent. Needs the packages `@nats-io/transport-node`, `jetstream`, `kv` and `obj`. See docs/guide/cluster.md.
    */
   cluster?: string | ClusterOptions | undefined
+  /**
+   * Opens a page on 127.0.0.1 that shows live what the pools of this program do, and prints its address on stderr. It
+   * ends with the last pool that has this option. `multiproc dashboard` shows the same of programs without it. Default:
+   * false.
+   */
+  dashboard?: boolean | DashboardOptions | undefined
 }
 
 /** Options of a call that maps. `timeout`, `gracePeriod` and `retries` are those of each item. */

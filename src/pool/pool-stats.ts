@@ -70,15 +70,19 @@ export class EndedWorkers {
     for (const task of runner.insights.longest.tasks) this.#longest.add(task)
   }
 
-  /** The answer of `Pool.stats()`. */
-  statsWith(runners: Iterable<WorkerRunner>, { state, jobs }: Pick<PoolStats, 'state' | 'jobs'>): PoolStats {
+  /** The answer of `Pool.stats()`. `looksAtMemory`: else it is that of the last look, which costs no system call. */
+  statsWith(
+    runners: Iterable<WorkerRunner>,
+    { state, jobs }: Pick<PoolStats, 'state' | 'jobs'>,
+    { looksAtMemory = true }: { looksAtMemory?: boolean } = {},
+  ): PoolStats {
     const total = { ...this.#sum, times: { ...this.#sum.times } }
     const longest = new LongestTasks()
     for (const task of this.#longest.tasks) longest.add(task)
     const workers: WorkerStats[] = []
     for (const runner of runners) {
       if (runner.state === 'dead') continue
-      runner.inspect()
+      if (looksAtMemory) runner.inspect()
       const stats = statsOfWorker(runner)
       workers.push(stats)
       addTo(total, stats)

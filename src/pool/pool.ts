@@ -6,6 +6,7 @@ import { assertKnownOptions } from '../platform/known-options.ts'
 import { invalidArgument, invalidState } from '../errors.ts'
 import { ApplyJob } from './apply-job.ts'
 import { AsyncResult, makeCancellable, rejectResult } from './async-result.ts'
+import { checkDashboard, openDashboardOf } from './dashboard-option.ts'
 import { type CallGuards, guardCall } from './call-guards.ts'
 import { carryWith } from './carried-call.ts'
 import { CallerStacks } from './caller-stack.ts'
@@ -82,11 +83,13 @@ export class Pool {
     this.#limits = checkLimits(given, NO_LIMITS)
     this.#signal = given.signal
     this.#signal?.throwIfAborted()
+    const dashboard = checkDashboard(given.dashboard)
     this.#core = openCore(given, { opener: Pool, name: given.name ?? `Pool-${poolCount + 1}` })
     if (given.name === undefined || given.name === null) poolCount++
     if (this.#signal) cancelAllWhen(this.#signal, this.#core)
     dropped ??= new FinalizationRegistry(finishDropped)
     dropped.register(this, this.#core, this)
+    if (dashboard) openDashboardOf(this.#core, dashboard)
   }
 
   /** The name given by the options. */

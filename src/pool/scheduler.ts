@@ -2,8 +2,8 @@
  * Decides which items go next: those of the highest priority; among them what comes back from a worker; then whoever
  * has used the least time ("Turns" in README.md). Invariant: every job that may have items to take is in its order.
  */
-import { type ChunkTarget, expectedItemMs, nextChunkSize } from './chunk-policy.ts'
-import { slicePart } from './chunk.ts'
+import { type ChunkTarget, expectedItemMs, learnTime, nextChunkSize } from './chunk-policy.ts'
+import { type Chunk, slicePart } from './chunk.ts'
 import type { Job, Part } from './job.ts'
 import { type Account, TurnOrder } from './turn-order.ts'
 
@@ -185,6 +185,12 @@ function charge(parts: readonly Part[], account: Account): void {
     part.chargedItemMs = expectedItemMs(part.job.task)
     account.usedMs += part.chargedItemMs * part.count
   }
+}
+
+/** So long have the next `count` items of a chunk really taken. */
+export function learnRun({ task, parts }: Chunk, count: number, elapsedMs: number): void {
+  learnTime(task, count, elapsedMs)
+  settleCharge(parts[0]!, count, elapsedMs)
 }
 
 /** So long have `count` items of the part really taken. */

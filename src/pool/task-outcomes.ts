@@ -22,6 +22,13 @@ export interface OutcomesOptions {
   giveBack(parts: Part[]): void
   /** Something was given back later than the call that caused it. */
   onDelayed(): void
+  /** A run of an item has failed, in `worker` if that is known. */
+  onFailed(failure: {
+    part: Part
+    error: unknown
+    worker: WorkerRunner | undefined
+    isRetried: boolean
+  }): void
 }
 
 export class TaskOutcomes {
@@ -116,7 +123,7 @@ export class TaskOutcomes {
     if (this.#endGivenUp(chunk, at)) return
     rebuild(
       body,
-      reason => this.fail(part, reason),
+      reason => this.fail(part, reason, runner),
       error => part.job.fail(part.first, error),
       bytes => this.thrown(worker ?? runner, bytes, part.job),
     )
@@ -191,8 +198,9 @@ export class TaskOutcomes {
   }
 
   /** One item has failed: it is run again if its policy says so. */
-  fail(part: Part, error: unknown): void {
+  fail(part: Part, error: unknown, worker?: WorkerRunner): void {
     const isAgain = this.#isRetried(part, error)
+    this.#tell(part, error, { worker, isRetried: isAgain === true })
     if (isAgain === true) this.#again(part)
     else part.job.fail(part.first, isAgain === false ? error : isAgain.reason)
   }
@@ -216,6 +224,7 @@ export class TaskOutcomes {
   #giveUp(chunk: Chunk, at: number, error: unknown): void {
     const part = chunk.at(at)
     const isAgain = this.#isRetried(part, error)
+    this.#tell(part, error, { worker: undefined, isRetried: isAgain === true })
     const givenUp = (chunk.givenUp ??= new Map())
     givenUp.set(at, { isRetried: isAgain === true })
     if (isAgain !== true) part.job.fail(part.first, isAgain === false ? error : isAgain.reason)
@@ -259,7 +268,7 @@ export class TaskOutcomes {
         // It was killed for its time-out, or died on the way to its own end: both have cost a worker.
         if (this.#endGivenUp(chunk, index, { runner, end })) continue
         const part = chunk.at(index)
-        if (death.sentence?.why === 'timeout') this.fail(part, this.#timedOut(chunk, part, true))
+        if (death.sentence?.why === 'timeout') this.fail(part, this.#timedOut(chunk, part, true), runner)
         else this.#died(runner, { chunk, part, end })
       }
       chunk.release(recovery.back)
@@ -308,6 +317,7 @@ export class TaskOutcomes {
   #died(runner: WorkerRunner, { chunk, part, end }: { chunk: Chunk; part: Part; end: End }): void {
     const error = workerDied(runner, { task: chunk.task, part, end })
     const isAgain = this.#isRetried(part, error)
+    this.#tell(part, error, { worker: runner, isRetried: isAgain === true })
     if (isAgain === true) this.#againAfterDeath(runner, { chunk, part, end })
     else if (isAgain === false) part.job.died(part.first, error)
     else part.job.fail(part.first, isAgain.reason)
@@ -318,6 +328,15 @@ export class TaskOutcomes {
     const kills = part.kills + 1
     if (kills < this.#options.deathsMax) this.#again({ ...part, kills })
     else part.job.fail(part.first, poisoned(runner, { task: chunk.task, part, end }))
+  }
+
+  /** What was called off, or ended before, is no failure that anybody has to look at. */
+  #tell(
+    part: Part,
+    error: unknown,
+    { worker, isRetried }: { worker: WorkerRunner | undefined; isRetried: boolean },
+  ): void {
+    if (!part.job.isDone) this.#options.onFailed({ part, error, worker, isRetried })
   }
 
   #timedOut(chunk: Chunk, part: Part, isLoading: boolean): unknown {

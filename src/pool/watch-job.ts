@@ -16,6 +16,7 @@ export function watchJob(
   { shown, total, onProgress }: Watch,
   pool: { readonly runners: ReadonlySet<WorkerRunner>; readonly processes: number },
 ): void {
+  job.expectedTotal = total
   const meter = new ProgressMeter(() => countsOf(job, total, pool))
   const label = shown?.label ?? job.task.name
   const entry = shown && showProgress(meter, { label, isCleared: shown.isCleared })
@@ -27,7 +28,8 @@ export function watchJob(
   }
 }
 
-function countsOf(
+/** How far a job of a pool is. */
+export function countsOf(
   job: Job,
   total: number | undefined,
   { runners, processes }: Parameters<typeof watchJob>[2],
