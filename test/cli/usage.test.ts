@@ -33,7 +33,7 @@ test('without a command the help goes to standard error, with exit code 2', asyn
 })
 
 const wrong: [args: string[], message: RegExp][] = [
-  [['mapp'], /no command "mapp"\nTo fix: use one of map, run, doctor, bench, completion;/],
+  [['mapp'], /no command "mapp"\nTo fix: use one of map, run, worker, cluster, doctor, bench, completion;/],
   [['toString'], /no command "toString"/],
   [['map'], /no function was named/],
   [['map', upper, '--colour'], /Unknown option '--colour'/],
