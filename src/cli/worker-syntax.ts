@@ -35,6 +35,6 @@ export const WORKER_SYNTAX = {
   exitCodes: '0 ended as asked, 1 the cluster or the processes cannot be used, 2 wrong usage',
   examples: [
     'MULTIPROC_AUTH_KEY_FILE=/etc/multiproc/key multiproc worker --cluster nats://queue:4222 --pool render',
-    'multiproc worker --cluster tls://a:4222,tls://b:4222 --creds worker.creds --pool render,thumbs -p 8 --health-port 8080 --health-host 0.0.0.0',
+    'multiproc worker --cluster tls://a:4222,tls://b:4222 --creds worker.creds --pool render,thumbs -p 8',
   ],
 } as const satisfies CommandSyntax

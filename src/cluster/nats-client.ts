@@ -46,14 +46,19 @@ async function loadPackages(): Promise<{
   }
 }
 
-/** Connects, and tries for as long as the settings say. @throws ClusterError. */
+/**
+ * Connects, and tries for as long as the settings say, or until it `isCancelled`. `isBackground`: whoever waits for it
+ * keeps the program alive, and nobody else.
+ *
+ * @throws ClusterError
+ */
 export async function connectNats(
   settings: ClusterSettings,
-  { name, isCancelled = () => false }: { name: string; isCancelled?: () => boolean },
+  { name, ...waiting }: { name: string } & ConnectingOptions,
 ): Promise<Nats> {
   const { transport, jetStream } = await loadPackages()
   const options = connectionOptions(settings, name, transport.credsAuthenticator)
-  const connection = await untilConnected(() => transport.connect(options), { settings, isCancelled })
+  const connection = await untilConnected(() => transport.connect(options), { settings, ...waiting })
   try {
     assertServer(connection)
     const manager = await jetStream.jetstreamManager(connection, { timeout: 10_000 })
@@ -124,9 +129,18 @@ function tlsFiles(tls: ClusterSettings['tls']): NonNullable<ConnectionOptions['t
   }
 }
 
+interface ConnectingOptions {
+  isCancelled?: () => boolean
+  isBackground?: boolean
+}
+
 async function untilConnected(
   connect: () => Promise<NatsConnection>,
-  { settings, isCancelled }: { settings: ClusterSettings; isCancelled: () => boolean },
+  {
+    settings,
+    isCancelled = () => false,
+    isBackground = false,
+  }: { settings: ClusterSettings } & ConnectingOptions,
 ): Promise<NatsConnection> {
   const beganMs = performance.now()
   for (;;) {
@@ -139,7 +153,8 @@ async function untilConnected(
         throw connectionError(settings, `Cannot connect to it for ${settings.connectionMsMax} ms`, cause)
       }
       await new Promise(resolve => {
-        setTimeout(resolve, betweenAttemptsMs)
+        const timer = setTimeout(resolve, betweenAttemptsMs)
+        if (isBackground) timer.unref()
       })
     }
   }

@@ -8,7 +8,11 @@ import { openStreams } from './pool-streams.ts'
 
 /** @throws ClusterError when the cluster cannot be used. */
 export async function openLink(settings: ClusterSettings, events: LinkEvents): Promise<Link> {
-  const nats = await connectNats(settings, { name: 'pool' })
+  const nats = await connectNats(settings, {
+    name: 'pool',
+    isBackground: true,
+    isCancelled: () => events.isOver,
+  })
   try {
     const rules = await openStreams(nats, new PoolNames(settings.poolName), settings)
     return await ClusterLink.open(settings, events, { nats, rules })

@@ -6,7 +6,7 @@
 import type { ExitStatus, Popen } from '../process/popen.ts'
 import type { Connection } from '../transport/connection.ts'
 import { encode } from '../serialize/codec.ts'
-import { type Elsewhere, type Link, openLink } from './elsewhere.ts'
+import { type Elsewhere, type Link, type LinkEvents, openLink } from './elsewhere.ts'
 import { type Body, type FromWorker, MessageReader, type ToWorker } from './protocol.ts'
 
 export class ElsewherePopen implements Popen {
@@ -39,14 +39,7 @@ export class ElsewherePopen implements Popen {
 
   async #open(elsewhere: Elsewhere, onChange: () => void): Promise<void> {
     try {
-      const link = await openLink(elsewhere.settings, {
-        emit: (head, bodies) => this.#emit(head, bodies),
-        noteMachines: facts => {
-          Object.assign(elsewhere, facts)
-          onChange()
-        },
-        ended: error => this.#end(error),
-      })
+      const link = await openLink(elsewhere.settings, this.#eventsFor(elsewhere, onChange))
       if (this.#exitStatus) {
         link.kill({ isHard: true })
         return
@@ -55,6 +48,21 @@ export class ElsewherePopen implements Popen {
       for (const [head, bodies] of this.#early.splice(0)) link.take(head, bodies)
     } catch (error) {
       this.#end(error instanceof Error ? error : new Error(String(error)))
+    }
+  }
+
+  #eventsFor(elsewhere: Elsewhere, onChange: () => void): LinkEvents {
+    const isOver = (): boolean => this.#exitStatus !== undefined
+    return {
+      emit: (head, bodies) => this.#emit(head, bodies),
+      noteMachines: facts => {
+        Object.assign(elsewhere, facts)
+        onChange()
+      },
+      get isOver() {
+        return isOver()
+      },
+      ended: error => this.#end(error),
     }
   }
 

@@ -24,6 +24,8 @@ export interface LinkEvents {
   emit(head: FromWorker, bodies: Body[]): void
   /** There are other machines than a moment ago. */
   noteMachines(facts: { processes: number; chunksMax: number }): void
+  /** Whether nobody waits for the link any more. */
+  readonly isOver: boolean
   /** Nothing more comes. The error is why nothing can be run there any more. */
   ended(error?: Error): void
 }

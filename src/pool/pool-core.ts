@@ -8,7 +8,7 @@ import { dropMessage } from '../platform/in-flight.ts'
 import { microtask } from '../platform/microtask.ts'
 import { Chunk } from './chunk.ts'
 import { ChunkRecall } from './chunk-recall.ts'
-import { type ChunkTarget, allowsPrefetch, isAnsweredSoon, learnSize } from './chunk-policy.ts'
+import { allowsPrefetch, isAnsweredSoon, learnSize } from './chunk-policy.ts'
 import { type EncodedParts, contiguousRuns, encodeParts } from './encode-parts.ts'
 import { FunctionEncoder } from './function-encoder.ts'
 import { FunctionTable, fatalLoadsMax } from './function-table.ts'
@@ -138,11 +138,6 @@ export class PoolCore implements JobOwner, LivePool {
   /** How many workers it is to have; how many other machines have for it. */
   get processes(): number {
     return this.options.elsewhere?.processes ?? this.#workforce.processes
-  }
-
-  /** Set where it is not what suits workers of this machine. */
-  get chunkTarget(): ChunkTarget | undefined {
-    return this.options.elsewhere?.target
   }
 
   /** Resolves when it has so many workers. */
@@ -405,7 +400,7 @@ export class PoolCore implements JobOwner, LivePool {
       const parts = this.#scheduler.next({
         workers: this.processes,
         countMax: runner.tasksLeft,
-        target: this.chunkTarget,
+        target: this.options.elsewhere?.target,
       })
       if (!parts) break
       this.#send(runner, parts)

@@ -410,7 +410,7 @@ export class Pool {
       input,
       isOrdered: kind.isOrdered,
       workers: () => core.processes,
-      target: core.chunkTarget,
+      target: core.options.elsewhere?.target,
     })
     job.onReport = onReport
     if (watch) watchJob(job, watch, core)

@@ -33,7 +33,10 @@ test('without a command the help goes to standard error, with exit code 2', asyn
 })
 
 const wrong: [args: string[], message: RegExp][] = [
-  [['mapp'], /no command "mapp"\nTo fix: use one of map, run, dashboard, top, doctor, bench, completion;/],
+  [
+    ['mapp'],
+    /no command "mapp"\nTo fix: use one of map, run, worker, cluster, dashboard, top, doctor, bench, completion;/,
+  ],
   [['toString'], /no command "toString"/],
   [['map'], /no function was named/],
   [['map', upper, '--colour'], /Unknown option '--colour'/],

@@ -1,7 +1,10 @@
 /** A pool on a cluster has the methods, the order and the errors of every pool. */
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import {
   type ClusterError,
   Lock,
@@ -243,6 +246,20 @@ describe('a pool on a cluster', needsServer, () => {
       isNotSent,
     )
     assert.throws(() => pool.map(() => lock.toString(), [1]), isNotSent)
+  })
+
+  test('a function of a module that the agents do not have is sent by value, with what it needs of that module', async () => {
+    await using cluster = await TestCluster.start()
+    await cluster.agent()
+    const file = join(cluster.folder, 'work.mjs')
+    writeFileSync(
+      file,
+      'const rate = 3\nconst pay = n => n * rate\nexport function wage(hours) { return pay(hours) }\n',
+    )
+    const { wage } = (await import(pathToFileURL(file).href)) as { wage: (hours: number) => number }
+    // This machine is the agent's, too.
+    rmSync(file)
+    assert.deepEqual(await cluster.pool().map(wage, [1, 2, 3]), [3, 6, 9])
   })
 
   test('agents that come later run what has waited, and the pool counts their processes', async () => {
