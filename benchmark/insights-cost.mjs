@@ -42,7 +42,7 @@ const REMOVED = [
   ['program', 'runner.insights.sentBytes += bytes;', ''],
   ['child', 'if (tookMs > this.#longest.thresholdMs)', 'if (false)'],
   ['child', 'if (failedAfterMs > this.#longest.thresholdMs)', 'if (false)'],
-  ['child', 'tellMemory(journal) {', 'tellMemory(journal) { return;'],
+  ['child', 'tellMemory(journal, nowMs) {', 'tellMemory(journal, nowMs) { return;'],
 ]
 
 /** A copy of the library, in a folder of build/. */
