@@ -162,20 +162,21 @@ export class ClusterAdmin {
 
   /**
    * Takes the work of a program out of the queue, and stops what runs of it. If the program lives, its pool breaks: all
-   * its calls fail. Gives the number of chunks that were taken out.
+   * its calls fail. Gives the number of chunks that were there.
    */
   async cancel(id: string): Promise<number> {
     let count = 0
     for (const pool of await this.pools()) {
       const { names, post } = this.#toolsOf(pool)
       const control: ControlHead = { session: id, graceMs: 1000, isByOthers: true }
+      const filter = names.tasksOf(id)
+      // Counted before: a program that lives takes its work out of the queue itself as soon as it hears.
+      const { state } = await this.#nats.manager.streams.info(names.tasks, { subjects_filter: filter })
+      count += Object.keys(state.subjects ?? {}).length
       // The program hears it first, and does not send again what it misses.
       this.#nats.connection.publish(names.control, post.note(names.control, control))
       await this.#nats.connection.flush()
-      const { purged } = await this.#nats.manager.streams.purge(names.tasks, {
-        filter: names.tasksOf(id),
-      })
-      count += purged
+      await this.#nats.manager.streams.purge(names.tasks, { filter })
     }
     return count
   }

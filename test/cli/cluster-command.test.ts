@@ -75,7 +75,7 @@ describe('multiproc cluster', needsServer, () => {
     const [job] = JSON.parse(jobs) as { id: string; chunks: number }[]
     assert.ok(job!.chunks >= 2, `${job!.chunks} chunks`)
     const cancelled = await runCommand(['cluster', 'cancel', job!.id], { env })
-    assert.equal(cancelled.code, 0)
+    assert.equal(cancelled.code, 0, cancelled.stderr)
     const { stdout: after } = await runCommand(['cluster', 'jobs'], { env })
     assert.match(after, /No program has work/)
     await called
