@@ -83,6 +83,8 @@ export interface ChunkMessage {
   wantsTimes: boolean
   /** Items that came back without having been run, or were lost with the worker; at the end. */
   lost?: number
+  /** Which item of the chunk the worker ran when it ended, as far as it is known; with `error`. */
+  lostAt?: number
   /** How the worker ended, when it had the chunk. Told by `error`, before the end. */
   error?: Error
 }

@@ -38,12 +38,12 @@ export class TaskSpans {
   #ended(chunk: ChunkMessage): void {
     const sentAtMs = this.#sentAtMs.get(chunk)
     if (sentAtMs === undefined) return
-    const { parts, items, lost = 0, error } = chunk
+    const { parts, items, lost = 0, lostAt = items - lost, error } = chunk
     let before = 0
     for (const part of parts) {
       const { count, time } = part
-      // Of those that are lost with a worker only the first can have run.
-      const isLost = error !== undefined && items - lost >= before && items - lost < before + count
+      // Where it is not known what ran, it can only have been the first of those that are lost.
+      const isLost = error !== undefined && lostAt >= before && lostAt < before + count
       before += count
       if (time) {
         const { startMs, endMs, failed } = time

@@ -96,13 +96,21 @@ export class FollowedChunk {
     message.items = count
   }
 
-  /** @param lost - so many items were not run, or are lost with the worker, which ended by `error` */
-  end({ lost = 0, error }: { lost?: number; error?: Error } = {}): void {
+  /**
+   * @param lost - so many items were not run, or are lost with the worker
+   * @param error - the worker ended by it while it ran an item of the chunk: that at `lostAt`, as far as it is known
+   */
+  end({
+    lost = 0,
+    error,
+    lostAt,
+  }: { lost?: number; error?: Error | undefined; lostAt?: number | undefined } = {}): void {
     const { message } = this
     const channel = chunkChannel()
     message.lost = lost
     if (error) {
       message.error = error
+      if (lostAt !== undefined) message.lostAt = lostAt
       channel.error.publish(message)
     }
     channel.asyncStart.publish(message)

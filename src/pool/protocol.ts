@@ -181,6 +181,7 @@ export interface ElsewhereFacts {
 }
 
 export type ChunkHead = Extract<ToWorker, { type: 'chunk' }>
+export type CancelHead = Extract<ToWorker, { type: 'cancel' }>
 export type ResultsHead = Extract<FromWorker, { type: 'results' }>
 
 /** A frame that users' data arrived in, with what travelled beside it. */

@@ -7,7 +7,7 @@ import type { Carrier } from '../insights/carrier.ts'
 import { isFollowed, taskChannel } from '../insights/channels.ts'
 import { type TaskScope, beginTasks, taskTool } from '../insights/task-scopes.ts'
 import { decode, prepare } from '../serialize/codec.ts'
-import { type CarriedValues, runCarried } from '../process/carried-context.ts'
+import { type CarriedValues, areRegistered, runCarried } from '../process/carried-context.ts'
 import { processState } from '../process/process-state.ts'
 import type { Task } from './loaded-functions.ts'
 import { indexInMap } from './long-task.ts'
@@ -23,11 +23,14 @@ interface Neighbours {
   stores: { values: CarriedValues } | { failure: unknown } | undefined
   scope: TaskScope | undefined
   hasBegun: boolean
+  hasEnded: boolean
 }
 
 export class TaskSurroundings {
   readonly #head: ChunkHead
   readonly #neighbours: Neighbours[]
+  /** Whether all of it is entered at once. */
+  readonly #isOne: boolean
   #at = 0
 
   /** Whether there is anything around the tasks of a chunk. */
@@ -49,6 +52,10 @@ export class TaskSurroundings {
   private constructor(head: ChunkHead, neighbours: Neighbours[]) {
     this.#head = head
     this.#neighbours = neighbours
+    const values = valuesOf(neighbours[0]?.stores)
+    // A module that comes with the function may register its storages only when it is loaded, within the chunk: then
+    // each task is surrounded, when that is done.
+    this.#isOne = neighbours.length === 1 && (values === undefined || areRegistered(values))
   }
 
   /** Whether a tool in this worker tells of the tasks, so that the parent need not be told. */
@@ -71,12 +78,19 @@ export class TaskSurroundings {
           return scope ? scope.run(runChunk) : runChunk()
         })
     } finally {
-      this.#neighbours[this.#at]!.scope?.end()
+      this.end()
     }
   }
 
-  get #isOne(): boolean {
-    return this.#neighbours.length === 1
+  /** All tasks have ended. To be called before the last outcome is on its way: the worker may be ended as soon as it is. */
+  end(): void {
+    this.#end(this.#neighbours[this.#at]!)
+  }
+
+  #end(neighbours: Neighbours): void {
+    if (neighbours.hasEnded) return
+    neighbours.hasEnded = true
+    neighbours.scope?.end()
   }
 
   /** `task` with what is around it, within `run()`. */
@@ -94,14 +108,16 @@ export class TaskSurroundings {
     }
   }
 
-  /** The task that runs, or has run last, has thrown. */
-  threw(reason: unknown): void {
-    this.#neighbours[this.#at]!.scope?.threw(reason)
+  /** The task with this index has thrown. */
+  threw(index: number, reason: unknown): void {
+    const neighbours = this.#neighbours[this.#at]!
+    neighbours.scope?.threw(reason)
+    if (index + 1 === neighbours.until) this.#end(neighbours)
   }
 
   #of(index: number): Neighbours {
     while (index >= this.#neighbours[this.#at]!.until) {
-      this.#neighbours[this.#at]!.scope?.end()
+      this.#end(this.#neighbours[this.#at]!)
       this.#at++
     }
     return this.#neighbours[this.#at]!
@@ -146,6 +162,7 @@ function neighboursIn({ contexts, count, first, indexes }: ChunkHead): Neighbour
     stores: undefined,
     scope: undefined,
     hasBegun: false,
+    hasEnded: false,
   }))
 }
 

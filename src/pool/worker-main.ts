@@ -8,4 +8,8 @@ const child = await bootstrapChild()
 // Ctrl-C and the end of a terminal go to all of its processes; what happens then is the parent's decision.
 if (isMainThread) for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
 await beginHeartbeat(child)
-new Worker(child.connection, openJournal(child)).start()
+const journal = openJournal(child)
+// A thread that calls process.exit() runs on for some instructions before it stops. It must not mark the next item
+// meanwhile, which would then be taken for the one that called it.
+process.on('exit', () => journal?.freeze())
+new Worker(child.connection, journal).start()

@@ -554,13 +554,17 @@ export class WorkerRunner {
   }
 
   /** To those who look on. */
-  #tellEnd(status: ExitStatus, chunks: readonly Chunk[]): void {
+  #tellEnd(status: ExitStatus, chunks: readonly Chunk[], journal: JournalEntry | undefined): void {
     const { signal, exitCode } = status
     traceEnd(this, { chunks, how: `ended by ${signal ?? `exit code ${exitCode}`}` })
-    for (const chunk of chunks) {
-      const end = signal ? `was ended by ${signal}` : `ended with exit code ${exitCode}`
-      const error = new Error(`The worker ${this.name} ${end} before all of the chunk was back`)
-      chunk.followed?.end({ lost: chunk.count - chunk.received, error })
+    const end = signal ? `was ended by ${signal}` : `ended with exit code ${exitCode}`
+    for (const [place, chunk] of chunks.entries()) {
+      const hasRun = this.#journal ? journal?.chunkId === chunk.id : place === 0
+      const error = hasRun
+        ? new Error(`The worker ${this.name} ${end} before all of the chunk was back`)
+        : undefined
+      const lostAt = journal?.startedCount === 1 ? journal.startedIndex : undefined
+      chunk.followed?.end({ lost: chunk.count - chunk.received, error, lostAt })
     }
     this.#followed?.ended(status)
   }
@@ -597,7 +601,7 @@ export class WorkerRunner {
     if (sentence && journal) journal = sentence.run ? { ...journal, ...sentence.run } : undefined
     const chunks = [...this.#chunks.values()]
     this.#chunks.clear()
-    this.#tellEnd(status, chunks)
+    this.#tellEnd(status, chunks, journal)
     const stderr = this.#stderr.text
     this.#events.onDeath({
       status,

@@ -22,6 +22,7 @@ import { TaskSurroundings } from './task-surroundings.ts'
 import { WorkerLife } from './worker-life.ts'
 import {
   type Body,
+  type CancelHead,
   MessageReader,
   type ToWorker,
   encodeBody,
@@ -31,8 +32,6 @@ import {
 import { isInstance, isThenable } from './result-kinds.ts'
 import { type WaitingChunk, skippedFrom } from './waiting-chunk.ts'
 import { unsendableResult } from './unsendable-result.ts'
-
-type CancelMessage = Extract<ToWorker, { type: 'cancel' }>
 
 /** An item that took longer may have done something outside of this process (a write takes 0.6 µs): its end is recorded. */
 const effectlessMs = 0.0004
@@ -102,9 +101,6 @@ export class Worker {
     // An error outside of any task's own call, say in a timer that a task left behind: as everywhere in Node.js
     // it ends the process, and the parent is told why.
     process.on('uncaughtException', error => endByError(error, connection, () => this.#flush()))
-    // A thread that calls process.exit() runs on for some instructions before it stops. It must not mark the next
-    // item meanwhile, which would then be taken for the one that called it.
-    process.on('exit', () => this.#journal?.freeze())
     setTaskSource(() => this.#currentTask())
   }
 
@@ -173,7 +169,7 @@ export class Worker {
   // ---- What is called off ----
 
   /** Only who is named is hit: a chunk that is done is unknown here, and an item that has ended is not running. */
-  #cancel({ chunkId, indexes, why, notice }: CancelMessage): void {
+  #cancel({ chunkId, indexes, why, notice }: CancelHead): void {
     const chunk =
       this.#running?.head.chunkId === chunkId
         ? this.#running
@@ -383,7 +379,7 @@ export class Worker {
         this.#runningIndex = -1
         this.#task = undefined
         this.#spans?.threw(index, thrown)
-        around?.threw(thrown)
+        around?.threw(index, thrown)
         const failedAfterMs = performance.now() - startedMs
         this.#elapsedMs += failedAfterMs
         if (failedAfterMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, failedAfterMs, item)
@@ -409,7 +405,7 @@ export class Worker {
           if (!this.#record(index) && this.#connection.losableBytes > 0) await this.#untilKept(index)
         }
       }
-      if (nowMs - this.#flushedAt > flushAfterMs) {
+      if (nowMs - this.#flushedAt > flushAfterMs && index + 1 < chunk.count) {
         this.#flush()
         this.#flushedAt = nowMs
       }
@@ -419,6 +415,7 @@ export class Worker {
       }
     }
     this.#life.checkMemory()
+    around?.end()
     this.#flush()
     spans?.close()
     // A limit of the last item does not hit what comes behind it.

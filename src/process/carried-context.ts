@@ -110,10 +110,15 @@ export function takeCarried(): CarriedValues | undefined {
   if (carried.size === 0) return undefined
   let values: Record<string, unknown> | undefined
   for (const [name, { own, arrived }] of carried) {
-    const value = own?.getStore() ?? arrived?.getStore()
+    const value = (own ?? arrived)?.getStore()
     if (value !== undefined) (values ??= {})[name] = value
   }
   return values
+}
+
+/** Whether this program has registered all of them: `runCarried()` then reaches whoever asks within it. */
+export function areRegistered(values: CarriedValues): boolean {
+  return Object.keys(values).every(name => carried.get(name)?.own !== undefined)
 }
 
 /** Runs `work` where each of these is the store of its storage. */

@@ -47,6 +47,37 @@ async function following(
 
 forEachStartMethod(context => {
   describe('the channel of chunks', () => {
+    test('tells of the end of a worker for the chunk that it ran alone, and which item that was', async () => {
+      await using pool = new Pool({ processes: 1, context })
+      // Quick enough for the next chunk to be sent behind it.
+      await pool.map(
+        square,
+        Array.from({ length: 200 }, (_, n) => n),
+      )
+      const endAt = (n: number, last: number): number => (n === last ? process.exit(3) : n)
+      const { chunks } = await following(async () => {
+        const dies = assert.rejects(
+          pool.starmap(
+            endAt,
+            [
+              [0, 1],
+              [1, 1],
+              [2, 1],
+            ],
+            { chunkSize: 3 },
+          ),
+        )
+        const behind = ['a', 'b', 'c'].map(name => pool.apply(String, [name]))
+        await dies
+        assert.deepEqual(await Promise.all(behind), ['a', 'b', 'c'])
+      })
+      const ended = chunks.filter(({ error }) => error !== undefined)
+      assert.deepEqual(
+        ended.map(({ name, lostAt }) => [name, lostAt]),
+        [['endAt', 1]],
+      )
+    })
+
     test('tells what was sent to whom, and of which call it is', async () => {
       await using pool = new Pool({ processes: 1, context })
       const { chunks, calls } = await following(async () => {

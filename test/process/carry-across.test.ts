@@ -44,6 +44,28 @@ forEachStartMethod(context => {
       assert.deepEqual(await pool.apply(stores), [undefined, undefined])
     })
 
+    test('reaches storages of modules that come with the function, from the first task on', async () => {
+      const { calls, caller } = await import('../fixtures/carried-calls.js')
+      using _ = carryAcross('calls', calls)
+      for (const chunkSize of [1, 4]) {
+        await using pool = new Pool({ processes: 1, context })
+        const seen = await calls.run('ann', () => pool.map(() => caller(), [1, 2, 3, 4], { chunkSize }))
+        assert.deepEqual(
+          seen,
+          Array.from({ length: 4 }, () => 'ann'),
+        )
+      }
+    })
+
+    test('takes along that a store is cleared, and that it is null', async () => {
+      await using pool = new Pool({ processes: 1, context })
+      await request.run({ id: 7 }, async () => {
+        const cleared = await request.run(undefined, () => pool.apply(stores))
+        assert.deepEqual(cleared, [undefined, undefined])
+        assert.deepEqual(await request.run(null, () => pool.apply(stores)), [null, undefined])
+      })
+    })
+
     test('keeps calls apart that travel together, also with calls that have no store', async () => {
       await using pool = new Pool({ processes: 1, context })
       await pool.map(stores, [1, 2, 3, 4])
