@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import { addressText } from '../connection/address.ts'
 import { ClosedError, ProcessError } from '../errors.ts'
+import { onAbort } from '../platform/on-abort.ts'
 import { decode, decodeThrown, encode, prepare } from '../serialize/codec.ts'
 import type { ManagerConnection } from './local-connection.ts'
 import type { Credentials, ManagerPlace } from './manager-place.ts'
@@ -200,7 +201,7 @@ export class ManagerLink {
     const settle = (): void => signal.removeEventListener('abort', aborted)
     pending.resolve = value => (settle(), resolve(value))
     pending.reject = error => (settle(), reject(error))
-    signal.addEventListener('abort', aborted, { once: true })
+    onAbort(signal, aborted)
   }
 
   /** One more proxy of the object is here. */

@@ -1,6 +1,7 @@
 /** Waiting with an end: for a promise, no longer than a timeout, and not beyond an abort signal. */
 import { invalidArgument } from '../errors.ts'
 import { TIMER_MS_MAX } from './long-timer.ts'
+import { onAbort } from './on-abort.ts'
 
 /** How long to wait. Without either field: until it happens. */
 export interface WaitOptions {
@@ -64,7 +65,7 @@ export function boundedWait<T, U>(
     void settled()
     if (signal?.aborted) aborted()
     else {
-      signal?.addEventListener('abort', aborted, { once: true })
+      if (signal) onAbort(signal, aborted)
       if (timeout !== undefined && timeout !== Infinity) waitFor(timeout)
     }
   })

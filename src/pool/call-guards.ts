@@ -4,6 +4,7 @@
  */
 import { TimeoutError } from '../errors.ts'
 import { LongTimer } from '../platform/long-timer.ts'
+import { onAbort } from '../platform/on-abort.ts'
 import type { Job } from './job.ts'
 
 export interface CallGuards {
@@ -21,7 +22,7 @@ export function guardCall(
   const isTimed = totalTimeoutMs !== undefined && totalTimeoutMs !== Infinity
   if (!signal && !isTimed) return
   const aborted = (): void => cancel(job, signal!.reason)
-  signal?.addEventListener('abort', aborted, { once: true })
+  if (signal) onAbort(signal, aborted)
   let timer: LongTimer | undefined
   if (isTimed) {
     const late = (): void =>

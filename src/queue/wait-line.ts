@@ -6,6 +6,7 @@ import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import type { PendingWait } from '../platform/heap-backend.ts'
 import type { SharedHeap } from '../platform/shared-heap.ts'
 import { TIMER_MS_MAX } from '../platform/long-timer.ts'
+import { onAbort } from '../platform/on-abort.ts'
 
 /** What an attempt found: it is done, it has to wait, or somebody has stopped in the middle of an operation. */
 export type Attempt<T> = { value: T } | 'wait' | 'busy'
@@ -110,7 +111,7 @@ export class WaitLine {
         timer = setTimeout(() => (leftMs > step ? waitFor(leftMs - step) : expired()), step)
       }
       if (timeout !== undefined && timeout !== Infinity) waitFor(timeout)
-      signal?.addEventListener('abort', aborted, { once: true })
+      if (signal) onAbort(signal, aborted)
       this.#waiters.push(waiter)
       if (!this.#isRunning) void this.#run()
     })

@@ -39,6 +39,18 @@ const outcomes = (settled: readonly PromiseSettledResult<unknown>[]): unknown[] 
 
 forEachStartMethod(context => {
   describe('a timeout', () => {
+    test('one signal serves any number of calls, without a warning of too many listeners', async () => {
+      await using pool = new Pool({ processes: 1, context })
+      const warnings: string[] = []
+      const note = ({ name }: Error): void => void warnings.push(name)
+      process.on('warning', note)
+      const { signal } = new AbortController()
+      await Promise.all(Array.from({ length: 20 }, (_, n) => pool.apply(Math.abs, [n], { signal })))
+      await new Promise(resolve => setImmediate(resolve))
+      process.off('warning', note)
+      assert.deepEqual(warnings, [])
+    })
+
     test('of an item in synchronous code stops that item alone: the rest of its chunk is done', async () => {
       await using pool = new Pool({ processes: 1, context, gracePeriod: 0 })
       const settled = await pool.mapSettled((x: number) => (x === 2 ? spin() : x), range(5), {
