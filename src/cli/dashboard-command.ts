@@ -9,7 +9,7 @@ import { INSPECT_VARIABLE } from '../dashboard/inspectable.ts'
 import { type ProgramSource, connectProgram } from '../dashboard/program-source.ts'
 import { WatchedPrograms } from '../dashboard/watched-programs.ts'
 import type { InterruptedError } from '../errors.ts'
-import { inspectedNames } from '../platform/inspection-folder.ts'
+import { type InspectedName, inspectedNames } from '../platform/inspection-folder.ts'
 import { openAddress } from '../platform/open-address.ts'
 import { signalNumber } from '../platform/signals.ts'
 import { interruptSignal } from '../process/interrupt-signal.ts'
@@ -144,7 +144,8 @@ async function showOne(pid: number, settings: Settings): Promise<number> {
 /** Connects to a running program, or says why not. */
 export async function findProgram(pid: number | undefined): Promise<ProgramSource | undefined> {
   const names = inspectedNames().filter(name => pid === undefined || name.pid === pid)
-  if (names.length === 0) {
+  const answers = await connectAll(names)
+  if (answers.length === 0) {
     process.stderr.write(
       pid === undefined
         ? 'multiproc: no program of this user has a pool now\nTo fix: start one, or use "multiproc dashboard -- node app.js"\n'
@@ -153,29 +154,39 @@ export async function findProgram(pid: number | undefined): Promise<ProgramSourc
     return undefined
   }
   const found: ProgramSource[] = []
-  for (const name of names) {
-    try {
-      found.push(await connectProgram(name))
-    } catch (error) {
-      process.stderr.write(`multiproc: ${(error as Error).message}\n`)
-    }
+  for (const { source, error } of answers) {
+    if (source) found.push(source)
+    else process.stderr.write(`multiproc: ${error.message}\n`)
   }
   const newest = found.toSorted((a, b) => b.hello.startedAtMs - a.hello.startedAtMs).at(0)
   for (const source of found) if (source !== newest) source.close()
   return newest
 }
 
+type Connected = { name: InspectedName } & (
+  | { source: ProgramSource; error?: never }
+  | { source?: never; error: Error }
+)
+
+/** Asks all of them at once: one that is stopped answers nothing for seconds. Those that have ended are left out. */
+async function connectAll(names: readonly InspectedName[]): Promise<Connected[]> {
+  const answers = await Promise.allSettled(names.map(name => connectProgram(name)))
+  return answers.flatMap((answer, at): Connected[] => {
+    const name = names[at]!
+    if (answer.status === 'fulfilled') return [{ name, source: answer.value }]
+    const error = answer.reason as NodeJS.ErrnoException
+    return error.code === 'ENOENT' || error.code === 'ECONNREFUSED' ? [] : [{ name, error }]
+  })
+}
+
 async function list(): Promise<number> {
   const rows: string[] = []
-  for (const name of inspectedNames()) {
-    try {
-      const source = await connectProgram(name)
+  for (const { name, source, error } of await connectAll(inspectedNames())) {
+    if (source) {
       const { pid, node, command } = source.hello
       rows.push(`${String(pid).padStart(8)}  ${node.padEnd(10)}  ${printable(command)}`)
       source.close()
-    } catch (error) {
-      rows.push(`${String(name.pid).padStart(8)}  ${printable((error as Error).message.split('\n')[0]!)}`)
-    }
+    } else rows.push(`${String(name.pid).padStart(8)}  ${printable(error.message.split('\n')[0]!)}`)
   }
   if (rows.length === 0) {
     process.stderr.write('No program of this user has a pool now\n')

@@ -39,7 +39,7 @@ export function checkDashboard(value: unknown): DashboardOptions | undefined {
   if (port !== undefined && !(Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65535)) {
     throw invalidArgument(
       RangeError,
-      `The option "dashboard.port" must be a whole number from 0 to 65535, but it is ${show(port)}\nTo fix: pass such a number, or leave it out for any free port`,
+      `The option "dashboard.port" must be a whole number from 0 to 65535, but it is ${typeof port === 'number' ? port : show(port)}\nTo fix: pass such a number, or leave it out for any free port`,
     )
   }
   return { port: port as number | undefined, open: open === true }

@@ -37,7 +37,13 @@ export const POOL_OPTIONS = [
 ] as const
 
 /** What a pool on a cluster can be told; the rest is up to its agents. */
-const CLUSTER_POOL_OPTIONS: readonly string[] = ['cluster', 'name', 'maxDeathsPerItem', ...TASK_OPTIONS]
+const CLUSTER_POOL_OPTIONS: readonly string[] = [
+  'cluster',
+  'name',
+  'dashboard',
+  'maxDeathsPerItem',
+  ...TASK_OPTIONS,
+]
 
 /** What users of a pool do not choose. */
 export interface Opening {
