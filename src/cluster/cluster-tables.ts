@@ -63,12 +63,12 @@ export class ClusterTables {
     }
   }
 
-  /** A machine that has taken a chunk within the last seconds may not have said so yet. */
+  /** An agent that has taken a chunk within the last seconds may not have said so yet; then the chunk still "waits". */
   #chunks(): InspectedTable | undefined {
     const { openCount, names, agents } = this.#source
     if (openCount === 0) return undefined
     const holders = new Map(
-      agents.heard.flatMap(({ facts, held }) => held.map(chunkId => [chunkId, facts.host] as const)),
+      agents.heard.flatMap(({ facts, held }) => held.map(chunkId => [chunkId, facts.agent] as const)),
     )
     const rows: string[][] = []
     for (const { head, level, sentAtMs, sends, isPublishing } of this.#source.openChunks()) {
@@ -87,7 +87,7 @@ export class ClusterTables {
     const more = openCount > rows.length ? `, the oldest ${rows.length} of ${openCount}` : ''
     return {
       title: `Chunks of the pool ${names.pool} without a result${more}`,
-      columns: ['chunk', 'function', 'items', 'priority', 'machine', 'since', 'times sent'],
+      columns: ['chunk', 'function', 'items', 'priority', 'agent', 'since', 'times sent'],
       rows,
     }
   }
