@@ -1,4 +1,4 @@
-/** The options by which `multiproc worker` and `multiproc cluster` reach a cluster, in one place for both. */
+/** The options by which `multiproc worker`, `cluster` and `map` reach a cluster, in one place for all. */
 import { readFileSync } from 'node:fs'
 import type { ClusterOptions } from '../pool/cluster-option.ts'
 import type { OptionSyntax } from './command-syntax.ts'
@@ -65,9 +65,20 @@ export async function orUsageError<T>(act: () => Promise<T>): Promise<T> {
   try {
     return await act()
   } catch (error) {
-    if ((error as { code?: unknown }).code === 'ERR_INVALID_ARGUMENT') {
-      throw new UsageError((error as Error).message)
-    }
-    throw error
+    throw asUsageError(error)
   }
+}
+
+/** The same for what is done at once. */
+export function orUsageErrorNow<T>(act: () => T): T {
+  try {
+    return act()
+  } catch (error) {
+    throw asUsageError(error)
+  }
+}
+
+function asUsageError(error: unknown): unknown {
+  const isUsage = (error as { code?: unknown }).code === 'ERR_INVALID_ARGUMENT'
+  return isUsage ? new UsageError((error as Error).message) : error
 }

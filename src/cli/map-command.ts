@@ -7,6 +7,7 @@ import { parseMapOptions } from './map-options.ts'
 import { MapRun } from './map-run.ts'
 import { MAP_SYNTAX } from './map-syntax.ts'
 import { openInputs } from './open-inputs.ts'
+import { openMapPool } from './open-map-pool.ts'
 import { openResults } from './open-results.ts'
 
 /** Runs the command and gives its exit code. */
@@ -16,11 +17,12 @@ export async function mapCommand(args: readonly string[]): Promise<number> {
     process.stdout.write(renderHelp(MAP_SYNTAX))
     return EXIT_OK
   }
-  const task = locateTask(settings.reference)
+  const location = locateTask(settings.reference)
   // Whatever is wrong with the function is said here once, and not by every worker.
-  await loadTask(task)
+  const task = await loadTask(location)
   const source = await openInputs(settings.input)
   const results = await openResults(settings)
   const inputs = new MapInputs(source, settings.input, results.finished)
-  return await new MapRun(settings, { task, inputs, results }).run()
+  const pool = openMapPool(settings, { location, task })
+  return await new MapRun(settings, { pool, inputs, results }).run()
 }

@@ -1,5 +1,7 @@
 /** How the options of `multiproc map` become settings. Complains about all that makes no sense. */
 import { resolve } from 'node:path'
+import { type ClusterOptions, checkCluster } from '../pool/cluster-option.ts'
+import { CLUSTER_OPTIONS, clusterOptions, orUsageErrorNow } from './cluster-options.ts'
 import { type HaltPolicy, NEVER_HALT, parseHaltPolicy } from './halt-policy.ts'
 import { MAP_SYNTAX } from './map-syntax.ts'
 import type { OptionValues } from './command-syntax.ts'
@@ -30,6 +32,8 @@ export interface MapSettings {
   output: OutputKind
   target: Target
   isUnordered: boolean
+  /** Where the work goes, if it is not done on this machine. */
+  cluster: { options: ClusterOptions; pool: string } | undefined
   processes: number | undefined
   context: 'spawn' | 'thread'
   chunkSize: number | undefined
@@ -73,6 +77,7 @@ export function parseMapOptions(args: readonly string[]): MapSettings | undefine
     target,
     // Files of their own have no order, and what is written at once is lost to no kill.
     isUnordered: values.unordered === true || target.is === 'folder',
+    cluster: parseCluster(values),
     processes: parseCount('processes', values.processes),
     context: parseContext(values),
     chunkSize: parseCount('chunk-size', values['chunk-size']),
@@ -143,6 +148,34 @@ function parseTarget(values: Values): Target {
     return { is: 'file', path: values.to }
   }
   return values['to-folder'] === undefined ? { is: 'stdout' } : { is: 'folder', path: values['to-folder'] }
+}
+
+/** The work goes elsewhere only when the command says so: a variable of the environment alone does not send it away. */
+function parseCluster(values: Values): MapSettings['cluster'] {
+  const { cluster, name } = values
+  if (cluster === undefined) {
+    const others = ['name', ...Object.keys(CLUSTER_OPTIONS)] as (keyof Values)[]
+    const other = others.find(option => values[option] !== undefined)
+    if (other === undefined) return undefined
+    throw new UsageError(
+      `--${other} is for work that is done by a cluster\nTo fix: leave it out, or add --cluster nats://host:4222`,
+    )
+  }
+  for (const option of ['processes', 'context', 'thread'] as const) {
+    if (values[option] === undefined) continue
+    throw new UsageError(
+      `--${option} is about workers of this machine, but with --cluster they belong to the agents\nTo fix: leave it out, and see "multiproc worker --help" for what agents can be told`,
+    )
+  }
+  if (name === undefined) {
+    throw new UsageError(
+      '--cluster needs the name of the pool that agents serve\nTo fix: add --name, such as --name render for agents that were started with --pool render',
+    )
+  }
+  const options = clusterOptions(values)
+  // Before anything is opened or emptied.
+  orUsageErrorNow(() => checkCluster(options, name))
+  return { options, pool: name }
 }
 
 function parseRetries(values: Values): { retries: number; retryDelayMs: number } {

@@ -5,22 +5,21 @@
 import { InterruptedError, ProcessError, TimeoutError, WorkerDiedError } from '../errors.ts'
 import { type ProgressEntry, showProgress } from '../insights/progress-display.ts'
 import { type ProgressCounts, ProgressMeter } from '../insights/progress-meter.ts'
-import { Pool } from '../pool/pool.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
 import { FailureReport } from './failure-report.ts'
 import { isHalt } from './halt-policy.ts'
 import { logItem } from './job-log.ts'
-import type { TaskLocation } from './load-task.ts'
 import type { MapInputs } from './map-inputs.ts'
 import type { MapSettings } from './map-options.ts'
-import { type ItemOutcome, type MapWorkerSettings, prepareMapWorker, runItem } from './map-worker.ts'
+import type { ItemOutcome } from './map-worker.ts'
+import type { MapPool } from './open-map-pool.ts'
 import type { Results } from './open-results.ts'
 import { resultRecord } from './result-record.ts'
 import { StopRequest } from './stop-request.ts'
 
 export class MapRun {
   readonly #settings: MapSettings
-  readonly #task: TaskLocation
+  readonly #pool: MapPool
   readonly #inputs: MapInputs
   readonly #results: Results
   readonly #failures = new FailureReport()
@@ -33,18 +32,18 @@ export class MapRun {
 
   constructor(
     settings: MapSettings,
-    { task, inputs, results }: { task: TaskLocation; inputs: MapInputs; results: Results },
+    { pool, inputs, results }: { pool: MapPool; inputs: MapInputs; results: Results },
   ) {
     this.#settings = settings
-    this.#task = task
+    this.#pool = pool
     this.#inputs = inputs
     this.#results = results
     this.#failedEarlier = results.finished?.failedCount ?? 0
   }
 
-  /** Runs it, and gives the exit code. */
+  /** Runs it, ends the pool, and gives the exit code. */
   async run(): Promise<number> {
-    const { processes, context, input } = this.#settings
+    const { input } = this.#settings
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
       // The reader (such as "head") has what it wanted.
       if (error.code === 'EPIPE') this.#stop.stop('output closed')
@@ -53,26 +52,19 @@ export class MapRun {
     if (input.given === undefined && input.from === undefined && process.stdin.isTTY) {
       process.stderr.write('Reading inputs from the terminal, one a line; Ctrl-D ends them\n')
     }
-    const pool = new Pool({
-      processes,
-      context,
-      initializer: prepareMapWorker,
-      initArgs: [this.#workerSettings()],
-      name: 'multiproc map',
-    })
     let fatal: unknown
     try {
       if (this.#showsProgress()) {
         // Results and failures are written where the bar was.
         this.#progress = showProgress(new ProgressMeter(() => this.#counts()), { isCleared: true })
       }
-      await this.#consume(pool)
+      await this.#consume()
     } catch (error) {
       // What went wrong with the whole run and not with an item: workers cannot start, the input cannot be read.
       if (!this.#stop.signal.aborted) fatal = error
     } finally {
       this.#progress?.end()
-      await pool.terminate()
+      await this.#pool.pool.terminate()
     }
     const { sink, log } = this.#results
     try {
@@ -84,19 +76,8 @@ export class MapRun {
     return this.#conclude(fatal)
   }
 
-  #workerSettings(): MapWorkerSettings {
-    const { input, output, retries, joblog } = this.#settings
-    return {
-      task: this.#task,
-      input: input.kind === 'json' || input.kind === 'csv' ? 'json' : 'text',
-      isSpread: input.isSpread,
-      output: output === 'text' ? 'text' : 'json',
-      retries,
-      isTimed: joblog !== undefined,
-    }
-  }
-
-  async #consume(pool: Pool): Promise<void> {
+  async #consume(): Promise<void> {
+    const { pool, runItem } = this.#pool
     const { chunkSize, isUnordered, timeoutMs, retries, retryDelayMs } = this.#settings
     const options = { chunkSize, timeout: timeoutMs, retries: { limit: retries, delay: retryDelayMs } }
     const items = this.#inputs.items()

@@ -1,4 +1,5 @@
 /** What `multiproc map` takes. What may not go together is said in map-options.ts. */
+import { CLUSTER_OPTIONS } from './cluster-options.ts'
 import { HELP_OPTION, type CommandSyntax } from './command-syntax.ts'
 
 export const MAP_SYNTAX = {
@@ -67,6 +68,12 @@ export const MAP_SYNTAX = {
       help: 'spawn (processes) or thread. Default: spawn',
     },
     thread: { help: 'the same as --context thread' },
+    ...CLUSTER_OPTIONS,
+    cluster: {
+      value: 'url',
+      help: 'let the agents of this cluster do the work: a NATS server, such as nats://host:4222; several with commas',
+    },
+    name: { value: 'pool', help: 'with --cluster: the pool that the agents serve' },
     'chunk-size': {
       value: 'n',
       help: 'inputs in one message to a worker. Default: chosen by the time that calls take',
@@ -110,5 +117,6 @@ export const MAP_SYNTAX = {
     "find . -name '*.log' | multiproc map ./logs.mjs#count --processes 8 > counts.ndjson",
     "printf '[1,2]\\n[3,4]\\n' | multiproc map ./sums.mjs#add --input json --spread",
     'multiproc map ./bill.mjs --input csv --from orders.csv --to bills.ndjson --joblog bills.log --resume',
+    'multiproc map ./render.mjs#frame --cluster nats://queue:4222 --name render --key-file key --to-folder out 1 2 3',
   ],
 } as const satisfies CommandSyntax

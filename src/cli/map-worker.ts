@@ -3,8 +3,8 @@
  * as text, so that parsing and formatting use all cores, too, and every result can be sent. Invariant: `runItem`
  * throws only to be run again.
  */
-import { inspect } from 'node:util'
 import { fileURLToPath } from 'node:url'
+import { inspect } from 'node:util'
 import { currentTask } from '../pool/current-task.ts'
 import { type Task, type TaskLocation, loadTask } from './load-task.ts'
 import { InputError, formatResult } from './result-text.ts'
@@ -12,6 +12,8 @@ import { InputError, formatResult } from './result-text.ts'
 /** What a worker needs to know. Plain data. */
 export interface MapWorkerSettings {
   task: TaskLocation
+  /** Of the module of the task, as stacks may have it: its URL and its path. */
+  places: readonly string[]
   /** What an input is: a string, or JSON text of a value. */
   input: 'text' | 'json'
   /** Whether the items of an input that is an array are the arguments. */
@@ -87,12 +89,12 @@ class ItemRun {
 
   /** @throws Error when the item is to run again: of the pool's retries, it is the last that gives the failure. */
   fail(thrown: unknown): ItemOutcome {
-    const { retries, task, isTimed } = this.#settings
+    const { retries, task, places, isTimed } = this.#settings
     // A wrong input is as wrong the next time.
     if (this.#attempt <= retries && !(thrown instanceof InputError)) {
       throw new Error(`Attempt ${this.#attempt} of "${task.reference}" failed, and is followed by another`)
     }
-    const failure = describeFailure(thrown, task.url)
+    const failure = describeFailure(thrown, places)
     return isTimed ? [this.#position, null, failure, this.#timing()] : [this.#position, null, failure]
   }
 
@@ -105,16 +107,37 @@ class ItemRun {
   }
 }
 
-/**
- * Runs one item. Of a function that is not async the outcome comes at once: that is several times faster for quick
- * functions than a promise.
- */
-export function runItem([position, text]: readonly [position: number, text: string]):
-  | ItemOutcome
-  | Promise<ItemOutcome> {
+/** An item as it is sent: its position among those of the run, and its text. */
+export type SentItem = readonly [position: number, text: string]
+
+/** Runs one item, in a worker that `prepareMapWorker` has prepared. */
+export function runItem(item: SentItem): ItemOutcome | Promise<ItemOutcome> {
   if (settings === undefined || task === undefined) {
     throw new Error('This is a bug in multiproc, please report it: an item arrived before the initializer')
   }
+  return runItemOf(task, settings, item)
+}
+
+/**
+ * Runs one item for workers that nothing has prepared, since they belong to the agents of a cluster: the task and the
+ * settings come along. The task travels as every function does, by its module where the agent has that.
+ */
+export function itemRunner(
+  task: Task,
+  settings: MapWorkerSettings,
+): (item: SentItem) => ItemOutcome | Promise<ItemOutcome> {
+  return item => runItemOf(task, settings, item)
+}
+
+/**
+ * Of a function that is not async the outcome comes at once: that is several times faster for quick functions than a
+ * promise.
+ */
+export function runItemOf(
+  task: Task,
+  settings: MapWorkerSettings,
+  [position, text]: SentItem,
+): ItemOutcome | Promise<ItemOutcome> {
   const run = new ItemRun(position, settings)
   try {
     const value = task(...readArguments(text, settings))
@@ -141,23 +164,22 @@ function readArguments(text: string, { input, isSpread }: MapWorkerSettings): un
   throw new InputError('the input is no JSON array, as --spread needs it')
 }
 
-function describeFailure(thrown: unknown, url: string): ItemFailure {
+function describeFailure(thrown: unknown, places: readonly string[]): ItemFailure {
   if (!(thrown instanceof Error)) {
     return { error: `thrown: ${inspect(thrown, { breakLength: Infinity, depth: 1 })}`, place: '' }
   }
   if (thrown instanceof InputError) return { error: thrown.message, place: '' }
-  return { error: `${thrown.name}: ${thrown.message}`, place: userPlace(thrown.stack ?? '', url) }
+  return { error: `${thrown.name}: ${thrown.message}`, place: userPlace(thrown.stack ?? '', places) }
 }
 
 /** The first line of a stack in the user's file; else the first that is neither Node's nor in this library. */
-function userPlace(stack: string, url: string): string {
+function userPlace(stack: string, places: readonly string[]): string {
   const lines = stack.split('\n').flatMap(line => /^\s+at (.*)$/.exec(line)?.[1] ?? [])
-  const isIn = (line: string, href: string): boolean =>
-    line.includes(href) || line.includes(fileURLToPath(href))
-  const own = new URL('../', import.meta.url).href
+  const isIn = (line: string, texts: readonly string[]): boolean => texts.some(text => line.includes(text))
+  const own = new URL('../', import.meta.url)
   return (
-    lines.find(line => isIn(line, url)) ??
-    lines.find(line => !line.includes('node:') && !isIn(line, own)) ??
+    lines.find(line => isIn(line, places)) ??
+    lines.find(line => !line.includes('node:') && !isIn(line, [own.href, fileURLToPath(own)])) ??
     ''
   )
 }

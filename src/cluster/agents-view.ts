@@ -8,12 +8,23 @@ import type { PoolNames } from './names.ts'
 import type { Post } from './post.ts'
 import { type AgentFacts, announceEveryMs, silentMsMax } from './work-message.ts'
 
+/** An agent as it was heard of last. */
+export interface HeardAgent {
+  facts: AgentFacts
+  /** By `performance.now()`. */
+  heardAtMs: number
+  /** The chunks of this program that it had when it was asked. */
+  held: readonly number[]
+}
+
 export class AgentsView {
   readonly #nats: Nats
   readonly #names: PoolNames
   readonly #post: Post
   readonly #onChange: () => void
-  readonly #agents = new Map<string, { facts: AgentFacts; heardAtMs: number }>()
+  readonly #agents = new Map<string, HeardAgent>()
+  /** The program that has asked which of its chunks they have. */
+  #session: string | undefined
   readonly #subscription: Subscription
   readonly #timer: NodeJS.Timeout
 
@@ -40,9 +51,14 @@ export class AgentsView {
     return this.all.reduce((sum, { processes }) => sum + processes, 0)
   }
 
-  /** Asks all of them to announce themselves now. */
-  callRoll(): void {
-    this.#nats.connection.publish(this.#names.rollCall)
+  get heard(): HeardAgent[] {
+    return Array.from(this.#agents.values())
+  }
+
+  /** Asks all of them to announce themselves now, and to say which chunks of this program they have. */
+  callRoll(session?: string): void {
+    this.#session = session ?? this.#session
+    this.#nats.connection.publish(this.#names.rollCall, session)
   }
 
   close(): void {
@@ -55,7 +71,12 @@ export class AgentsView {
     if (!facts) return
     const before = this.processes
     if (facts.isLeaving) this.#agents.delete(facts.agent)
-    else this.#agents.set(facts.agent, { facts, heardAtMs: performance.now() })
+    else {
+      const { session, chunkIds } = facts.held ?? {}
+      const isAnswer = session !== undefined && session === this.#session
+      const held = isAnswer ? (chunkIds ?? []) : (this.#agents.get(facts.agent)?.held ?? [])
+      this.#agents.set(facts.agent, { facts, heardAtMs: performance.now(), held })
+    }
     if (this.processes !== before) this.#onChange()
   }
 

@@ -10,6 +10,7 @@ import type { ClusterSettings } from '../pool/cluster-option.ts'
 import type { Body, ChunkHead, FromWorker, ToWorker } from '../pool/protocol.ts'
 import { encodeThrown } from '../serialize/codec.ts'
 import { AgentsView } from './agents-view.ts'
+import { ClusterTables } from './cluster-tables.ts'
 import { ConnectionWatch } from './connection-watch.ts'
 import { type Nats, closeNats, connectionError, serverError } from './nats-client.ts'
 import { PoolNames, levelOf } from './names.ts'
@@ -51,6 +52,7 @@ export class ClusterLink implements Link {
   readonly #session: string
   readonly #agents: AgentsView
   readonly #watch: ConnectionWatch
+  readonly #tables: ClusterTables
   readonly #code = new Map<number, SentCode>()
   /** In the order in which they were taken. */
   readonly #open = new Map<number, SentChunk>()
@@ -91,6 +93,7 @@ export class ClusterLink implements Link {
       onLost: () =>
         this.#fail(connectionError(settings, `it has been away for ${settings.connectionMsMax} ms`)),
     })
+    this.#tables = this.#openTables()
     const reports = this.#names.reports(session)
     nats.connection.subscribe(reports, {
       callback: (error, message) => {
@@ -384,6 +387,21 @@ export class ClusterLink implements Link {
 
   // ---- Watching ----
 
+  /** Closed in #end(). */
+  #openTables(): ClusterTables {
+    const open = this.#open
+    return new ClusterTables({
+      nats: this.#nats,
+      names: this.#names,
+      session: this.#session,
+      agents: this.#agents,
+      openChunks: () => open.values(),
+      get openCount() {
+        return open.size
+      },
+    })
+  }
+
   #noteAgents(): void {
     const { processes } = this.#agents
     if (processes > 0) this.#aloneSinceMs = undefined
@@ -488,6 +506,7 @@ export class ClusterLink implements Link {
     if (this.#isEnded) return
     this.#isEnded = true
     clearInterval(this.#timer)
+    this.#tables.close()
     this.#agents.close()
     this.#watch.close()
     this.#feed?.close()

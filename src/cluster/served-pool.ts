@@ -25,6 +25,7 @@ import {
   type ResultHead,
   type WorkHead,
   announceEveryMs,
+  heldShownMax,
 } from './work-message.ts'
 
 /** The agent, as its pools see it. */
@@ -46,6 +47,7 @@ interface Held {
   job: RelayJob | undefined
 }
 
+const sessions = /^[0-9a-f]{24}$/
 /** A chunk whose seal is wrong may be meant for another agent, which has the key. */
 const strangerDelayMs = 500
 const betweenPublishesMs = 250
@@ -96,7 +98,7 @@ export class ServedPool {
         ),
     )
     this.#listen(names.control, bytes => this.#control(bytes))
-    this.#listen(names.rollCall, () => this.announce())
+    this.#listen(names.rollCall, bytes => this.announce(Buffer.from(bytes).toString('latin1')))
     // Stopped in close().
     this.#timers = [
       setInterval(() => this.#renew(), rules.leaseMs / 3),
@@ -127,14 +129,21 @@ export class ServedPool {
     this.announce()
   }
 
-  announce(): void {
+  /** Says that this agent is here; to a program that asks by its session also which chunks of it are. */
+  announce(session = ''): void {
     if (this.#isClosed || this.#nats.connection.isClosed()) return
     const facts: AgentFacts = {
       ...this.#host.facts(),
       chunks: this.#held.size,
+      ...(sessions.test(session) ? { held: { session, chunkIds: this.#heldOf(session) } } : {}),
       ...(this.#isLeaving ? { isLeaving: true as const } : {}),
     }
     this.#nats.connection.publish(this.names.agents, this.#post.note(this.names.agents, facts))
+  }
+
+  #heldOf(session: string): number[] {
+    const own = Array.from(this.#held.values()).filter(({ name }) => name.session === session)
+    return own.slice(0, heldShownMax).map(({ name }) => name.chunkId)
   }
 
   /** Takes no more work. Resolves when what it has is done. */

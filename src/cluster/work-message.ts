@@ -51,6 +51,8 @@ export interface AgentFacts {
   processes: number
   /** Chunks that it has. */
   chunks: number
+  /** To a roll call that names a program: which of its chunks it has, {@link heldShownMax} at most. */
+  held?: { session: string; chunkIds: number[] }
   /** It takes no more work. */
   isLeaving?: true
 }
@@ -58,6 +60,8 @@ export interface AgentFacts {
 export function codeName(hash: string): string {
   return `code-${hash}`
 }
+
+export const heldShownMax = 200
 
 /** How often agents say that they are alive. After three times nobody believes it any more. */
 export const announceEveryMs = 2000

@@ -85,7 +85,7 @@ export class QueueCore implements QueueForm {
   readonly readers: WaitLine
   readonly writers: WaitLine
   readonly joiners: WaitLine
-  readonly #typeName: string
+  readonly typeName: string
   /** Taken together with one that could not be decoded, and not given to anybody yet. */
   #left: Uint8Array[] = []
   #isClosed = false
@@ -100,7 +100,7 @@ export class QueueCore implements QueueForm {
   constructor(channel: Channel, typeName: string) {
     const { heap, base } = channel
     this.channel = channel
-    this.#typeName = typeName
+    this.typeName = typeName
     this.readers = new WaitLine(heap, {
       word: base + CHANNEL.commits,
       counter: base + CHANNEL.readersWaiting,
@@ -345,7 +345,7 @@ export class QueueCore implements QueueForm {
   /** Of an awaited form with the object that waits. */
   #waitOf(operation: QueueWaitMessage['operation'], owner?: object): FollowedWait<QueueWaitMessage> {
     const isBlocking = owner === undefined
-    return queueWait(owner ?? this.#object?.deref() ?? this, { type: this.#typeName, operation, isBlocking })
+    return queueWait(owner ?? this.object ?? this, { type: this.typeName, operation, isBlocking })
   }
 
   #tryTake(max: number, accept?: (bytes: Uint8Array) => void): Attempt<Uint8Array[]> {
@@ -360,7 +360,7 @@ export class QueueCore implements QueueForm {
     if (taken.length > 0) return { value: taken }
     if (!isShutDown) return 'wait'
     throw new ClosedError(
-      `Cannot get from this ${this.#typeName}: it has been shut down and nothing is left\n` +
+      `Cannot get from this ${this.typeName}: it has been shut down and nothing is left\n` +
         'To fix: iterate with "for await", which ends then',
     )
   }
@@ -375,6 +375,18 @@ export class QueueCore implements QueueForm {
     if (this.isReady()) return
     const attempt = (): Attempt<void> => (this.isReady() ? { value: undefined } : 'wait')
     await this.readers.wait(owner, attempt, { signal }, () => {})
+  }
+
+  /** The object for it, while there is one. */
+  get object(): object | undefined {
+    return this.#object?.deref()
+  }
+
+  /** Processes and threads, this one included. One that was killed while it waited stays counted. */
+  get placesThatWait(): { toGet: number; toPut: number } {
+    const { heap, base } = this.channel
+    const count = (field: number): number => Atomics.load(heap.words, base + field)
+    return { toGet: count(CHANNEL.readersWaiting), toPut: count(CHANNEL.writersWaiting) }
   }
 
   get size(): number {
@@ -462,7 +474,7 @@ To fix: wait longer, or call taskDone() after each item`,
     if (this.#isClosed) return
     this.#wasEmpty = this.size === 0
     this.#isClosed = true
-    const error = queueClosed(this.#typeName, 'wait')
+    const error = queueClosed(this.typeName, 'wait')
     this.readers.failAll(error)
     this.joiners.failAll(error)
     standNoMore(queue)
@@ -480,11 +492,11 @@ To fix: wait longer, or call taskDone() after each item`,
 
   cancelJoinThread(): void {
     this.#gaveUpWriters = true
-    if (this.#isClosed) this.writers.failAll(queueClosed(this.#typeName, 'put'))
+    if (this.#isClosed) this.writers.failAll(queueClosed(this.typeName, 'put'))
   }
 
   assertOpen(action: QueueAction): void {
-    if (this.#isClosed) throw queueClosed(this.#typeName, action)
+    if (this.#isClosed) throw queueClosed(this.typeName, action)
   }
 
   #full(done: number, count: number): QueueFullError {

@@ -9,6 +9,7 @@ import { Channel, type ChannelHandle } from './channel.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
 import { iterateItems } from './iterate-items.ts'
 import { QueueCore, type QueueForm, openQueue } from './queue-core.ts'
+import { showQueue } from './queue-table.ts'
 import { queueOperations } from './queue-operations.ts'
 import { RemoteQueueCore } from './remote-queue-core.ts'
 import { type Readiness, readiness } from './waitable.ts'
@@ -73,6 +74,7 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     const core = arrived === undefined ? newCore(typeName, options) : new QueueCore(arrived, typeName)
     cores.set(this, core)
     core.register(this)
+    if (arrived === undefined) showQueue(core)
   }
 
   /** The most items that it holds at a time; 0 without a limit. */

@@ -8,6 +8,7 @@ import type { Channel, ChannelHandle } from './channel.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
 import { iterateItems } from './iterate-items.ts'
 import { QueueCore, type QueueForm, openQueue } from './queue-core.ts'
+import { showQueue } from './queue-table.ts'
 import { queueOperations } from './queue-operations.ts'
 import { RemoteQueueCore } from './remote-queue-core.ts'
 import { type Readiness, readiness } from './waitable.ts'
@@ -50,6 +51,7 @@ export class SimpleQueue<T = unknown> implements AsyncIterable<T> {
     const core = arrived === undefined ? QueueCore.create(typeName, 0) : new QueueCore(arrived, typeName)
     cores.set(this, core)
     core.register(this)
+    if (arrived === undefined) showQueue(core)
   }
 
   /** Whether `close()` was called here. */

@@ -28,9 +28,14 @@ export function fixture(name: string): string {
 /** Starts the program. A run that does not end is killed, and then has no exit code. */
 export function startCommand(
   args: readonly string[],
-  { nodeOptions = '', env = {}, cwd }: CommandOptions & { nodeOptions?: string } = {},
+  {
+    nodeOptions = '',
+    env = {},
+    cwd,
+    program: path = program,
+  }: CommandOptions & { nodeOptions?: string; program?: string } = {},
 ): ChildProcessWithoutNullStreams {
-  const child = spawn(process.execPath, [program, ...args], {
+  const child = spawn(process.execPath, [path, ...args], {
     timeout: RUN_MS_MAX,
     killSignal: 'SIGKILL',
     env: { ...process.env, NODE_OPTIONS: nodeOptions, ...env },

@@ -82,11 +82,15 @@ export class TestCluster implements AsyncDisposable {
   }
 
   /** Starts a program of this folder; resolves when it has said its first line. */
-  async program(name: string, args: readonly string[] = []): Promise<ChildProcess> {
+  async program(
+    name: string,
+    args: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<ChildProcess> {
     const file = fileURLToPath(new URL(name, import.meta.url))
     const child = spawn(process.execPath, [file, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, MULTIPROC_AUTH_KEY: KEY, CLUSTER_URL: this.url, CLUSTER_POOL: POOL },
+      env: { ...process.env, MULTIPROC_AUTH_KEY: KEY, CLUSTER_URL: this.url, CLUSTER_POOL: POOL, ...env },
     })
     this.#programs.push(child)
     await once(createInterface(child.stdout), 'line')

@@ -27,7 +27,7 @@ import { nodeModuleMember, recheckNodeModules } from './node-module-index.ts'
 import { encodeObject, isPrimitive } from './object-encoding.ts'
 import { modulesOfReducer, receiverOf, reducerFor, type Reducer } from '../reducers.ts'
 import { Unsendable } from '../unsendable.ts'
-import { isOwnModule } from '../own-modules.ts'
+import { isOwnModule, ownPathOf } from '../own-modules.ts'
 import { cachedPayload, cachePayload } from './payload-cache.ts'
 import { PackedArrays } from './packed-arrays.ts'
 import { PayloadLimit } from './payload-limit.ts'
@@ -209,7 +209,8 @@ class GraphEncoder implements Encoding {
     const key = keyOfModule(module)
     let index = this.moduleIndexes.get(key)
     if (index === undefined) {
-      index = this.modules.push(module) - 1
+      const own = ownPathOf(module.url)
+      index = this.modules.push(own === undefined ? module : { ...module, own }) - 1
       this.moduleIndexes.set(key, index)
     }
     return index

@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from 'node:url'
 import { ModuleLoadError } from '../../errors.ts'
+import { ownModuleAt } from '../own-modules.ts'
 import { importFrom, requireFrom } from './dynamic-import.ts'
 import { keyOfModule, type ModuleReference } from './module-reference.ts'
 
@@ -49,9 +50,9 @@ function requireModule(module: ModuleReference): unknown {
 }
 
 async function importModule(key: string, module: ModuleReference): Promise<void> {
-  const { url, base, attributes } = module
+  const { url, base, own, attributes } = module
   try {
-    loaded.set(key, await importFrom(base, url, attributes))
+    loaded.set(key, await importFrom(base, own === undefined ? url : ownModuleAt(own), attributes))
   } catch (error) {
     throw loadError(module, error)
   }

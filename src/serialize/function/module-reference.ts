@@ -5,6 +5,8 @@ export interface ModuleReference {
   url: string
   /** The URL of the importing module, for bare specifiers. */
   base?: string
+  /** The path within the library, for its own modules: on another machine their URL may be another one. */
+  own?: string
   attributes?: Record<string, string>
 }
 

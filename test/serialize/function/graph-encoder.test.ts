@@ -9,6 +9,7 @@ import { ModuleLoadError, Pool, SerializeError } from 'multiproc'
 import { describeClass } from '#src/serialize/function/class-description.js'
 import { decodeGraph, loadModules } from '#src/serialize/function/graph-decoder.js'
 import { encodeGraph, type EncodeOptions } from '#src/serialize/function/graph-encoder.js'
+import { hostName } from '#src/platform/host-name.js'
 import { inspector } from '#src/serialize/function/inspector-session.js'
 
 /** Sends a value through plain data and back into this process. */
@@ -112,6 +113,17 @@ test('loadModules() rejects with ModuleLoadError, which says whether the code ma
   await rejectsFor(missing, true)
   await rejectsFor(throwing, false)
   assert.throws(() => loadModules([{ kind: 'cjs', url: missing }]), ModuleLoadError)
+})
+
+test('a function of the library is found where the receiver has the library', async () => {
+  const { modules, body } = structuredClone(encodeGraph(hostName))
+  assert.equal(modules.length, 1)
+  // As from a machine that has it in a folder which is not here.
+  for (const module of new Set([...modules, ...(body as { modules: typeof modules }).modules]))
+    module.url = module.url.replace(/^.*\/dist\//, 'file:///nowhere/dist/')
+  assert.match(modules[0]!.url, /^file:\/\/\/nowhere\//)
+  await loadModules(modules)
+  assert.equal(decodeGraph(body, { attachments: [] }), hostName)
 })
 
 test('loadModules() has nothing to wait for when all modules are loaded', async () => {
