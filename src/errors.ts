@@ -28,6 +28,7 @@ export type ErrorCode =
   | 'ERR_NOT_FOUND'
   | 'ERR_ALREADY_EXISTS'
   | 'ERR_OWNER_DIED'
+  | 'ERR_LEASE_LOST'
   | 'ERR_BROKEN_BARRIER'
   | 'ERR_QUEUE_EMPTY'
   | 'ERR_QUEUE_FULL'
@@ -340,6 +341,18 @@ export class OwnerDiedError extends ProcessError {
 
   constructor(message: string, options?: ErrorOptions) {
     super('ERR_OWNER_DIED', message, options)
+  }
+}
+
+/**
+ * A lock or permit that machines share was not held any more when it was given back: its lease could not be renewed in
+ * time, and others may have had it meanwhile.
+ */
+export class LeaseLostError extends ProcessError {
+  override name = 'LeaseLostError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_LEASE_LOST', message, options)
   }
 }
 
