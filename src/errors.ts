@@ -267,7 +267,8 @@ export class BrokenPoolError extends ProcessError {
 /**
  * A pool on a cluster cannot work any more: its server cannot be reached for too long (`ERR_CLUSTER_CONNECTION`), is too
  * old or refuses what a pool needs (`ERR_CLUSTER_SERVER`), no agent has served it for too long (`ERR_CLUSTER_NO_AGENTS`),
- * or the client packages are not installed (`ERR_NOT_SUPPORTED`). All its work fails with this.
+ * or the client packages are not installed (`ERR_NOT_SUPPORTED`). All its work fails with this, and so do calls of state
+ * that machines share.
  */
 export class ClusterError extends BrokenPoolError {
   override name = 'ClusterError'

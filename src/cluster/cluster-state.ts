@@ -150,7 +150,10 @@ export class ClusterState implements AsyncDisposable {
       ),
     )
     this.#watch.close()
+    // An open connection lets the program end, and would do so before what was sent has left.
+    const keepAlive = setInterval(() => {}, releaseMsMax)
     await closeNats(nats)
+    clearInterval(keepAlive)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

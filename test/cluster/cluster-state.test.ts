@@ -57,6 +57,16 @@ describe('a Lock of several machines', needsServer, () => {
     assert.equal(new Set(tokens).size, 80)
   })
 
+  test('stays held for as long as it is renewed', async () => {
+    await using cluster = await StateCluster.start()
+    const [one, other] = [await cluster.connect(), await cluster.connect()]
+    await using held = await one.Lock('l', { lease: 1000 }).guard()
+    // Three leases.
+    assert.equal(await other.Lock('l').acquire({ timeout: 3000 }), false)
+    assert.equal(held.isLost, false)
+    assert.equal(held.signal.aborted, false)
+  })
+
   test('ends a wait by its signal, and by close(), which also gives back what is held', async () => {
     await using cluster = await StateCluster.start()
     const [one, other] = [await cluster.connect(), await cluster.connect()]
