@@ -4,13 +4,14 @@ import { assertForMachines } from '../pool/protocol.ts'
 import { decodeItem, encodeItem } from '../queue/item-codec.ts'
 import { encode } from '../serialize/codec.ts'
 import { ClusterObject } from './cluster-object.ts'
-import type { StateContent, StateStore } from './state-store.ts'
+import { type StateContent, type StateStore, refusal } from './state-store.ts'
 
 /** What can be a key of a {@link ClusterDict}. */
 export type ClusterKey = string | number | bigint | boolean | null
 
 const readBatch = 256
 const readExpiresMs = 2000
+const betweenAttemptsMs = 150
 /** The server deletes the consumer of a program that was killed after this time. */
 const consumerMsMax = 30_000
 
@@ -108,7 +109,8 @@ export class ClusterDict<K extends ClusterKey = string, V = unknown>
   }
 
   /**
-   * Takes a key out, and gives its value: to one of those who do that at the same time.
+   * Takes a key out, and gives its value: to one of those who do that at the same time. (Two can have it when the server
+   * is killed while it answers.)
    *
    * @throws ProcessError `ERR_NOT_FOUND` for a key that is not there, unless a second argument says what to give then.
    */
@@ -204,8 +206,23 @@ export class ClusterDict<K extends ClusterKey = string, V = unknown>
     return { keyBytes, subject: this.store.names.dictKey(this.name, keyBytes, this.store.settings.key) }
   }
 
-  /** The last value of each key. */
+  /** The last value of each key. A server that is killed meanwhile forgets where one was: it is read from the first. */
   async #contents(): Promise<StateContent[]> {
+    const { waits, settings } = this.store
+    const beganMs = performance.now()
+    for (;;) {
+      try {
+        return await this.#readAll()
+      } catch (error) {
+        const isLate = performance.now() - beganMs > settings.connectionMsMax
+        if (isLate || error instanceof ProcessError)
+          throw refusal(`the dict "${this.name}" cannot be read`, error)
+        await waits.pause(betweenAttemptsMs)
+      }
+    }
+  }
+
+  async #readAll(): Promise<StateContent[]> {
     const { nats, names } = this.store
     const consumer = await this.store.request(() =>
       nats.manager.consumers.add(names.stream, {

@@ -8,7 +8,6 @@ import { AuthenticationError, ProcessError } from '../errors.ts'
 import { decode, encode } from '../serialize/codec.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 import { type Nats, connectionError, serverError } from './nats-client.ts'
-import { isNotFound } from './pool-streams.ts'
 import { open, seal } from './sealed-message.ts'
 import type { StateNames } from './state-names.ts'
 import { LATE, StateWaits } from './state-waits.ts'
@@ -80,7 +79,8 @@ export class StateStore {
         if (answer !== LATE) return answer
       } catch (error) {
         this.waits.assertOpen()
-        if (!isPassing(error)) throw error
+        if (!isPassing(error))
+          throw isRefusal(error) ? refusal('it refuses a request of shared state', error) : error
         failure = error
       }
       const { connectionMsMax } = this.settings
@@ -92,14 +92,11 @@ export class StateStore {
 
   /** @throws AuthenticationError for what was not sealed with this key. */
   async get(subject: string, cut?: AbortSignal): Promise<StateEntry | undefined> {
-    const found = await this.request(async () => {
-      try {
-        return await this.nats.manager.streams.getMessage(this.names.stream, { last_by_subj: subject })
-      } catch (error) {
-        if (isNotFound(error)) return null
-        throw error
-      }
-    }, cut)
+    const query = { last_by_subj: subject }
+    const found = await this.request(
+      () => this.nats.manager.streams.getMessage(this.names.stream, query),
+      cut,
+    )
     if (found === null) return undefined
     const isEnd = found.data.length === 0 && found.header.has('Nats-Marker-Reason')
     return { sequence: found.seq, content: isEnd ? undefined : this.openValue(subject, found.data) }
@@ -163,7 +160,8 @@ export class StateStore {
       try {
         return await this.nats.manager.streams.deleteMessage(this.names.stream, sequence, false)
       } catch (error) {
-        if (isNotFound(error) || (error as { code?: unknown }).code === NO_MESSAGE) return isAgain
+        // After a lost answer it is taken for the own deletion, which it nearly always is.
+        if ((error as { code?: unknown }).code === NO_MESSAGE) return isAgain
         throw error
       }
     }, cut)
@@ -281,6 +279,12 @@ function isPassing(error: unknown): boolean {
     'JetStreamNotEnabled',
     'JetStreamError',
   ].includes(name ?? '')
+}
+
+/** A stream that somebody has deleted, a right that this user does not have. */
+function isRefusal(error: unknown): boolean {
+  if (isStoreFull(error)) return false
+  return /^(?:JetStream|StreamNotFound|ConsumerNotFound|PermissionViolation)/.test((error as Error).name)
 }
 
 /** What the server refuses is an error of the cluster. */

@@ -255,6 +255,35 @@ describe('shared state survives', needsServer, () => {
   })
 })
 
+describe('shared state tells', needsServer, () => {
+  test('that somebody has deleted its stream', async () => {
+    await using cluster = await StateCluster.start()
+    const state = await cluster.connect()
+    await state.dict('d').set('k', 1)
+    const { host, username } = new URL(cluster.server.url)
+    const stranger = await connect({ servers: host, token: username })
+    try {
+      await (await jetstreamManager(stranger)).streams.delete(`MP_S_${POOL}`)
+    } finally {
+      await stranger.close()
+    }
+    await assert.rejects(state.dict('d').get('k'), { code: 'ERR_CLUSTER_SERVER' })
+    await assert.rejects(state.dict('d').entries(), { code: 'ERR_CLUSTER_SERVER' })
+  })
+
+  test('entries() reads a dict of 2000 keys while the server is killed', async () => {
+    await using cluster = await StateCluster.start()
+    const dict = (await cluster.connect()).dict<number, number>('d')
+    const keys = Array.from({ length: 2000 }, (_, n) => n)
+    for (let from = 0; from < 2000; from += 100)
+      await Promise.all(keys.slice(from, from + 100).map(n => dict.set(n, -n)))
+    const reading = dict.entries()
+    await cluster.server.killServer()
+    await cluster.server.restartServer()
+    assert.deepEqual(new Map(await reading), new Map(keys.map(n => [n, -n])))
+  })
+})
+
 describe('shared state is not fooled by', needsServer, () => {
   test('a program with another key', async () => {
     await using cluster = await StateCluster.start()
