@@ -267,6 +267,7 @@ export function wrongKey(state: string): AuthenticationError {
 
 /** Whether it may be another time: the server is away, or has no leader. */
 function isPassing(error: unknown): boolean {
+  if (isForbidden(error)) return false
   const { name, code, status } = error as { name?: string; code?: unknown; status?: unknown }
   if (name === 'JetStreamApiError') return status === 503 && !STORE_FULL.has(code as number)
   return [
@@ -284,7 +285,14 @@ function isPassing(error: unknown): boolean {
 /** A stream that somebody has deleted, a right that this user does not have. */
 function isRefusal(error: unknown): boolean {
   if (isStoreFull(error)) return false
-  return /^(?:JetStream|StreamNotFound|ConsumerNotFound|PermissionViolation)/.test((error as Error).name)
+  if (isForbidden(error)) return true
+  return /^(?:JetStream|StreamNotFound|ConsumerNotFound)/.test((error as Error).name)
+}
+
+/** This user may not do that: the client says so in the error itself, or in its cause. */
+function isForbidden(error: unknown): boolean {
+  const { name, cause } = error as Error
+  return name === 'PermissionViolationError' || (cause !== undefined && isForbidden(cause))
 }
 
 /** What the server refuses is an error of the cluster. */
