@@ -28,6 +28,7 @@ export type ErrorCode =
   | 'ERR_NOT_FOUND'
   | 'ERR_ALREADY_EXISTS'
   | 'ERR_OWNER_DIED'
+  | 'ERR_LEASE_LOST'
   | 'ERR_BROKEN_BARRIER'
   | 'ERR_QUEUE_EMPTY'
   | 'ERR_QUEUE_FULL'
@@ -266,7 +267,8 @@ export class BrokenPoolError extends ProcessError {
 /**
  * A pool on a cluster cannot work any more: its server cannot be reached for too long (`ERR_CLUSTER_CONNECTION`), is too
  * old or refuses what a pool needs (`ERR_CLUSTER_SERVER`), no agent has served it for too long (`ERR_CLUSTER_NO_AGENTS`),
- * or the client packages are not installed (`ERR_NOT_SUPPORTED`). All its work fails with this.
+ * or the client packages are not installed (`ERR_NOT_SUPPORTED`). All its work fails with this, and so do calls of state
+ * that machines share.
  */
 export class ClusterError extends BrokenPoolError {
   override name = 'ClusterError'
@@ -340,6 +342,18 @@ export class OwnerDiedError extends ProcessError {
 
   constructor(message: string, options?: ErrorOptions) {
     super('ERR_OWNER_DIED', message, options)
+  }
+}
+
+/**
+ * A lock or permit that machines share was not held any more when it was given back: its lease could not be renewed in
+ * time, and others may have had it meanwhile.
+ */
+export class LeaseLostError extends ProcessError {
+  override name = 'LeaseLostError'
+
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_LEASE_LOST', message, options)
   }
 }
 

@@ -16,6 +16,7 @@ export {
   InvalidStateError,
   MaybeEncodingError,
   ModuleLoadError,
+  LeaseLostError,
   OwnerDiedError,
   PoisonedItemError,
   ProcessError,

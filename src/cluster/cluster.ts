@@ -1,3 +1,13 @@
-/** What `multiproc/cluster` exports: agents, which work for the pools of other machines. */
+/** What `multiproc/cluster` exports: agents, which work for the pools of other machines, and state that machines share. */
 export { type Agent, type AgentOptions, startAgent } from './agent.ts'
+export type { ClusterAcquirable, ClusterAcquireOptions, LeaseOptions } from './cluster-acquirable.ts'
+export type { ClusterBarrier, ClusterBarrierOptions } from './cluster-barrier.ts'
+export type { ClusterDict, ClusterKey } from './cluster-dict.ts'
+export type { ClusterEvent } from './cluster-event.ts'
+export type { ClusterHeld } from './cluster-held.ts'
+export type { ClusterLock } from './cluster-lock.ts'
+export type { ClusterObject } from './cluster-object.ts'
+export type { ClusterQueue, ClusterQueueOptions } from './cluster-queue.ts'
+export type { ClusterSemaphore } from './cluster-semaphore.ts'
+export { type ClusterState, type StateOptions, connectState } from './cluster-state.ts'
 export type { ClusterOptions, ClusterTlsOptions } from '../pool/cluster-option.ts'

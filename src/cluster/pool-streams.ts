@@ -101,7 +101,7 @@ async function rulesOf(manager: Nats['manager'], names: PoolNames): Promise<Pool
 }
 
 /** Looks first: who may not make streams can use those that are there. Two who make the same one get the same. */
-async function ensure(find: () => Promise<unknown>, make: () => Promise<unknown>): Promise<void> {
+export async function ensure(find: () => Promise<unknown>, make: () => Promise<unknown>): Promise<void> {
   try {
     await find()
     return
