@@ -17,6 +17,7 @@ import { PayloadStore } from './payload-store.ts'
 import { type PoolRules, isNotFound, openStreams } from './pool-streams.ts'
 import { Post } from './post.ts'
 import { type Answer, RelayJob } from './relay-job.ts'
+import { StrangerPause } from './stranger-pause.ts'
 import { TaskPuller } from './task-puller.ts'
 import {
   type AgentFacts,
@@ -64,6 +65,7 @@ export class ServedPool {
   readonly #pullers: TaskPuller[]
   readonly #subscriptions: Subscription[] = []
   readonly #timers: NodeJS.Timeout[]
+  readonly #strangers = new StrangerPause(() => this.pull())
   /** Chunks by their place in the stream, the oldest first. */
   readonly #finished = new Set<number>()
   #isLeaving = false
@@ -89,7 +91,7 @@ export class ServedPool {
           names,
           {
             level,
-            room: () => (this.#isLeaving ? 0 : host.room()),
+            room: () => (this.#isLeaving ? 0 : this.#strangers.limit(host.room(), this.#held.size)),
             onDelivery: delivery => void this.#take(delivery),
           },
           `${inbox}.${level}`,
@@ -155,6 +157,7 @@ export class ServedPool {
     this.announce()
     this.#isClosed = true
     for (const timer of this.#timers) clearInterval(timer)
+    this.#strangers.close()
     for (const puller of this.#pullers) puller.close()
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
     for (const { delivery } of this.#held.values()) delivery.giveBack()
@@ -212,6 +215,7 @@ export class ServedPool {
     if (!this.#isHeld(held)) return
     if (letter === 'forged') {
       this.#warnOfStranger()
+      this.#strangers.noteForged()
       if (delivery.deliveries >= this.#rules.deliveriesMax) await this.#bury(held, 'forged')
       else this.#letGo(held, { delayMs: strangerDelayMs })
       return
@@ -221,6 +225,7 @@ export class ServedPool {
       this.#end(held)
       return
     }
+    this.#strangers.noteOpened()
     const { chunk: head, code } = letter.head as WorkHead
     const bytes = code.isInline
       ? letter.frames[0]

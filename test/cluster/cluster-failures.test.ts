@@ -237,7 +237,7 @@ describe('what nobody survives', needsServer, () => {
 describe('who has not the key', needsServer, () => {
   test('gets nothing run: a program with another key is told so by agents', async () => {
     await using cluster = await TestCluster.start()
-    await cluster.agent()
+    await cluster.agent({ cluster: { ...cluster.options, maxDeliveries: 1 } })
     const file = join(cluster.folder, 'ran')
     const pool = cluster.pool({
       cluster: { authKey: 'another key of thirty-two bytes, or more', maxDeliveries: 1 },
@@ -247,6 +247,41 @@ describe('who has not the key', needsServer, () => {
       code: 'ERR_AUTHENTICATION',
     })
     assert.throws(() => readFileSync(file), { code: 'ENOENT' })
+  })
+
+  test('does no harm to others: while agents with the key are busy, refusals of one without it end no call', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    await using nats = await closing(stranger(cluster))
+    await cluster.agent({ processes: 1, cluster: { ...cluster.options, maxDeliveries: 1 } })
+    const pool = cluster.pool()
+    const { address } = latches
+    const busy = pool.apply(passLatch, [address, 'busy'])
+    await latches.arrival('busy')
+    let refusals = 0
+    nats.connection.subscribe(`mp.r.${POOL}.>`, {
+      callback: (_, { data }) => {
+        if (Buffer.from(data).toString().startsWith('{"refused"')) refusals++
+      },
+    })
+    const warnings: string[] = []
+    const note = ({ message }: Error): void => void warnings.push(message)
+    process.on('warning', note)
+    await nats.connection.flush()
+    // The only one that is idle, and it has another key: it takes what waits, and what is sent again.
+    const idle = await cluster.agent({
+      cluster: { ...cluster.options, authKey: 'another key of thirty-two bytes, or more' },
+    })
+    const waiting = pool.apply(passLatch, [address, 'waiting'])
+    await eventually(() => refusals === 2)
+    process.removeListener('warning', note)
+    assert.equal(warnings.filter(message => message.includes('is sent again')).length, 1)
+    await idle.stop({ timeout: 0 })
+    latches.release('busy')
+    await busy
+    await latches.arrival('waiting')
+    latches.release('waiting')
+    await waiting
   })
 
   test('gets nothing run: work without a seal, or with the seal of other work, goes to the dead letters', async () => {
