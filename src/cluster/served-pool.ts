@@ -45,6 +45,8 @@ interface Held {
   delivery: Delivery
   /** Set once it runs, or waits for a worker. */
   job: RelayJob | undefined
+  /** When it was given to the agent's workers, by `performance.now()`. */
+  submittedAtMs: number
 }
 
 /** A chunk whose seal is wrong may be meant for another agent, which has the key. */
@@ -117,6 +119,30 @@ export class ServedPool {
 
   get heldCount(): number {
     return this.#held.size
+  }
+
+  /** How many of its chunks a worker has been given. */
+  get begunCount(): number {
+    let count = 0
+    for (const { job } of this.#held.values()) if (job && !job.isUntouched) count++
+    return count
+  }
+
+  /**
+   * Gives back what has waited for a worker since before `beforeMs`; returns whether there was anything. Its program
+   * sends it anew: that it was here is no sign that it ends agents, as a delivery more would be. What agents have died of
+   * is counted on, and is given back so often at most.
+   */
+  giveBackWaiting(beforeMs: number): boolean {
+    let hasGivenBack = false
+    for (const { job, delivery, submittedAtMs } of Array.from(this.#held.values())) {
+      if (job?.isUntouched !== true || submittedAtMs > beforeMs) continue
+      const deaths = job.deaths + delivery.deliveries - 1
+      if (deaths >= this.#rules.deliveriesMax) continue
+      job.withdraw({ deaths })
+      hasGivenBack = true
+    }
+    return hasGivenBack
   }
 
   /** There is room, or a connection again. */
@@ -198,7 +224,7 @@ export class ServedPool {
       known.delivery = delivery
       return
     }
-    const held: Held = { name, delivery, job: undefined }
+    const held: Held = { name, delivery, job: undefined, submittedAtMs: 0 }
     this.#held.set(id, held)
     try {
       if (delivery.deliveries > this.#rules.deliveriesMax) await this.#bury(held, 'delivered')
@@ -247,6 +273,7 @@ export class ServedPool {
       onReport: answer => this.#report(held.name, answer),
     })
     held.job = job
+    held.submittedAtMs = performance.now()
     core.assertRunning()
     core.submit(job)
   }

@@ -83,14 +83,19 @@ export class TestCluster implements AsyncDisposable {
 
   /** Starts a program of this folder; resolves when it has said its first line. */
   async program(name: string, args: readonly string[] = []): Promise<ChildProcess> {
+    return (await this.spoken(name, args)).child
+  }
+
+  /** As `program()`, with that line. */
+  async spoken(name: string, args: readonly string[]): Promise<{ child: ChildProcess; line: string }> {
     const file = fileURLToPath(new URL(name, import.meta.url))
     const child = spawn(process.execPath, [file, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, MULTIPROC_AUTH_KEY: KEY, CLUSTER_URL: this.url, CLUSTER_POOL: POOL },
     })
     this.#programs.push(child)
-    await once(createInterface(child.stdout), 'line')
-    return child
+    const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
+    return { child, line }
   }
 
   pool(options: Omit<PoolOptions, 'cluster'> & { cluster?: Partial<ClusterOptions> } = {}): Pool {
