@@ -10,6 +10,8 @@ import { WORKER_SYNTAX } from './worker-syntax.ts'
 
 const bytesPerMebibyte = 1 << 20
 const portMax = 65_535
+/** As the option `lease`. */
+const leaseMsMin = 1000
 
 /** Runs the command and gives its exit code. */
 export async function workerCommand(args: readonly string[]): Promise<number> {
@@ -33,7 +35,11 @@ export async function workerCommand(args: readonly string[]): Promise<number> {
   if (healthPort !== undefined && healthPort > portMax) {
     throw new UsageError(`--health-port must be at most ${portMax}\nTo fix: pass such a number`)
   }
-  const cluster = clusterOptions(values)
+  const cluster = {
+    ...clusterOptions(values),
+    lease: parseTimeMs('lease', values.lease, { msMin: leaseMsMin }),
+    maxDeliveries: parseCount('max-deliveries', values['max-deliveries']),
+  }
   const interrupted = interruptSignal()
   try {
     const agent = await orUsageError(() =>

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { describe, test } from 'node:test'
-import { jetstream } from '@nats-io/jetstream'
-import { connect } from '@nats-io/transport-node'
+import { jetstream, jetstreamManager } from '@nats-io/jetstream'
+import { type NatsConnection, connect } from '@nats-io/transport-node'
 import { Latches, passLatch } from '../latch.js'
 import { KEY, POOL, TestCluster, needsServer } from '../cluster/started-server.js'
 import { runCommand, startCommand } from './run-command.js'
@@ -13,13 +13,27 @@ function environment(cluster: TestCluster): NodeJS.ProcessEnv {
   return { MULTIPROC_CLUSTER: cluster.url, MULTIPROC_AUTH_KEY: KEY }
 }
 
+async function strangerTo({ url }: TestCluster): Promise<NatsConnection> {
+  const { host, username } = new URL(url)
+  return await connect({ servers: host, token: username })
+}
+
 describe('multiproc worker', needsServer, () => {
   test('runs what programs send, says that it is well, and ends by SIGTERM with what it has', async () => {
     await using cluster = await TestCluster.start()
     await using latches = await Latches.open()
-    const worker = startCommand(['worker', '--pool', POOL, '-p', '1'], { env: environment(cluster) })
+    const worker = startCommand(
+      ['worker', '--pool', POOL, '-p', '1', '--lease', '2s', '--max-deliveries', '3'],
+      { env: environment(cluster) },
+    )
     const [line] = (await once(createInterface(worker.stderr), 'line')) as [string]
     assert.match(line, /works for test with processes: 1/)
+    const connection = await strangerTo(cluster)
+    const manager = await jetstreamManager(connection)
+    const { config } = await manager.consumers.info(`MP_T_${POOL}`, 'normal')
+    const { config: stream } = await manager.streams.info(`MP_T_${POOL}`)
+    assert.deepEqual([config.ack_wait, stream.metadata?.['deliveriesMax']], [2e9, '3'])
+    await connection.close()
     const result = cluster.pool().apply(
       async (latch: string) => {
         await passLatch(latch, 'running')
@@ -85,8 +99,7 @@ describe('multiproc cluster', needsServer, () => {
     await using cluster = await TestCluster.start()
     await cluster.agent({ cluster: { ...cluster.options, maxDeliveries: 1 } })
     const env = environment(cluster)
-    const { host, username } = new URL(cluster.url)
-    const stranger = await connect({ servers: host, token: username })
+    const stranger = await strangerTo(cluster)
     await jetstream(stranger).publish(`mp.t.${POOL}.normal.0123456789abcdef01234567.1`, 'no seal')
     await stranger.close()
     let letters: { taskName?: string; byteLength: number }[] = []
