@@ -1,11 +1,16 @@
 /** multiproc worker and multiproc cluster, as a shell runs them. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { connect as connectSocket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, test } from 'node:test'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { type NatsConnection, connect } from '@nats-io/transport-node'
 import { Latches, passLatch } from '../latch.js'
+import { eventually } from '../leak-check.js'
 import { KEY, POOL, TestCluster, needsServer } from '../cluster/started-server.js'
 import { runCommand, startCommand } from './run-command.js'
 
@@ -16,6 +21,18 @@ function environment(cluster: TestCluster): NodeJS.ProcessEnv {
 async function strangerTo({ url }: TestCluster): Promise<NatsConnection> {
   const { host, username } = new URL(url)
   return await connect({ servers: host, token: username })
+}
+
+async function isListening(port: number): Promise<boolean> {
+  const socket = connectSocket(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
 }
 
 describe('multiproc worker', needsServer, () => {
@@ -126,6 +143,28 @@ describe('multiproc cluster', needsServer, () => {
     assert.match(stdout, /Pool dev: 1 agent with 1 process\n/)
     dev.kill('SIGINT')
     assert.deepEqual(await once(dev, 'exit'), [0, null])
+  })
+
+  test('dev leaves no server and no folder of its own when it is killed by kill -9', async () => {
+    const temporary = mkdtempSync(join(tmpdir(), 'multiproc-dev-test-'))
+    const dev = startCommand(['cluster', 'dev', '--agents', '1'], {
+      env: { TMPDIR: temporary, TEMP: temporary },
+    })
+    let said = ''
+    dev.stdout.on('data', data => {
+      said += String(data)
+    })
+    while (!said.includes('Ctrl-C')) await once(dev.stdout, 'data')
+    const port = Number(/^export MULTIPROC_CLUSTER=.*:(\d+)$/m.exec(said)![1])
+    const folders = (): string[] =>
+      readdirSync(temporary).filter(name => name.startsWith('multiproc-cluster-'))
+    assert.equal(await isListening(port), true)
+    assert.equal(folders().length, 1)
+    dev.kill('SIGKILL')
+    await once(dev, 'exit')
+    while (await isListening(port));
+    await eventually(() => folders().length === 0)
+    rmSync(temporary, { recursive: true })
   })
 })
 
