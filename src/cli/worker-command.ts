@@ -1,7 +1,7 @@
 /** `multiproc worker`: an agent as a program, for service managers and batch systems. It says on stderr what it does. */
 import { startAgent } from '../cluster/agent.ts'
 import { interruptSignal } from '../process/interrupt-signal.ts'
-import { clusterOptions, orUsageError, poolNames } from './cluster-options.ts'
+import { clusterOptions, messageForShell, orUsageError, poolNames } from './cluster-options.ts'
 import { renderHelp } from './command-syntax.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
 import { parseCount, parseOptions, parseTimeMs } from './parse-options.ts'
@@ -65,7 +65,7 @@ export async function workerCommand(args: readonly string[]): Promise<number> {
     return EXIT_OK
   } catch (error) {
     if (error instanceof UsageError) throw error
-    say(error instanceof Error ? error.message : String(error))
+    say(error instanceof Error ? messageForShell(error) : String(error))
     return EXIT_FAILED
   }
 }

@@ -75,7 +75,8 @@ describe('multiproc worker', needsServer, () => {
     assert.match(noKey.stderr, /MULTIPROC_AUTH_KEY/)
     const away = await runCommand(['cluster', 'status'], { env: { ...env, MULTIPROC_AUTH_KEY: KEY } })
     assert.equal(away.code, 1)
-    assert.match(away.stderr, /cannot be reached/)
+    assert.match(away.stderr, /cannot be reached.*\nTo fix: .*MULTIPROC_CLUSTER/)
+    assert.doesNotMatch(away.stderr, /connectionTimeout/)
   })
 })
 
