@@ -3,7 +3,7 @@ import { ProcessError } from '../errors.ts'
 import { ClusterAdmin, type DeadLetter, type PoolStatus, type QueuedJob } from '../cluster/cluster-admin.ts'
 import { interruptSignal } from '../process/interrupt-signal.ts'
 import { runDevCluster } from './cluster-dev.ts'
-import { clusterOptions, orUsageError, poolNames } from './cluster-options.ts'
+import { clusterOptions, messageForShell, orUsageError, poolNames } from './cluster-options.ts'
 import { CLUSTER_ACTIONS, CLUSTER_SYNTAX } from './cluster-syntax.ts'
 import { type OptionValues, renderHelp } from './command-syntax.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
@@ -42,7 +42,7 @@ export async function clusterCommand(args: readonly string[]): Promise<number> {
     return await withAdmin(values, admin => act(admin, { action, id, values }))
   } catch (error) {
     if (!(error instanceof ProcessError)) throw error
-    process.stderr.write(`multiproc: ${error.message}\n`)
+    process.stderr.write(`multiproc: ${messageForShell(error)}\n`)
     return EXIT_FAILED
   }
 }

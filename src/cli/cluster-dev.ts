@@ -23,7 +23,7 @@ export async function runDevCluster(values: OptionValues<typeof CLUSTER_SYNTAX>)
   const interrupted = interruptSignal()
   const authKey = process.env['MULTIPROC_AUTH_KEY'] ?? randomBytes(32).toString('hex')
   try {
-    const server = await startLocalServer({ folder })
+    const server = await startLocalServer({ folder, isFolderTemporary: values.folder === undefined })
     try {
       const cluster = { servers: server.url, authKey }
       const agents = await Promise.all(

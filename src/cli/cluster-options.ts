@@ -60,6 +60,13 @@ export function poolNames(text: string | undefined): string[] | undefined {
   return names === undefined || names.length === 0 ? undefined : names
 }
 
+/** The message of an error, for people: the options of the API that it advises are none of a command. */
+export function messageForShell(error: Error): string {
+  if ((error as { code?: unknown }).code !== 'ERR_CLUSTER_CONNECTION') return error.message
+  const [what] = error.message.split('\nTo fix:')
+  return `${what}\nTo fix: see that the server runs ("multiproc cluster dev" starts one here), that --cluster or ${variable} has its address, and that the network lets this machine through`
+}
+
 /** Does `act`; an option that makes no sense is said as wrong usage, and a cluster that cannot be used as a failure. */
 export async function orUsageError<T>(act: () => Promise<T>): Promise<T> {
   try {

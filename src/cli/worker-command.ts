@@ -1,7 +1,7 @@
 /** `multiproc worker`: an agent as a program, for service managers and batch systems. It says on stderr what it does. */
 import { startAgent } from '../cluster/agent.ts'
 import { interruptSignal } from '../process/interrupt-signal.ts'
-import { clusterOptions, orUsageError, poolNames } from './cluster-options.ts'
+import { clusterOptions, messageForShell, orUsageError, poolNames } from './cluster-options.ts'
 import { renderHelp } from './command-syntax.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
 import { parseCount, parseOptions, parseTimeMs } from './parse-options.ts'
@@ -10,6 +10,8 @@ import { WORKER_SYNTAX } from './worker-syntax.ts'
 
 const bytesPerMebibyte = 1 << 20
 const portMax = 65_535
+/** As the option `lease`. */
+const leaseMsMin = 1000
 
 /** Runs the command and gives its exit code. */
 export async function workerCommand(args: readonly string[]): Promise<number> {
@@ -33,7 +35,11 @@ export async function workerCommand(args: readonly string[]): Promise<number> {
   if (healthPort !== undefined && healthPort > portMax) {
     throw new UsageError(`--health-port must be at most ${portMax}\nTo fix: pass such a number`)
   }
-  const cluster = clusterOptions(values)
+  const cluster = {
+    ...clusterOptions(values),
+    lease: parseTimeMs('lease', values.lease, { msMin: leaseMsMin }),
+    maxDeliveries: parseCount('max-deliveries', values['max-deliveries']),
+  }
   const interrupted = interruptSignal()
   try {
     const agent = await orUsageError(() =>
@@ -59,7 +65,7 @@ export async function workerCommand(args: readonly string[]): Promise<number> {
     return EXIT_OK
   } catch (error) {
     if (error instanceof UsageError) throw error
-    say(error instanceof Error ? error.message : String(error))
+    say(error instanceof Error ? messageForShell(error) : String(error))
     return EXIT_FAILED
   }
 }

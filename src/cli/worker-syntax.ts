@@ -28,6 +28,14 @@ export const WORKER_SYNTAX = {
     'max-tasks': { value: 'n', help: 'replace a process after so many tasks' },
     'max-memory': { value: 'MiB', help: 'replace a process that has more memory than that after a task' },
     drain: { value: 'time', help: 'how long what runs may take to end at the end. Default: 30s' },
+    lease: {
+      value: 'time',
+      help: 'after which silence the work of a machine is given to others. For the pool as a whole: set by who uses its name first. Default: 15s',
+    },
+    'max-deliveries': {
+      value: 'n',
+      help: 'how often a chunk is given to machines that then fall silent, before it fails; as --lease. Default: 5',
+    },
     'health-port': { value: 'n', help: 'serve GET /healthz on this port: 200 while it works, else 503' },
     'health-host': { value: 'address', help: 'on which address that is. Default: 127.0.0.1' },
     help: HELP_OPTION,

@@ -4,8 +4,9 @@
  * what it has is done or given back.
  */
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
-import { invalidArgument } from '../errors.ts'
+import { ProcessError, invalidArgument } from '../errors.ts'
 import { cpuCount } from '../platform/cpu-count.ts'
 import { hostName } from '../platform/host-name.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
@@ -61,6 +62,8 @@ const WORKER_OPTIONS = [
 ]
 /** A chunk of so little time may wait behind another: fetching one takes a moment. */
 const prefetchMsMax = 500
+/** So often it is looked for chunks that wait for longer than that. */
+const lookEveryMs = 100
 const drainMsDefault = 30_000
 
 /**
@@ -95,7 +98,8 @@ export interface Agent {
  * Starts to work for pools on a cluster, with processes of this machine: what `multiproc worker` does. It runs any code
  * that it is sent by whoever has the key.
  *
- * @throws TypeError or RangeError for options that make no sense, ClusterError when the cluster cannot be used.
+ * @throws TypeError or RangeError for options that make no sense, ClusterError when the cluster cannot be used,
+ * ProcessError `ERR_START_FAILED` when its health port is taken.
  * @example
  * ```ts
  * import { startAgent } from 'multiproc/cluster'
@@ -146,6 +150,10 @@ class RunningAgent implements Agent {
   #lost: NodeJS.Timeout | undefined
   #stopping: Promise<void> | undefined
   #isPullScheduled = false
+  /** What was fetched ahead had to be given back, and no worker has become free since. */
+  #isStuck = false
+  /** Stopped in #end(). */
+  readonly #waitingTimer = setInterval(() => this.#giveBackWaiting(), lookEveryMs).unref()
   #resolve!: () => void
   #reject!: (reason: unknown) => void
 
@@ -182,7 +190,8 @@ class RunningAgent implements Agent {
     try {
       await agent.#open(options)
     } catch (error) {
-      agent.#core.terminate()
+      // Also what has been opened by then: it would keep the program alive, and work for nobody.
+      await agent.#end()
       throw error
     }
     return agent
@@ -217,11 +226,24 @@ class RunningAgent implements Agent {
   /** Chunks that are short are fetched ahead; long ones wait where any agent can have them. */
   get #room(): number {
     const isShort = this.#chunkMs !== undefined && this.#chunkMs < prefetchMsMax
-    return this.processes * (isShort ? 2 : 1) - this.chunks
+    return this.processes * (isShort && !this.#isStuck ? 2 : 1) - this.chunks
+  }
+
+  /** All processes have been busy for longer than was to be expected: another agent may have one that is idle. */
+  #giveBackWaiting(): void {
+    const begunCount = this.#pools.reduce((sum, pool) => sum + pool.begunCount, 0)
+    if (begunCount < this.processes) return
+    const beforeMs = performance.now() - prefetchMsMax
+    for (const pool of this.#pools) {
+      if (pool.giveBackWaiting(beforeMs)) this.#isStuck = true
+    }
   }
 
   #onRoom(elapsedMs: number): void {
-    if (elapsedMs > 0) this.#chunkMs = ((this.#chunkMs ?? elapsedMs) + elapsedMs) / 2
+    if (elapsedMs > 0) {
+      this.#chunkMs = ((this.#chunkMs ?? elapsedMs) + elapsedMs) / 2
+      this.#isStuck = false
+    }
     // Several chunks may end in one turn.
     if (this.#isPullScheduled) return
     this.#isPullScheduled = true
@@ -268,10 +290,16 @@ class RunningAgent implements Agent {
       )
     })
     this.#health = server
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen(port, host, resolve)
-    })
+    try {
+      server.listen(port, host)
+      await once(server, 'listening')
+    } catch (cause) {
+      throw new ProcessError(
+        'ERR_START_FAILED',
+        `The agent cannot serve its health on port ${port} of ${host} (${(cause as Error).message})\nTo fix: choose another port (--health-port, or "healthPort" of startAgent())`,
+        { cause },
+      )
+    }
     server.unref()
   }
 
@@ -297,6 +325,7 @@ class RunningAgent implements Agent {
   }
 
   async #end(): Promise<void> {
+    clearInterval(this.#waitingTimer)
     clearTimeout(this.#lost)
     for (const pool of this.#pools) pool.close()
     this.#health?.close()

@@ -37,6 +37,8 @@ const chunksPerProcess = 2
 const warnAfterMs = 10_000
 const betweenPublishesMs = 200
 const checkEveryMs = 1000
+/** A chunk that so often was refused by agents with another key fails although others have the right one. */
+const refusalsMax = 20
 /** How many of the oldest chunks are looked for at once. */
 const checkedMax = 16
 
@@ -186,6 +188,7 @@ export class ClusterLink implements Link {
       sentAtMs: performance.now(),
       sends: 0,
       storedName: undefined,
+      refusals: 0,
       isArriving: false,
     }
     this.#open.set(chunkId, chunk)
@@ -349,6 +352,15 @@ export class ClusterLink implements Link {
     const text = bytes.length < 1024 ? Buffer.from(bytes).toString('utf8') : ''
     if (!text.startsWith('{"refused"')) {
       this.#warn('forged', 'a result without the right seal was not taken')
+      return
+    }
+    if (this.#agents.processes > 0 && ++chunk.refusals < refusalsMax) {
+      // Those who have the key were busy, and others used up its deliveries.
+      this.#warn(
+        'strangers',
+        'agents with another key took its work, and it is sent again for those with the right one\nTo fix: give all agents of the pool the same MULTIPROC_AUTH_KEY',
+      )
+      void this.#publish(chunk)
       return
     }
     const error = new AuthenticationError(

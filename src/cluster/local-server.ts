@@ -1,7 +1,7 @@
 /**
  * A NATS server on this machine, for trying a cluster out and for tests: found where people have one, and started
  * with a configuration that suits pools. Invariant: it listens on 127.0.0.1 alone, to those who have its token, and ends
- * with `stop()`, or with this program unless that is killed.
+ * with `stop()`, or with this program, however that ends.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -11,6 +11,7 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 import { ProcessError } from '../errors.ts'
+import { endWithProgram } from './end-with-program.ts'
 
 export interface LocalServer {
   /** With the token. */
@@ -40,16 +41,19 @@ export function findServer(): string | undefined {
 export const HOW_TO_GET_A_SERVER = `download nats-server 2.11 or newer from https://github.com/nats-io/nats-server/releases (one file, no installation), or install it with "brew install nats-server" or "go install github.com/nats-io/nats-server/v2@latest", and put it on the PATH or its path into ${variable}`
 
 /**
- * Starts a server that keeps what it stores in `folder`.
+ * Starts a server that keeps what it stores in `folder`. One that is temporary is removed when this program is killed;
+ * who ends otherwise removes it.
  *
  * @throws ProcessError `ERR_NOT_FOUND` without a program, `ERR_START_FAILED` when it does not answer.
  */
 export async function startLocalServer({
   folder,
+  isFolderTemporary = false,
   port,
   token = randomBytes(16).toString('hex'),
 }: {
   folder: string
+  isFolderTemporary?: boolean
   port?: number | undefined
   token?: string | undefined
 }): Promise<LocalServer> {
@@ -78,7 +82,8 @@ export async function startLocalServer({
   const output = openSync(log, 'w')
   const child = spawn(program, ['-c', configuration], { stdio: ['ignore', output, output] })
   closeSync(output)
-  const ended = once(child, 'exit').catch(() => {})
+  const exited = once(child, 'exit').catch(() => {})
+  const ended = endWithProgram(child, { ended: exited, folder: isFolderTemporary ? folder : undefined })
   const killWithProgram = (): void => void child.kill('SIGKILL')
   process.once('exit', killWithProgram)
   void ended.then(() => process.removeListener('exit', killWithProgram))

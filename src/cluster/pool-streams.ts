@@ -18,6 +18,8 @@ const hourMs = 3600_000
 const chunksMax = 100_000
 const resultsMax = 1_000_000
 const deadMax = 10_000
+const leaseMsDefault = 15_000
+const deliveriesMaxDefault = 5
 const duplicateWindowMs = 120_000
 
 /** @throws ClusterError when the server refuses. */
@@ -26,7 +28,7 @@ export async function openStreams(
   names: PoolNames,
   settings: ClusterSettings,
 ): Promise<PoolRules> {
-  const { leaseMs, deliveriesMax, replicas } = settings
+  const { leaseMs = leaseMsDefault, deliveriesMax = deliveriesMaxDefault, replicas = 1 } = settings
   const common = {
     num_replicas: replicas,
     storage: 'file',
@@ -85,18 +87,44 @@ export async function openStreams(
   try {
     await Promise.all(streams.map(add))
     await Promise.all(LEVELS.map(addConsumer))
-    return await rulesOf(manager, names)
+    const rules = await rulesOf(manager, names)
+    warnOfOthers(names, settings, rules)
+    return rules
   } catch (cause) {
     throw serverError(`the streams of the pool "${names.pool}" cannot be opened`, cause)
   }
 }
 
-async function rulesOf(manager: Nats['manager'], names: PoolNames): Promise<PoolRules> {
+async function rulesOf(
+  manager: Nats['manager'],
+  names: PoolNames,
+): Promise<PoolRules & { replicas: number }> {
   const { config } = await manager.streams.info(names.tasks)
   const consumer = await manager.consumers.info(names.tasks, 'normal')
   return {
-    leaseMs: (consumer.config.ack_wait ?? 15_000 * nanosPerMs) / nanosPerMs,
-    deliveriesMax: Number(config.metadata?.['deliveriesMax'] ?? 5),
+    leaseMs: (consumer.config.ack_wait ?? leaseMsDefault * nanosPerMs) / nanosPerMs,
+    deliveriesMax: Number(config.metadata?.['deliveriesMax'] ?? deliveriesMaxDefault),
+    replicas: config.num_replicas ?? 1,
+  }
+}
+
+/** Who came first has set these, and whoever asks for something else is told that it is not what there is. */
+function warnOfOthers(
+  { pool }: PoolNames,
+  { leaseMs, deliveriesMax, replicas }: ClusterSettings,
+  rules: PoolRules & { replicas: number },
+): void {
+  const facts = [
+    ['lease', leaseMs, rules.leaseMs],
+    ['maxDeliveries', deliveriesMax, rules.deliveriesMax],
+    ['replicas', replicas, rules.replicas],
+  ] as const
+  for (const [option, asked, found] of facts) {
+    if (asked === undefined || asked === found) continue
+    process.emitWarning(
+      `The pool "${pool}" has "${option}" ${found}, as it was set by who used its name first, and not ${asked} as it is asked for here\nTo fix: ask for ${found} or leave it out, or delete the streams MP_*_${pool} while nothing runs`,
+      'ClusterWarning',
+    )
   }
 }
 

@@ -102,6 +102,23 @@ export class RelayJob extends Job implements Relay {
     }
   }
 
+  /** Whether no worker has been given any of it, so that it has certainly not begun. */
+  get isUntouched(): boolean {
+    return !this.#isTaken && !this.isDone
+  }
+
+  /** How often somebody died that had it, as far as its program knew. */
+  get deaths(): number {
+    return this.#head.elsewhere?.deaths ?? 0
+  }
+
+  /** Of an untouched chunk: no worker here will get it, and its program is to send it again. */
+  withdraw({ deaths }: { deaths: number }): void {
+    const { chunkId, count, elsewhere } = this.#head
+    const isSolo = elsewhere?.isSolo ?? false
+    this.#end([{ message: { type: 'again', bodies: 0, chunkId, count, isSolo, deaths }, bodies: [] }])
+  }
+
   override isCalledOff(index: number): boolean {
     return this.isCancelled || this.#calledOff.has(index - this.#first)
   }

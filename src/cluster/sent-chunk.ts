@@ -16,6 +16,8 @@ export interface SentChunk {
   sends: number
   /** What was stored for it, to be deleted. */
   storedName: string | undefined
+  /** How often agents with another key used up its deliveries. */
+  refusals: number
   /** A result of it is being read. */
   isArriving: boolean
 }

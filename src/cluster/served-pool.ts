@@ -17,6 +17,7 @@ import { PayloadStore } from './payload-store.ts'
 import { type PoolRules, isNotFound, openStreams } from './pool-streams.ts'
 import { Post } from './post.ts'
 import { type Answer, RelayJob } from './relay-job.ts'
+import { StrangerPause } from './stranger-pause.ts'
 import { TaskPuller } from './task-puller.ts'
 import {
   type AgentFacts,
@@ -45,6 +46,8 @@ interface Held {
   delivery: Delivery
   /** Set once it runs, or waits for a worker. */
   job: RelayJob | undefined
+  /** When it was given to the agent's workers, by `performance.now()`. */
+  submittedAtMs: number
 }
 
 const sessions = /^[0-9a-f]{24}$/
@@ -66,6 +69,7 @@ export class ServedPool {
   readonly #pullers: TaskPuller[]
   readonly #subscriptions: Subscription[] = []
   readonly #timers: NodeJS.Timeout[]
+  readonly #strangers = new StrangerPause(() => this.pull())
   /** Chunks by their place in the stream, the oldest first. */
   readonly #finished = new Set<number>()
   #isLeaving = false
@@ -91,7 +95,7 @@ export class ServedPool {
           names,
           {
             level,
-            room: () => (this.#isLeaving ? 0 : host.room()),
+            room: () => (this.#isLeaving ? 0 : this.#strangers.limit(host.room(), this.#held.size)),
             onDelivery: delivery => void this.#take(delivery),
           },
           `${inbox}.${level}`,
@@ -117,6 +121,30 @@ export class ServedPool {
 
   get heldCount(): number {
     return this.#held.size
+  }
+
+  /** How many of its chunks a worker has been given. */
+  get begunCount(): number {
+    let count = 0
+    for (const { job } of this.#held.values()) if (job && !job.isUntouched) count++
+    return count
+  }
+
+  /**
+   * Gives back what has waited for a worker since before `beforeMs`; returns whether there was anything. Its program
+   * sends it anew: that it was here is no sign that it ends agents, as a delivery more would be. What agents have died of
+   * is counted on, and is given back so often at most.
+   */
+  giveBackWaiting(beforeMs: number): boolean {
+    let hasGivenBack = false
+    for (const { job, delivery, submittedAtMs } of Array.from(this.#held.values())) {
+      if (job?.isUntouched !== true || submittedAtMs > beforeMs) continue
+      const deaths = job.deaths + delivery.deliveries - 1
+      if (deaths >= this.#rules.deliveriesMax) continue
+      job.withdraw({ deaths })
+      hasGivenBack = true
+    }
+    return hasGivenBack
   }
 
   /** There is room, or a connection again. */
@@ -164,6 +192,7 @@ export class ServedPool {
     this.announce()
     this.#isClosed = true
     for (const timer of this.#timers) clearInterval(timer)
+    this.#strangers.close()
     for (const puller of this.#pullers) puller.close()
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
     for (const { delivery } of this.#held.values()) delivery.giveBack()
@@ -204,7 +233,7 @@ export class ServedPool {
       known.delivery = delivery
       return
     }
-    const held: Held = { name, delivery, job: undefined }
+    const held: Held = { name, delivery, job: undefined, submittedAtMs: 0 }
     this.#held.set(id, held)
     try {
       if (delivery.deliveries > this.#rules.deliveriesMax) await this.#bury(held, 'delivered')
@@ -221,6 +250,7 @@ export class ServedPool {
     if (!this.#isHeld(held)) return
     if (letter === 'forged') {
       this.#warnOfStranger()
+      this.#strangers.noteForged()
       if (delivery.deliveries >= this.#rules.deliveriesMax) await this.#bury(held, 'forged')
       else this.#letGo(held, { delayMs: strangerDelayMs })
       return
@@ -230,6 +260,7 @@ export class ServedPool {
       this.#end(held)
       return
     }
+    this.#strangers.noteOpened()
     const { chunk: head, code } = letter.head as WorkHead
     const bytes = code.isInline
       ? letter.frames[0]
@@ -251,6 +282,7 @@ export class ServedPool {
       onReport: answer => this.#report(held.name, answer),
     })
     held.job = job
+    held.submittedAtMs = performance.now()
     core.assertRunning()
     core.submit(job)
   }

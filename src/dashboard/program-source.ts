@@ -3,6 +3,7 @@
  * that a program that is busy is asked less often and owes nothing; and after `onEnd` nothing comes any more.
  */
 import { type Socket, connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import { TimeoutError } from '../errors.ts'
 import { type InspectedName, removeInspectedName } from '../platform/inspection-folder.ts'
 import { ANSWER_CHARACTERS_MAX, type ProgramHello, type ProgramSnapshot } from './inspection-protocol.ts'
@@ -41,6 +42,9 @@ export function ownProgram(): ProgramSource {
   return source
 }
 
+/** A name is there a moment before its program listens. One at which still nobody does is left over. */
+const attemptsMax = 4
+const betweenAttemptsMs = 25
 /** A program answers at once, unless it is busy with synchronous code. */
 const helloMsMax = 3000
 
@@ -54,18 +58,24 @@ export async function connectProgram(
   name: InspectedName,
   { timeoutMs = helloMsMax }: { timeoutMs?: number } = {},
 ): Promise<ProgramSource> {
-  const socket = connect(name.path)
-  const source = new RemoteProgram(socket)
-  const timer = setTimeout(() => socket.destroy(noHello(name.pid, timeoutMs)), timeoutMs)
-  try {
-    await source.greeted
-    return source
-  } catch (error) {
-    socket.destroy()
-    if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') removeInspectedName(name)
-    throw error
-  } finally {
-    clearTimeout(timer)
+  for (let attempt = 1; ; attempt++) {
+    const socket = connect(name.path)
+    const source = new RemoteProgram(socket)
+    const timer = setTimeout(() => socket.destroy(noHello(name.pid, timeoutMs)), timeoutMs)
+    try {
+      await source.greeted
+      return source
+    } catch (error) {
+      socket.destroy()
+      if ((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED') throw error
+      if (attempt === attemptsMax) {
+        removeInspectedName(name)
+        throw error
+      }
+    } finally {
+      clearTimeout(timer)
+    }
+    await delay(betweenAttemptsMs)
   }
 }
 

@@ -54,9 +54,10 @@ export interface ClusterSettings {
   key: Buffer
   credentials: string | undefined
   tls: ClusterTlsOptions | undefined
-  leaseMs: number
-  deliveriesMax: number
-  replicas: number
+  /** These three belong to the pool, so that what is not given here is what others have set. */
+  leaseMs: number | undefined
+  deliveriesMax: number | undefined
+  replicas: number | undefined
   connectionMsMax: number
   agentMsMax: number
 }
@@ -95,9 +96,9 @@ export function checkCluster(given: string | ClusterOptions, poolName: unknown):
     key: clusterKey(options.authKey),
     credentials: options.credentials,
     tls: options.tls,
-    leaseMs: checkMilliseconds('cluster.lease', options.lease, 1000) ?? 15_000,
-    deliveriesMax: checkCount('cluster.maxDeliveries', options.maxDeliveries, { max: 1000 }) ?? 5,
-    replicas: checkCount('cluster.replicas', options.replicas, { max: 5 }) ?? 1,
+    leaseMs: checkMilliseconds('cluster.lease', options.lease, 1000),
+    deliveriesMax: checkCount('cluster.maxDeliveries', options.maxDeliveries, { max: 1000 }),
+    replicas: checkCount('cluster.replicas', options.replicas, { max: 5 }),
     connectionMsMax: checkMilliseconds('cluster.connectionTimeout', options.connectionTimeout, 100) ?? 60_000,
     agentMsMax: checkMilliseconds('cluster.agentTimeout', options.agentTimeout, 100) ?? 600_000,
   }

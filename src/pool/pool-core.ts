@@ -410,7 +410,8 @@ export class PoolCore implements JobOwner, LivePool {
 
   /**
    * An idle worker, or one whose running chunk is so short that the next may wait behind it. (A pool that has shrunk
-   * starts a worker for that instead: nothing can be asked back from the midst of synchronous code.)
+   * starts a worker for that instead: nothing can be asked back from the midst of synchronous code. For the same reason
+   * chunks of other machines wait here, where an agent can give them back at any time.)
    */
   #freeRunner(): WorkerRunner | undefined {
     const { canGrow } = this.#workforce
@@ -425,7 +426,8 @@ export class PoolCore implements JobOwner, LivePool {
       }
       if (runner.chunkCount > 1 || runner.bufferedBytes > bufferedBytesMax) continue
       const [running] = runner.chunks
-      if (!best && !canGrow && allowsPrefetch(running!.task, running!.count)) best = runner
+      const isRelayed = running!.parts[0]!.job.relay !== undefined
+      if (!best && !canGrow && !isRelayed && allowsPrefetch(running!.task, running!.count)) best = runner
     }
     return best
   }

@@ -1,11 +1,16 @@
 /** multiproc worker and multiproc cluster, as a shell runs them. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { connect as connectSocket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, test } from 'node:test'
-import { jetstream } from '@nats-io/jetstream'
-import { connect } from '@nats-io/transport-node'
+import { jetstream, jetstreamManager } from '@nats-io/jetstream'
+import { type NatsConnection, connect } from '@nats-io/transport-node'
 import { Latches, passLatch } from '../latch.js'
+import { eventually } from '../leak-check.js'
 import { KEY, POOL, TestCluster, needsServer } from '../cluster/started-server.js'
 import { runCommand, startCommand } from './run-command.js'
 
@@ -13,13 +18,39 @@ function environment(cluster: TestCluster): NodeJS.ProcessEnv {
   return { MULTIPROC_CLUSTER: cluster.url, MULTIPROC_AUTH_KEY: KEY }
 }
 
+async function strangerTo({ url }: TestCluster): Promise<NatsConnection> {
+  const { host, username } = new URL(url)
+  return await connect({ servers: host, token: username })
+}
+
+async function isListening(port: number): Promise<boolean> {
+  const socket = connectSocket(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}
+
 describe('multiproc worker', needsServer, () => {
   test('runs what programs send, says that it is well, and ends by SIGTERM with what it has', async () => {
     await using cluster = await TestCluster.start()
     await using latches = await Latches.open()
-    const worker = startCommand(['worker', '--pool', POOL, '-p', '1'], { env: environment(cluster) })
+    const worker = startCommand(
+      ['worker', '--pool', POOL, '-p', '1', '--lease', '2s', '--max-deliveries', '3'],
+      { env: environment(cluster) },
+    )
     const [line] = (await once(createInterface(worker.stderr), 'line')) as [string]
     assert.match(line, /works for test with processes: 1/)
+    const connection = await strangerTo(cluster)
+    const manager = await jetstreamManager(connection)
+    const { config } = await manager.consumers.info(`MP_T_${POOL}`, 'normal')
+    const { config: stream } = await manager.streams.info(`MP_T_${POOL}`)
+    assert.deepEqual([config.ack_wait, stream.metadata?.['deliveriesMax']], [2e9, '3'])
+    await connection.close()
     const result = cluster.pool().apply(
       async (latch: string) => {
         await passLatch(latch, 'running')
@@ -44,7 +75,8 @@ describe('multiproc worker', needsServer, () => {
     assert.match(noKey.stderr, /MULTIPROC_AUTH_KEY/)
     const away = await runCommand(['cluster', 'status'], { env: { ...env, MULTIPROC_AUTH_KEY: KEY } })
     assert.equal(away.code, 1)
-    assert.match(away.stderr, /cannot be reached/)
+    assert.match(away.stderr, /cannot be reached.*\nTo fix: .*MULTIPROC_CLUSTER/)
+    assert.doesNotMatch(away.stderr, /connectionTimeout/)
   })
 })
 
@@ -85,8 +117,7 @@ describe('multiproc cluster', needsServer, () => {
     await using cluster = await TestCluster.start()
     await cluster.agent({ cluster: { ...cluster.options, maxDeliveries: 1 } })
     const env = environment(cluster)
-    const { host, username } = new URL(cluster.url)
-    const stranger = await connect({ servers: host, token: username })
+    const stranger = await strangerTo(cluster)
     await jetstream(stranger).publish(`mp.t.${POOL}.normal.0123456789abcdef01234567.1`, 'no seal')
     await stranger.close()
     let letters: { taskName?: string; byteLength: number }[] = []
@@ -113,6 +144,28 @@ describe('multiproc cluster', needsServer, () => {
     assert.match(stdout, /Pool dev: 1 agent with 1 process\n/)
     dev.kill('SIGINT')
     assert.deepEqual(await once(dev, 'exit'), [0, null])
+  })
+
+  test('dev leaves no server and no folder of its own when it is killed by kill -9', async () => {
+    const temporary = mkdtempSync(join(tmpdir(), 'multiproc-dev-test-'))
+    const dev = startCommand(['cluster', 'dev', '--agents', '1'], {
+      env: { TMPDIR: temporary, TEMP: temporary },
+    })
+    let said = ''
+    dev.stdout.on('data', data => {
+      said += String(data)
+    })
+    while (!said.includes('Ctrl-C')) await once(dev.stdout, 'data')
+    const port = Number(/^export MULTIPROC_CLUSTER=.*:(\d+)$/m.exec(said)![1])
+    const folders = (): string[] =>
+      readdirSync(temporary).filter(name => name.startsWith('multiproc-cluster-'))
+    assert.equal(await isListening(port), true)
+    assert.equal(folders().length, 1)
+    dev.kill('SIGKILL')
+    await once(dev, 'exit')
+    while (await isListening(port));
+    await eventually(() => folders().length === 0)
+    rmSync(temporary, { recursive: true })
   })
 })
 

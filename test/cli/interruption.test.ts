@@ -93,10 +93,13 @@ test('map gets along with little memory, however long its input is', async () =>
     nodeOptions: '--max-old-space-size=32 --max-semi-space-size=1',
   })
   const stderr = text(child.stderr)
+  const exit = once(child, 'exit')
   feedForEver(child)
   let count = 0
   for await (const _line of createInterface({ input: child.stdout })) if (++count === 300_000) break
   child.stdout.destroy()
-  assert.deepEqual(await once(child, 'exit'), [0, null])
-  assert.deepEqual({ count, stderr: await stderr }, { count: 300_000, stderr: '' })
+  assert.deepEqual(
+    { exit: await exit, count, stderr: await stderr },
+    { exit: [0, null], count: 300_000, stderr: '' },
+  )
 })

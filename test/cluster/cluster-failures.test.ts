@@ -159,6 +159,63 @@ describe('work on a cluster survives', needsServer, () => {
     clearInterval(open)
   })
 
+  test('a chunk that was fetched behind a long one goes to an agent that is idle, and runs once', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    await using nats = await closing(stranger(cluster))
+    const busy = await cluster.agentProgram(1)
+    const pool = cluster.pool()
+    const { address } = latches
+    const file = join(cluster.folder, 'ran')
+    const run = async (name: string): Promise<number> => {
+      if (name !== '') await passLatch(address, name)
+      appendFileSync(file, `${name}\n`)
+      return process.ppid
+    }
+    // Short work: the agent fetches ahead.
+    for (let round = 0; round < 3; round++) await pool.apply(run, [''])
+    const long = pool.apply(run, ['long'])
+    await latches.arrival('long')
+    const behind = pool.map(run, ['behind'])
+    const manager = await jetstreamManager(nats.connection)
+    // Both chunks are with the agent that is there.
+    await untilCount(
+      async () => (await manager.consumers.info(`MP_T_${POOL}`, 'normal')).num_ack_pending === 2,
+    )
+    await cluster.agent({ processes: 1 })
+    await latches.arrival('behind')
+    latches.release('behind')
+    assert.deepEqual(await behind, [process.pid])
+    latches.release('long')
+    assert.equal(await long, busy.pid)
+    assert.deepEqual(readFileSync(file, 'utf8'), '\n\n\nbehind\nlong\n')
+  })
+
+  test('a chunk that a busy agent gives back counts as never delivered, and runs when the agent is free', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    await using nats = await closing(stranger(cluster))
+    const once = { ...cluster.options, maxDeliveries: 1 }
+    await cluster.agent({ processes: 1, cluster: once })
+    const pool = cluster.pool({ cluster: once })
+    const { address } = latches
+    for (let round = 0; round < 3; round++) await pool.apply(() => {})
+    const long = pool.apply(passLatch, [address, 'long'])
+    await latches.arrival('long')
+    let answers = 0
+    nats.connection.subscribe(`mp.r.${POOL}.>`, { callback: () => void answers++ })
+    await nats.connection.flush()
+    const waiting = pool.apply(passLatch, [address, 'waiting'])
+    await eventually(() => answers === 1)
+    latches.release('long')
+    await long
+    await latches.arrival('waiting')
+    latches.release('waiting')
+    await waiting
+    const manager = await jetstreamManager(nats.connection)
+    assert.equal((await manager.streams.info(`MP_D_${POOL}`)).state.messages, 0)
+  })
+
   test('a queue that somebody emptied: chunks that nobody has are sent again', async () => {
     await using cluster = await TestCluster.start()
     await using nats = await closing(stranger(cluster))
@@ -191,6 +248,18 @@ describe('what nobody survives', needsServer, () => {
     const manager = await jetstreamManager(nats.connection)
     assert.equal((await manager.streams.info(`MP_D_${POOL}`)).state.messages, 1)
     assert.equal((await manager.streams.info(`MP_T_${POOL}`)).state.messages, 0)
+  })
+
+  test('an agent whose health port is taken says so, and leaves nothing that keeps its program alive', async () => {
+    await using cluster = await TestCluster.start()
+    // The server's own.
+    const { port } = new URL(cluster.url)
+    const { child, line } = await cluster.spoken('refused-agent-program.js', [port])
+    if (child.exitCode === null) await once(child, 'exit')
+    assert.equal(child.exitCode, 0)
+    const { name, code, message } = JSON.parse(line) as Record<string, string>
+    assert.deepEqual([name, code], ['ProcessError', 'ERR_START_FAILED'])
+    assert.match(message!, /EADDRINUSE.*\nTo fix: choose another port/)
   })
 
   test('a server that stays away fails all calls with ERR_CLUSTER_CONNECTION', async () => {
@@ -237,7 +306,7 @@ describe('what nobody survives', needsServer, () => {
 describe('who has not the key', needsServer, () => {
   test('gets nothing run: a program with another key is told so by agents', async () => {
     await using cluster = await TestCluster.start()
-    await cluster.agent()
+    await cluster.agent({ cluster: { ...cluster.options, maxDeliveries: 1 } })
     const file = join(cluster.folder, 'ran')
     const pool = cluster.pool({
       cluster: { authKey: 'another key of thirty-two bytes, or more', maxDeliveries: 1 },
@@ -247,6 +316,41 @@ describe('who has not the key', needsServer, () => {
       code: 'ERR_AUTHENTICATION',
     })
     assert.throws(() => readFileSync(file), { code: 'ENOENT' })
+  })
+
+  test('does no harm to others: while agents with the key are busy, refusals of one without it end no call', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    await using nats = await closing(stranger(cluster))
+    await cluster.agent({ processes: 1, cluster: { ...cluster.options, maxDeliveries: 1 } })
+    const pool = cluster.pool()
+    const { address } = latches
+    const busy = pool.apply(passLatch, [address, 'busy'])
+    await latches.arrival('busy')
+    let refusals = 0
+    nats.connection.subscribe(`mp.r.${POOL}.>`, {
+      callback: (_, { data }) => {
+        if (Buffer.from(data).toString().startsWith('{"refused"')) refusals++
+      },
+    })
+    const warnings: string[] = []
+    const note = ({ message }: Error): void => void warnings.push(message)
+    process.on('warning', note)
+    await nats.connection.flush()
+    // The only one that is idle, and it has another key: it takes what waits, and what is sent again.
+    const idle = await cluster.agent({
+      cluster: { ...cluster.options, authKey: 'another key of thirty-two bytes, or more' },
+    })
+    const waiting = pool.apply(passLatch, [address, 'waiting'])
+    await eventually(() => refusals === 2)
+    process.removeListener('warning', note)
+    assert.equal(warnings.filter(message => message.includes('is sent again')).length, 1)
+    await idle.stop({ timeout: 0 })
+    latches.release('busy')
+    await busy
+    await latches.arrival('waiting')
+    latches.release('waiting')
+    await waiting
   })
 
   test('gets nothing run: work without a seal, or with the seal of other work, goes to the dead letters', async () => {

@@ -291,6 +291,26 @@ describe('a pool on a cluster', needsServer, () => {
       )
   })
 
+  test('who asks for another lease or number of deliveries than the pool has is told both values', async () => {
+    await using cluster = await TestCluster.start()
+    const warnings: Error[] = []
+    const note = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', note)
+    await cluster.agent({ cluster: { ...cluster.options, lease: 2000, maxDeliveries: 3 } })
+    const asked = { lease: 2000, maxDeliveries: 3 }
+    await cluster.pool({ cluster: asked }).apply(() => 1)
+    await cluster.pool({ cluster: { lease: undefined } }).apply(() => 1)
+    assert.equal(warnings.length, 0, warnings[0]?.message)
+    await cluster.pool({ cluster: { lease: 60_000, maxDeliveries: 7 } }).apply(() => 1)
+    process.removeListener('warning', note)
+    assert.deepEqual(
+      warnings.map(({ name }) => name),
+      ['ClusterWarning', 'ClusterWarning'],
+    )
+    assert.match(warnings[0]!.message, /"lease" 2000, .* and not 60000/)
+    assert.match(warnings[1]!.message, /"maxDeliveries" 3, .* and not 7/)
+  })
+
   test('close() finishes what was submitted, and join() waits for it', async () => {
     await using cluster = await TestCluster.start()
     await cluster.agent()

@@ -114,6 +114,21 @@ describe('a chunk of another machine', () => {
     })
   })
 
+  test('is given back whole while no worker has it, and no worker gets it after that', () => {
+    const { job, ends } = relayed()
+    assert.equal(job.isUntouched, true)
+    job.withdraw({ deaths: 2 })
+    const again = { type: 'again', bodies: 0, chunkId: 7, count: 3, isSolo: false, deaths: 2 }
+    assert.deepEqual(
+      ends[0]!.map(({ message }) => message),
+      [again],
+    )
+    assert.deepEqual([job.isUntouched, job.take()], [false, undefined])
+    const { job: taken } = relayed()
+    taken.take()
+    assert.equal(taken.isUntouched, false)
+  })
+
   test('has no answer when it was called off, and whatever comes later means nothing', () => {
     const { job, ends } = relayed()
     job.take()

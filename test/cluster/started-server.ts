@@ -87,14 +87,23 @@ export class TestCluster implements AsyncDisposable {
     args: readonly string[] = [],
     env: NodeJS.ProcessEnv = {},
   ): Promise<ChildProcess> {
+    return (await this.spoken(name, args, env)).child
+  }
+
+  /** As `program()`, with that line. */
+  async spoken(
+    name: string,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<{ child: ChildProcess; line: string }> {
     const file = fileURLToPath(new URL(name, import.meta.url))
     const child = spawn(process.execPath, [file, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, MULTIPROC_AUTH_KEY: KEY, CLUSTER_URL: this.url, CLUSTER_POOL: POOL, ...env },
     })
     this.#programs.push(child)
-    await once(createInterface(child.stdout), 'line')
-    return child
+    const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
+    return { child, line }
   }
 
   pool(options: Omit<PoolOptions, 'cluster'> & { cluster?: Partial<ClusterOptions> } = {}): Pool {
