@@ -154,6 +154,19 @@ test('15: the spans of tasks are within those of their calls, and these within t
   )
 })
 
+test('the demo of README.md runs all of them that need no cluster, and gets equal results from one process and two', async () => {
+  const demo = fileURLToPath(new URL('../demo/demo-main.js', import.meta.url))
+  const env = { ...process.env }
+  delete env['MULTIPROC_CLUSTER']
+  const { stdout } = await promisify(execFile)(process.execPath, [demo, '--limit', '50', examples], {
+    timeout: 90_000,
+    env,
+  })
+  assert.match(stdout, /== examples\/14-listener-client\.ts/)
+  assert.match(stdout, /== examples\/16-cluster\.ts\nLeft out: it needs a server/)
+  assert.match(stdout, /Results: +equal/)
+})
+
 test('every example has a test here', () => {
   const names = readdirSync(examples).filter(name => /^\d\d-.*\.js$/.test(name))
   const numbers = Array.from({ length: 17 }, (_, index) => String(index + 1).padStart(2, '0'))
