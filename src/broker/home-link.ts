@@ -4,6 +4,7 @@
  */
 import { ClosedError, ProcessError } from '../errors.ts'
 import type { HomeAddress } from '../platform/shared-heap.ts'
+import { onAbort } from '../platform/on-abort.ts'
 import { decode, encode } from '../serialize/codec.ts'
 import { Bridge } from './bridge.ts'
 import { type FromHome, PENDING_CALLS_MAX, type ToHome } from './protocol.ts'
@@ -156,7 +157,7 @@ export class HomeLink {
       }
       const call = this.#beginCall(pending, id, args)
       this.#bridge.beginWait()
-      signal?.addEventListener('abort', aborted, { once: true })
+      if (signal) onAbort(signal, aborted)
     })
   }
 

@@ -3,6 +3,7 @@ import { ClosedError, QueueEmptyError, QueueFullError } from '../errors.ts'
 import type { Msg } from '@nats-io/transport-node'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
+import { onAbort } from '../platform/on-abort.ts'
 import { checkCount } from '../pool/option-checks.ts'
 import { decodeItem } from '../queue/item-codec.ts'
 import { iterateItems } from '../queue/iterate-items.ts'
@@ -225,7 +226,7 @@ export class ClusterQueue<T = unknown> extends ClusterObject implements AsyncIte
     const untilMs = performance.now() + timeout
     const call = new AbortController()
     const abort = (): void => call.abort(signal!.reason)
-    signal?.addEventListener('abort', abort, { once: true })
+    if (signal) onAbort(signal, abort)
     this.#calls.add(call)
     try {
       return await act(() => ({ timeout: Math.max(0, untilMs - performance.now()), signal: call.signal }))

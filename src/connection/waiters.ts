@@ -4,6 +4,7 @@
  */
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import { TIMER_MS_MAX } from '../platform/long-timer.ts'
+import { onAbort } from '../platform/on-abort.ts'
 
 /** What an attempt found: it is done, or has to wait. It may throw, which fails the one who waits. */
 export type Attempt<T> = { value: T } | 'wait'
@@ -85,7 +86,7 @@ export class Waiters {
       // The turn after this one has looked at all sockets in between.
       if (timeout === 0) immediate = setImmediate(() => (immediate = setImmediate(expired)))
       else if (timeout !== undefined && timeout !== Infinity) waitFor(timeout)
-      signal?.addEventListener('abort', aborted, { once: true })
+      if (signal) onAbort(signal, aborted)
       this.#queue.push(waiter)
       this.#changed(this.#queue.length)
     })

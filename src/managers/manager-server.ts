@@ -12,6 +12,7 @@ import { type Address, addressText, parseAddress, plainAddress } from '../connec
 import { SocketServer, type SocketServerOptions } from '../connection/socket-server.ts'
 import { ClosedError, ProcessError, invalidState } from '../errors.ts'
 import { SharedHeap, actAs } from '../platform/shared-heap.ts'
+import { onAbort } from '../platform/on-abort.ts'
 import type { Token } from './base-proxy.ts'
 import { introduceServer } from './introduction.ts'
 import { addLocalServer } from './links.ts'
@@ -112,7 +113,7 @@ export class ManagerServer implements AsyncDisposable {
     if (this.#state !== 'serving') await this.listen()
     const stopped = this.#stop.signal
     const aborted = (): void => void this.shutdown()
-    signal?.addEventListener('abort', aborted, { once: true })
+    if (signal) onAbort(signal, aborted)
     if (!stopped.aborted) await once(stopped, 'abort')
     signal?.removeEventListener('abort', aborted)
     signal?.throwIfAborted()

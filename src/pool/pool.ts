@@ -3,6 +3,7 @@
  */
 import { inspect } from 'node:util'
 import { assertKnownOptions } from '../platform/known-options.ts'
+import { onAbort } from '../platform/on-abort.ts'
 import { invalidArgument, invalidState } from '../errors.ts'
 import { ApplyJob } from './apply-job.ts'
 import { AsyncResult, makeCancellable, rejectResult } from './async-result.ts'
@@ -451,7 +452,7 @@ function cancelAllWhen(signal: AbortSignal, core: PoolCore): void {
     const alive = held.deref()
     if (alive) for (const job of Array.from(alive.jobs)) alive.cancelJob(job, signal.reason)
   }
-  signal.addEventListener('abort', cancelAll, { once: true })
+  onAbort(signal, cancelAll)
   core.onEnded = () => signal.removeEventListener('abort', cancelAll)
 }
 

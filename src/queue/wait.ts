@@ -4,6 +4,7 @@ import { invalidArgument } from '../errors.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { type Readiness, readiness } from './waitable.ts'
 import { TIMER_MS_MAX } from '../platform/long-timer.ts'
+import { onAbort } from '../platform/on-abort.ts'
 
 /**
  * What `wait()` takes: ends of pipes, queues and connections (ready when receiving would not wait), a listener (ready
@@ -78,10 +79,7 @@ async function untilChanged(
         // Rejected when the object is closed meanwhile, which is as good as ready.
         state.line?.wait(object, attempt, { signal: stop.signal }, () => {}).then(settle, settle)
       }
-      signal?.addEventListener('abort', () => reject(signal.reason as Error), {
-        once: true,
-        signal: stop.signal,
-      })
+      if (signal) onAbort(signal, () => reject(signal.reason as Error), { until: stop.signal })
       startTimer(timeout, settle, stop.signal)
     })
   } finally {

@@ -8,6 +8,7 @@ import type { PendingWait } from '../platform/heap-backend.ts'
 import { microtask } from '../platform/microtask.ts'
 import { type Attempt, newSleep, type SyncHeap } from './waiting.ts'
 import { TIMER_MS_MAX } from '../platform/long-timer.ts'
+import { onAbort } from '../platform/on-abort.ts'
 
 /** How often to look whether another process did what only this thread was expected to do. As in the heap's waits. */
 const LOOK_AROUND_MS = 10
@@ -91,7 +92,7 @@ export class LocalWaiters<T extends {}> {
       if (!this.#queue.has(waiter)) return
       if (signal?.aborted) aborted()
       else {
-        signal?.addEventListener('abort', aborted, { once: true })
+        if (signal) onAbort(signal, aborted)
         if (timeout !== undefined && timeout !== Infinity) arm(timeout)
       }
     })

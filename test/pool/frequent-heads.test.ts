@@ -1,6 +1,7 @@
 /** The heads of chunks and results as words: what goes in comes out, and everything else is left to the codec. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { expectTypeOf } from 'expect-type'
 import * as fc from 'fast-check'
 import { bodyInside, frequentFrame, frequentHead } from '#src/pool/frequent-heads.js'
 import type { ChunkHead, FromWorker, ResultsHead, ToWorker } from '#src/pool/protocol.js'
@@ -101,4 +102,12 @@ test('a frame that is cut short is no head', () => {
   for (let length = 0; length < frame.length; length++) {
     assert.equal(frequentHead(frame.subarray(0, length)), undefined)
   }
+})
+
+test('every field of both heads is either a word or a flag, or leaves the head to the codec', () => {
+  type Written = 'type' | 'bodies' | 'chunkId' | 'count' | 'isPacked' | 'first'
+  type OfChunk = 'functionId' | 'mode' | 'isExact' | 'wantsReports'
+  type LeftToCodec = 'indexes' | 'contexts' | 'attempt' | 'name' | 'times' | 'elsewhere'
+  expectTypeOf<keyof ChunkHead>().toEqualTypeOf<Written | OfChunk | LeftToCodec>()
+  expectTypeOf<keyof ResultsHead>().toEqualTypeOf<Written | 'elapsedMs'>()
 })
