@@ -137,21 +137,8 @@ const TYPED = `
 import * as multiproc from 'multiproc'
 import { ProcessError, WorkerDiedError, type ErrorCode } from 'multiproc'
 import { type Future, ProcessPoolExecutor, wait } from 'multiproc/futures'
-import { type Agent, startAgent } from 'multiproc/cluster'
 
 if (ProcessPoolExecutor !== multiproc.ProcessPoolExecutor) throw new Error('multiproc/futures is another copy')
-// The client of NATS is not installed here: that is said when somebody needs it, and not before.
-export const agent: Promise<Agent> = startAgent({
-  cluster: { servers: 'nats://127.0.0.1:1', authKey: 'k'.repeat(32) },
-  pools: 'p',
-})
-agent.then(
-  () => process.exit(1),
-  (error: unknown) => {
-    const isClear = error instanceof multiproc.ClusterError && error.message.includes('npm install @nats-io')
-    if (!isClear) throw error
-  },
-)
 export async function countDone(futures: Future<number>[]): Promise<number> {
   return (await wait(futures)).done.size
 }
@@ -229,6 +216,58 @@ function useOpenTelemetry(folder) {
   console.log('  made spans with and without the optional peer')
 }
 
+/** The same for the cluster, whose types are those of its client where a program uses it directly. */
+function useCluster(folder) {
+  write(folder, {
+    'without-client.mjs': `
+      import { startAgent } from 'multiproc/cluster'
+      const cluster = { servers: 'nats://127.0.0.1:1', authKey: 'k'.repeat(32) }
+      try { await startAgent({ cluster, pools: 'p' }) } catch (error) {
+        console.log(error.code, error.message.includes('npm install @nats-io'))
+      }`,
+    'with-client.mts': `
+      import { ClusterError } from 'multiproc'
+      import { type Agent, type ClusterLock, type ClusterState, connectState, startAgent } from 'multiproc/cluster'
+      const cluster = { servers: 'nats://127.0.0.1:1', authKey: 'k'.repeat(32), connectionTimeout: 1000 }
+      // @ts-expect-error There is no such option.
+      const wrong = (): Promise<Agent> => startAgent({ cluster, pool: 'p' })
+      export const lockOf = (state: ClusterState): ClusterLock => state.Lock('l')
+      connectState({ cluster, name: 's' }).then(
+        () => process.exit(1),
+        (error: unknown) => console.log(error instanceof ClusterError && error.code, typeof wrong),
+      )`,
+    'cluster.json': {
+      compilerOptions: { ...BASE_OPTIONS, module: 'nodenext' },
+      files: ['with-client.mts'],
+    },
+  })
+  if (existsSync(join(folder, 'node_modules', '@nats-io'))) fail('the client of NATS was installed')
+  const without = run(process.execPath, ['without-client.mjs'], { cwd: folder })
+  if (without !== 'ERR_NOT_SUPPORTED true\n') fail(`startAgent() without its client printed ${without}`)
+  const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const client = ['transport-node', 'jetstream'].map(name => `@nats-io/${name}`)
+  run(
+    npm,
+    [
+      'install',
+      '--no-save',
+      '--no-audit',
+      '--no-fund',
+      ...client.map(name => `${name}@${devDependencies[name]}`),
+    ],
+    {
+      cwd: folder,
+    },
+  )
+  run(process.execPath, [compiler, '-p', 'cluster.json'], { cwd: folder })
+  for (const node of nodeVersions()) {
+    const printed = run(node, ['out/with-client.mjs'], { cwd: folder })
+    if (printed !== 'ERR_CLUSTER_CONNECTION function\n')
+      fail(`connectState() without a server printed ${printed}`)
+  }
+  console.log('  used the cluster with and without its client')
+}
+
 function usePackage(folder, hasPool) {
   const answers = hasPool ? { spawn: [2, 5, 10], thread: [2, 5, 10] } : {}
   let exported
@@ -287,6 +326,7 @@ try {
 
   const exported = usePackage(consumer, existsSync(join(root, 'src', 'pool')))
   useOpenTelemetry(consumer)
+  useCluster(consumer)
   for (const [command, path] of Object.entries(manifest.bin)) {
     if (!existsSync(join(root, path.replace('dist', 'src').replace(/\.js$/, '.ts')))) continue
     const bin = join(consumer, 'node_modules', '.bin')
