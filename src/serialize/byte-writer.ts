@@ -11,6 +11,8 @@ export interface RawBuffer extends Buffer {
   ucs2Slice(start: number, end: number): string
 }
 
+/** Fewer bytes are copied one by one, which is cheaper than to call set(). */
+const COPIED_BY_BYTE = 64
 const SLAB_BYTES = 64 * 1024
 /** A slab with less room than this is left to its messages and a new one is started. */
 const MIN_ROOM_BYTES = 1024
@@ -128,8 +130,10 @@ export class ByteWriter {
   writeRaw(source: Uint8Array): void {
     const count = source.length
     this.reserve(count)
-    if (count < 32) for (let i = 0; i < count; i++) this.bytes[this.position + i] = source[i]!
-    else this.bytes.set(source, this.position)
+    if (count < COPIED_BY_BYTE) {
+      const { bytes, position } = this
+      for (let i = 0; i < count; i++) bytes[position + i] = source[i]!
+    } else this.bytes.set(source, this.position)
     this.position += count
   }
 

@@ -73,8 +73,10 @@ const PLAIN_BUILTINS: ReadonlySet<BuiltinKind> = new Set(['array', 'map', 'set',
 
 let lastMessage = 0
 
+const NO_OPTIONS: WriterOptions = Object.freeze({})
+
 export class ValueWriter extends ByteWriter {
-  options: WriterOptions = {}
+  options: WriterOptions = NO_OPTIONS
   /** When true, fields of errors that cannot be sent become a short text instead. */
   isLenient = false
   /** When true, whatever is not plain data is left to the graph encoder. */
@@ -168,8 +170,10 @@ export class ValueWriter extends ByteWriter {
 
   private forget(): void {
     this.abandon()
-    if (this.ids === undefined) this.noted.fill(undefined, 0, this.notedCount)
-    else {
+    if (this.ids === undefined) {
+      // They are few, and a call of fill() is dearer than that.
+      for (let i = 0; i < this.notedCount; i++) this.noted[i] = undefined
+    } else {
       this.noted = []
       this.ids = undefined
     }
@@ -183,7 +187,7 @@ export class ValueWriter extends ByteWriter {
     this.attachments = undefined
     this.viewedMemory = undefined
     this.sharedBuffers = undefined
-    this.options = {}
+    this.options = NO_OPTIONS
     this.isLenient = false
   }
 
