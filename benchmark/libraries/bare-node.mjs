@@ -61,7 +61,7 @@ export const bareNode = [
     name: 'bare Node child',
     role: 'reference',
     home: 'process',
-    onlyRows: ['idle-memory', 'pipe-round-trip'],
+    onlyRows: ['idle-memory', 'pipe-round-trip', 'pipe-1mib'],
     load: async () => startBareChildren,
   },
   {

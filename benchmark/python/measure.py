@@ -290,6 +290,26 @@ def pipe_one_way(context, workers, size):
     return [size['messages'] / timed(run)[0] for _ in range(size['repeats'])]
 
 
+def send_bytes(connection):
+    data = bytes(1 << 20)
+    while True:
+        for _ in range(connection.recv()):
+            connection.send(data)
+
+
+def pipe_1mib(context, workers, size):
+    here, there = context.Pipe()
+    context.Process(target=send_bytes, args=(there,), daemon=True).start()
+
+    def run():
+        here.send(size['messages'])
+        for _ in range(size['messages']):
+            here.recv()
+
+    run()
+    return [size['messages'] / timed(run)[0] for _ in range(size['repeats'])]
+
+
 def answer_turns(here, there):
     while True:
         there.acquire()
@@ -361,6 +381,7 @@ ROWS = {
     'queue-batches': queue_messages,
     'pipe-one-way': pipe_one_way,
     'pipe-round-trip': pipe_round_trip,
+    'pipe-1mib': pipe_1mib,
     'lock-uncontended': lock_uncontended,
     'lock-contended': lock_contended,
     'lock-hand-over': lock_hand_over,

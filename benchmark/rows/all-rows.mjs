@@ -10,6 +10,7 @@ import { lockHandOver } from './lock-hand-over.mjs'
 import { lockUncontended } from './lock-uncontended.mjs'
 import { manager1, manager4, manager8 } from './manager-dict.mjs'
 import { mapSquares } from './map-squares.mjs'
+import { pipe1MiB } from './pipe-1mib.mjs'
 import { pipeOneWay } from './pipe-one-way.mjs'
 import { pipeRoundTrip } from './pipe-round-trip.mjs'
 import { queueBatches, queueMessages } from './queue-messages.mjs'
@@ -63,6 +64,7 @@ export const rows = [
   queueBatches,
   pipeOneWay,
   pipeRoundTrip,
+  pipe1MiB,
   lockUncontended,
   lockContended,
   lockHandOver,

@@ -19,6 +19,12 @@ exports.sumOfEnds = bytes => bytes[0] + bytes[bytes.length - 1]
 
 exports.makeBytes = length => new Uint8Array(length).fill(7)
 
+let kept = new Uint8Array(0)
+exports.keptBytes = length => {
+  if (kept.length !== length) kept = new Uint8Array(length).fill(7)
+  return kept
+}
+
 // Fixed work that no engine can skip: FNV-1a over `iterations` bytes.
 const burn = iterations => {
   let hash = 2166136261 | 0

@@ -20,6 +20,13 @@ export function keepFreedWhileReceiving(): void {
   if (timer === undefined) look()
 }
 
+/** Memory for a copy of large data, which has what was there before. */
+export function memoryForLargeData(byteLength: number): Uint8Array<ArrayBuffer> {
+  keepFreedWhileReceiving()
+  // Never of Node's pool: it can be transferred and detached.
+  return new Uint8Array(Buffer.allocUnsafeSlow(byteLength).buffer)
+}
+
 /** Other threads of this process have a timer of their own: who still receives sets the larger bound again. */
 function look(): void {
   nativeAddon()?.keepFreedMemory(isStillReceiving ? BUSY_BYTES_MAX : IDLE_BYTES_MAX)

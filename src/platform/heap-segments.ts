@@ -268,12 +268,15 @@ function lettingGo(heap: SharedHeap, block: HeldBlock): (() => boolean) & { isHe
 
 /** Segments that this process or thread let go of with their memory, by size, the last one last. */
 const warm = new Map<number, { index: number; bytes: number }[]>()
+/** Those in the lists. Others may take one meanwhile and leave it to be let go of here again. */
+const warmIndexes = new Set<number>()
 let warmBytes = 0
 
 function takeWarm(heap: SharedHeap, size: number): HeldBlock | undefined {
   const list = warm.get(size)
   for (let place = list?.pop(); place !== undefined; place = list?.pop()) {
     warmBytes -= place.bytes
+    warmIndexes.delete(place.index)
     const block = heap.takeFree(place.index, SEGMENT_KIND)
     if (block !== undefined) return block
   }
@@ -304,9 +307,11 @@ function giveUp(heap: SharedHeap, block: HeldBlock): void {
   block.release()
   if (!heap.isFree(block.handle)) return
   // Somebody may attach to it meanwhile: only who has taken it anew may throw its contents away.
+  if (warmIndexes.has(index)) return
   if (warmBytes + bytes > WARM_BYTES_MAX) discard(heap, heap.takeFree(index, SEGMENT_KIND))
   else {
     warmBytes += bytes
+    warmIndexes.add(index)
     if (!warm.has(size)) warm.set(size, [])
     warm.get(size)!.push({ index, bytes })
   }

@@ -73,6 +73,9 @@ export const OUTSIDE_BYTES = 16
 
 export const RING_BYTES_MAX = 2 ** 30
 
+/** A growing ring takes what is smaller inside. */
+export const GROWING_INSIDE_MAX = 256 * 1024
+
 export function frameBytes(byteLength: number): number {
   return FRAME_HEADER_BYTES + ((byteLength + 7) & ~7)
 }

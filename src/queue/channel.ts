@@ -13,6 +13,7 @@ import {
   CHANNEL_KIND,
   FRAME_HEADER_BYTES,
   FRAME_MARK,
+  GROWING_INSIDE_MAX,
   OUTSIDE_BYTES,
   frameBytes,
 } from './channel-layout.ts'
@@ -24,6 +25,8 @@ import {
   newReaderState,
   newWriterState,
 } from './channel-states.ts'
+import { doneWith, holdUntilRead } from './held-items.ts'
+import { segmentOf } from './item-memory.ts'
 import { OwnerLock } from './owner-lock.ts'
 import {
   allocateItem,
@@ -62,8 +65,6 @@ export type OutgoingItem = Uint8Array | OutsideItem
 
 /** So long does an operation block its thread for a lock whose holder is alive: it holds it for microseconds. */
 const LOCK_MS = 5
-/** A growing ring takes what is smaller inside. */
-const GROWING_INSIDE_MAX = 256 * 1024
 /** Messages outside a ring that does not grow make writers wait from this many KiB on. */
 const OUTSIDE_KIB_MAX = 8 * 1024
 /** A ring that is larger than this and empty is exchanged for a small one. */
@@ -188,7 +189,8 @@ export class Channel {
       loadWriter(this.heap.words, this.base, this.#seenWriter)
       loadReader(this.heap.words, this.base, this.#seenReader)
       if (this.#seenWriter.outsideKiB !== this.#seenReader.outsideKiB) {
-        for (let taken: unknown; (taken = this.take(1024)), Array.isArray(taken) && taken.length > 0;);
+        for (let taken = this.take(1024); taken !== 'busy' && taken.length > 0; taken = this.take(1024))
+          taken.forEach(doneWith)
       }
       const { ringIndex, ringGeneration } = this.#seenWriter
       const segment = attachItem(this.heap, ringIndex, ringGeneration)
@@ -205,8 +207,12 @@ export class Channel {
   outgoing(bytes: Uint8Array): OutgoingItem {
     if (!this.heap.isNative) return bytes
     const insideMax = this.#isGrowing ? GROWING_INSIDE_MAX : this.#knownCapacity() / 2
-    if (bytes.length <= insideMax) return bytes
-    return { segment: allocateItem(bytes), byteLength: bytes.length }
+    const written = segmentOf(bytes.buffer)
+    if (bytes.length > insideMax) return { segment: written ?? allocateItem(bytes), byteLength: bytes.length }
+    if (written === undefined) return bytes
+    const own = bytes.slice()
+    written.release()
+    return own
   }
 
   /**
@@ -416,7 +422,7 @@ export class Channel {
   // ---- Reading ----
 
   /**
-   * Takes up to `max` messages; none when there are none.
+   * Takes up to `max` messages; none when there are none. Who has read them, or keeps them, says so: see `held-items.ts`.
    *
    * @param accept - sees each message before it is taken; when it throws, that one and those after it stay
    * @throws ProcessError `ERR_PROTOCOL` when the memory is damaged.
@@ -473,9 +479,8 @@ export class Channel {
       this.#readerLock.release()
     }
     if (outside !== undefined) {
-      // It is this reader's alone now. Copying it takes long, so nobody waits for it.
-      messages.push(messages.pop()!.slice())
-      outside.segment.release()
+      // It is this reader's alone now, who reads it where it is.
+      holdUntilRead(messages.at(-1)!, outside.segment)
     }
     if (Atomics.load(words, base + CHANNEL.writersWaiting) > 0)
       heap.wake(base + CHANNEL.takes, messages.length)

@@ -3,6 +3,8 @@ import { ProcessError } from '../errors.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
 import { decode, encode, prepare } from '../serialize/codec.ts'
 import type { OutgoingItem } from './channel.ts'
+import { doneWith } from './held-items.ts'
+import { itemMemory } from './item-memory.ts'
 
 /**
  * An item as bytes.
@@ -13,7 +15,15 @@ export function encodeItem(value: unknown, rootName: string): Uint8Array {
   return encode(value, rootName === 'item' ? ITEM : { rootName })
 }
 
+/** An item for `outgoing()` of a channel, and nobody else. */
+export function encodeOutgoing(value: unknown, rootName: string): Uint8Array {
+  if (rootName === 'item') return encode(value, OUTGOING_ITEM)
+  return encode(value, rootName === 'message' ? OUTGOING_MESSAGE : { rootName, largeMemory: itemMemory })
+}
+
 const ITEM = Object.freeze({ rootName: 'item' })
+const OUTGOING_ITEM = Object.freeze({ rootName: 'item', largeMemory: itemMemory })
+const OUTGOING_MESSAGE = Object.freeze({ rootName: 'message', largeMemory: itemMemory })
 
 /** For an item that was not put after all: nothing is kept for it any more. */
 export function letGoOf(item: OutgoingItem): void {
@@ -23,8 +33,14 @@ export function letGoOf(item: OutgoingItem): void {
 
 /** An item from its bytes, once the modules that it needs are loaded. */
 export function decodeItem(bytes: Uint8Array): unknown {
-  const loading = prepare(bytes)
-  return loading === undefined ? decode(bytes) : decodeAfter(loading, bytes)
+  let loading: Promise<void> | undefined
+  try {
+    loading = prepare(bytes)
+    if (loading === undefined) return decode(bytes)
+  } finally {
+    if (loading === undefined) doneWith(bytes)
+  }
+  return decodeAfter(loading, bytes).finally(() => doneWith(bytes))
 }
 
 /**
@@ -38,10 +54,12 @@ export async function decodeItems(
   const items: unknown[] = []
   for (const [index, bytes] of taken.entries()) {
     try {
-      const item = decodeItem(bytes)
-      items.push(item instanceof Promise ? await item : item)
+      const loading = prepare(bytes)
+      items.push(loading === undefined ? decode(bytes) : await decodeAfter(loading, bytes))
+      doneWith(bytes)
     } catch (error) {
       if (items.length === 0) {
+        doneWith(bytes)
         keep(taken.slice(index + 1))
         throw error
       }

@@ -8,12 +8,17 @@ import { sharedHeap } from '../platform/shared-heap.ts'
 import { assertLength, partOf, roomIn } from './byte-range.ts'
 import type { Channel } from './channel.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
-import { decodeItem, encodeItem, turnNowAndThen } from './item-codec.ts'
+import { doneWith, ownBytes } from './held-items.ts'
+import { decodeItem, encodeItem, encodeOutgoing, turnNowAndThen } from './item-codec.ts'
 import { PipeCore, type PipeForm, type PipeHandle, type PipeParts, endsOfFile } from './pipe-core.ts'
 import { type End, PIPE_END_KIND, PipeEnd } from './pipe-end.ts'
 import { pipeOperations } from './pipe-operations.ts'
 import { type RemoteEnd, RemotePipeCore } from './remote-pipe-core.ts'
 import { type Readiness, readiness } from './waitable.ts'
+
+function encodeMessage(value: unknown, receiver: 'channel' | 'home'): Uint8Array {
+  return receiver === 'channel' ? encodeOutgoing(value, 'message') : encodeItem(value, 'message')
+}
 
 const cores = new WeakMap<object, PipeForm>()
 let arriving: { parts: PipeParts; end: End } | RemoteEnd | undefined
@@ -74,12 +79,12 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
    * TimeoutError when the timeout passes; the signal's reason.
    */
   async send(value: Sent, options: WaitOptions = {}): Promise<void> {
-    await coreOf(this).send(() => encodeItem(value, 'message'), options)
+    await coreOf(this).send(receiver => encodeMessage(value, receiver), options)
   }
 
   /** `send()` that blocks this thread. */
   sendSync(value: Sent, { timeout }: { timeout?: number | undefined } = {}): void {
-    coreOf(this).sendSync(() => encodeItem(value, 'message'), timeout)
+    coreOf(this).sendSync(receiver => encodeMessage(value, receiver), timeout)
   }
 
   /**
@@ -125,10 +130,11 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
    */
   async recvBytes({ maxLength, ...options }: WaitOptions & { maxLength?: number } = {}): Promise<Uint8Array> {
     if (maxLength !== undefined) assertLength('maxLength', maxLength)
-    return await coreOf(this).receive(
+    const bytes = await coreOf(this).receive(
       options,
       maxLength === undefined ? undefined : { maxBytes: maxLength, why: `"maxLength" is ${maxLength}` },
     )
+    return ownBytes(bytes)
   }
 
   /**
@@ -148,6 +154,7 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
       why: `there is room for ${room} bytes`,
     })
     new Uint8Array(target.buffer, target.byteOffset + offset, bytes.length).set(bytes)
+    doneWith(bytes)
     return bytes.length
   }
 

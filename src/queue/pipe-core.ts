@@ -29,13 +29,16 @@ export interface PipeParts {
   channels: [Channel | undefined, Channel]
 }
 
+/** Encodes what is to be sent, once it is clear that it may be: for a channel of this process, or for the pipe's home. */
+export type EncodeMessage = (receiver: 'channel' | 'home') => Uint8Array
+
 /** What an end is asked, wherever the memory of its pipe is. */
 export interface PipeForm {
   readonly isReadable: boolean
   readonly isWritable: boolean
   readonly isClosed: boolean
-  send(encode: () => Uint8Array, options: WaitOptions): Promise<void>
-  sendSync(encode: () => Uint8Array, timeout: number | undefined): void
+  send(encode: EncodeMessage, options: WaitOptions): Promise<void>
+  sendSync(encode: EncodeMessage, timeout: number | undefined): void
   receive(options: WaitOptions, limit?: ReceiveLimit): Promise<Uint8Array>
   /** Only what can be decoded without loading modules. */
   receiveSync(timeout: number | undefined): Uint8Array
@@ -163,11 +166,11 @@ export class PipeCore implements PipeForm {
     return !this.isOtherOpen({ isThorough: true })
   }
 
-  async send(encode: () => Uint8Array, options: WaitOptions): Promise<void> {
+  async send(encode: EncodeMessage, options: WaitOptions): Promise<void> {
     assertTimeout(options.timeout)
     const { channel, line } = this.toSend()
     options.signal?.throwIfAborted()
-    const item = channel.outgoing(encode())
+    const item = channel.outgoing(encode('channel'))
     try {
       const isSent = line.length === 0 && typeof this.tryPut(channel, item) === 'object'
       if (!isSent) {
@@ -186,10 +189,10 @@ export class PipeCore implements PipeForm {
     await turnNowAndThen()
   }
 
-  sendSync(encode: () => Uint8Array, timeout: number | undefined): void {
+  sendSync(encode: EncodeMessage, timeout: number | undefined): void {
     const { channel, line } = this.toSend()
     assertTimeout(timeout)
-    const item = channel.outgoing(encode())
+    const item = channel.outgoing(encode('channel'))
     try {
       // Nearly always there is room at once, so nothing is made ready for a wait before.
       if (line.length === 0 && this.tryPut(channel, item) === DONE) return

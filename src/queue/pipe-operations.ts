@@ -1,5 +1,6 @@
 /** What the home of a pipe does for a thread of another process that has an end of it. */
 import type { Operations } from '../broker/shareable.ts'
+import { ownBytes } from './held-items.ts'
 import { type PipeCore, type ReceiveLimit, endsOfFile } from './pipe-core.ts'
 import { acceptKnown, offering } from './queue-operations.ts'
 
@@ -10,7 +11,8 @@ export interface NoMore {
 
 async function orNoMore<T>(received: Promise<T>): Promise<T | NoMore> {
   try {
-    return await received
+    const message = await received
+    return message instanceof Uint8Array ? (ownBytes(message) as T & Uint8Array) : message
   } catch (error) {
     if (endsOfFile.has(error as object)) return { isEnd: true }
     throw error

@@ -18,7 +18,7 @@ import {
   assertNothingToLoad,
   decodeItem,
   decodeItems,
-  encodeItem,
+  encodeOutgoing,
   letGoOf,
   turnNowAndThen,
 } from './item-codec.ts'
@@ -253,7 +253,7 @@ export class QueueCore implements QueueForm {
     const items: OutgoingItem[] = []
     try {
       for (const value of values) {
-        const bytes = encodeItem(value, values.length === 1 ? 'item' : `item ${items.length}`)
+        const bytes = encodeOutgoing(value, values.length === 1 ? 'item' : `item ${items.length}`)
         items.push(this.channel.outgoing(bytes))
       }
     } catch (error) {

@@ -1,6 +1,7 @@
 /** What the home of a queue does for a thread of another process: everything about items but encoding and decoding. */
 import type { Operations } from '../broker/shareable.ts'
 import { dependsOnReceiver } from '../serialize/codec.ts'
+import { ownBytes } from './held-items.ts'
 import type { QueueCore } from './queue-core.ts'
 import type { Offer } from './remote-queue-core.ts'
 
@@ -39,17 +40,16 @@ export function queueOperations<T extends object>(coreOf: (queue: T) => QueueCor
         timeout: timeout as number | undefined,
         signal,
       }),
-    take: (queue, [max, timeout], signal) =>
-      coreOf(queue).takeBytes(queue, max as number, { timeout: timeout as number | undefined, signal }),
+    take: async (queue, [max, timeout], signal) => {
+      const options = { timeout: timeout as number | undefined, signal }
+      return (await coreOf(queue).takeBytes(queue, max as number, options)).map(ownBytes)
+    },
     takeKnown: (queue, [timeout, approved], signal) =>
-      offering(() =>
-        coreOf(queue).takeBytes(
-          queue,
-          1,
-          { timeout: timeout as number | undefined, signal },
-          acceptKnown(approved as Uint8Array | undefined),
-        ),
-      ),
+      offering(async () => {
+        const options = { timeout: timeout as number | undefined, signal }
+        const accept = acceptKnown(approved as Uint8Array | undefined)
+        return (await coreOf(queue).takeBytes(queue, 1, options, accept)).map(ownBytes)
+      }),
     isReady: queue => coreOf(queue).isReady(),
     whenReady: (queue, _args, signal) => coreOf(queue).whenReady(queue, signal),
     size: queue => coreOf(queue).size,

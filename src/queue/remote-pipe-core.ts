@@ -6,7 +6,7 @@ import { callLater, callNow, forgetRemote } from '../broker/shareable.ts'
 import { ClosedError, invalidState } from '../errors.ts'
 import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import { assertNothingToLoad } from './item-codec.ts'
-import { type PipeForm, type ReceiveLimit, endOfFile } from './pipe-core.ts'
+import { type EncodeMessage, type PipeForm, type ReceiveLimit, endOfFile } from './pipe-core.ts'
 import type { NoMore } from './pipe-operations.ts'
 import type { Offer } from './remote-queue-core.ts'
 import type { Readiness } from './waitable.ts'
@@ -45,17 +45,17 @@ export class RemotePipeCore implements PipeForm {
     )
   }
 
-  async send(encode: () => Uint8Array, { timeout, signal }: WaitOptions): Promise<void> {
+  async send(encode: EncodeMessage, { timeout, signal }: WaitOptions): Promise<void> {
     assertTimeout(timeout)
     this.#assertCan('send')
     signal?.throwIfAborted()
-    await callLater(this.#connection, 'send', [encode(), timeout], signal)
+    await callLater(this.#connection, 'send', [encode('home'), timeout], signal)
   }
 
-  sendSync(encode: () => Uint8Array, timeout: number | undefined): void {
+  sendSync(encode: EncodeMessage, timeout: number | undefined): void {
     assertTimeout(timeout)
     this.#assertCan('send')
-    callNow(this.#connection, 'send', [encode(), timeout])
+    callNow(this.#connection, 'send', [encode('home'), timeout])
   }
 
   async receive({ timeout, signal }: WaitOptions, limit?: ReceiveLimit): Promise<Uint8Array> {

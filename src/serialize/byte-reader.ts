@@ -3,11 +3,14 @@
  * before anything is allocated for it.
  */
 import { SerializeError } from '../errors.ts'
+import { memoryForLargeData } from '../platform/freed-memory.ts'
 import type { RawBuffer } from './byte-writer.ts'
 
 const fromCharCode = String.fromCharCode
 // Called on plain `Uint8Array`s too, so that no frame has to be wrapped in a Buffer first.
 const { latin1Slice, ucs2Slice } = Buffer.prototype as RawBuffer
+/** From here on it pays to have memory that is not zeroed first, and used again. */
+const LARGE_BYTES_MIN = 64 * 1024
 const scratchFloat = new Float64Array(1)
 const scratchBytes = new Uint8Array(scratchFloat.buffer)
 
@@ -141,7 +144,7 @@ export class ByteReader {
   /** A copy of the next bytes in memory of its own. */
   readRawCopy(length: number): Uint8Array<ArrayBuffer> {
     this.need(length)
-    const copy = new Uint8Array(length)
+    const copy = length < LARGE_BYTES_MIN ? new Uint8Array(length) : memoryForLargeData(length)
     copy.set(this.bytes.subarray(this.position, this.position + length))
     this.position += length
     return copy

@@ -57,12 +57,24 @@ export class ByteWriter {
   /** Forgets what was written since `begin()`. */
   protected abandon(): void {
     this.position = this.start
-    if (this.capacity > SLAB_BYTES) this.replaceSlab(SLAB_BYTES, 0)
+    if (this.capacity > SLAB_BYTES) {
+      const old = this.bytes
+      this.replaceSlab(SLAB_BYTES, 0)
+      this.giveBack(old)
+    }
     this.start = this.position
   }
 
+  /** Memory for so many bytes, from the start of a buffer. */
+  protected memoryFor(byteLength: number): RawBuffer {
+    return Buffer.allocUnsafeSlow(byteLength) as RawBuffer
+  }
+
+  /** What is written will not become a message there. */
+  protected giveBack(_memory: RawBuffer): void {}
+
   private replaceSlab(size: number, keep: number): void {
-    const bytes = Buffer.allocUnsafeSlow(size) as RawBuffer
+    const bytes = this.memoryFor(size)
     if (keep > 0) bytes.set(this.bytes.subarray(this.start, this.start + keep))
     this.bytes = bytes
     this.view = new DataView(bytes.buffer)
@@ -79,8 +91,11 @@ export class ByteWriter {
   private grow(count: number): void {
     const written = this.position - this.start
     const needed = written + count + 16
-    const spare = needed <= DOUBLING_LIMIT_BYTES ? needed : Math.floor(written / 2)
-    this.replaceSlab(Math.max(SLAB_BYTES, needed + spare), written)
+    // As much again as was written, not as what comes now: behind one large piece there is seldom another.
+    const spare = needed <= DOUBLING_LIMIT_BYTES ? Math.max(SLAB_BYTES, written) : Math.floor(written / 2)
+    const old = this.bytes
+    this.replaceSlab(needed + spare, written)
+    this.giveBack(old)
   }
 
   writeByte(value: number): void {

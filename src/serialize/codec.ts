@@ -6,7 +6,7 @@ import { addReducer, type Reducer } from './reducers.ts'
 
 export { decode, decodeNumbers, prepare } from './decode.ts'
 export type { ClassScope } from './function/shared-classes.ts'
-export { type Beside, encode, type EncodeOptions, unchangingBytes } from './encode.ts'
+export { type Beside, encode, type EncodeOptions, type LargeMemory, unchangingBytes } from './encode.ts'
 export type { Receiver, Reducer } from './reducers.ts'
 export { decodeThrown, encodeThrown, type ThrownOrigin } from './thrown.ts'
 

@@ -18,12 +18,24 @@ export interface EncodeOptions {
   attach?: ((value: object) => number | undefined) | undefined
   /** Lets the bytes of a buffer or view travel beside the message. Without it, they are part of it. */
   beside?: Beside | undefined
+  /** Where large messages are written, instead of memory of the process. */
+  largeMemory?: LargeMemory | undefined
   /** What the root is called in error paths, such as `argument 0 of resize`. */
   rootName?: string | undefined
   /** Whether code of this module is to be sent by value, because the receiver could not load it. */
   byValue?: ((url: string) => boolean) | undefined
   /** Whether several may read these bytes, or one more than once: what is kept for them lasts as long as they do. */
   isReadOften?: boolean | undefined
+}
+
+/** Memory for messages. Whoever gets a message that was written there lets go of it. */
+export interface LargeMemory {
+  /** It is not asked for less. */
+  readonly bytesMin: number
+  /** From the start of a buffer; `undefined` where there is none. */
+  allocate(byteLength: number): Buffer | undefined
+  /** No message is there. Also called for memory that is not of this kind. */
+  free(buffer: ArrayBufferLike): void
 }
 
 /** Collects binary data that travels beside a message, while that is written. */

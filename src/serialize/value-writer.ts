@@ -6,13 +6,13 @@
 import { types } from 'node:util'
 import { fieldNames, hasExtraKeys, isDense, isIndex } from './array-keys.ts'
 import { writeBuiltin } from './builtin-writer.ts'
-import { ByteWriter, isLatin1 } from './byte-writer.ts'
+import { ByteWriter, type RawBuffer, isLatin1 } from './byte-writer.ts'
 import { writeArrayAsColumn } from './column-writer.ts'
 import { SerializeError } from '../errors.ts'
 import { describedClassOf, type Constructor, type DescribedClass } from './described-classes.ts'
 import type { GraphPayload, ModuleReference } from './function/graph-encoder.ts'
 import { kindOfPrototype, type BuiltinKind, type PrototypeKind } from './prototype-kinds.ts'
-import type { Beside } from './encode.ts'
+import type { Beside, LargeMemory } from './encode.ts'
 import { NEEDS_GRAPH } from './needs-graph.ts'
 import { COLUMN_ARRAYS, COLUMN_WIDTHS, IS_LITTLE_ENDIAN } from './number-columns.ts'
 import { modulesOfReducer, receiverOf, reducerFor, type Reducer } from './reducers.ts'
@@ -44,6 +44,7 @@ const SPARSE_LENGTH_MIN = 256
 export interface WriterOptions {
   attach?: ((value: object) => number | undefined) | undefined
   beside?: Beside | undefined
+  largeMemory?: LargeMemory | undefined
   rootName?: string | undefined
 }
 
@@ -143,6 +144,19 @@ export class ValueWriter extends ByteWriter {
       this.isPlainOnly = false
       this.forget()
     }
+  }
+
+  protected override memoryFor(byteLength: number): RawBuffer {
+    const { largeMemory } = this.options
+    const memory =
+      largeMemory === undefined || byteLength < largeMemory.bytesMin
+        ? undefined
+        : largeMemory.allocate(byteLength)
+    return memory === undefined ? super.memoryFor(byteLength) : (memory as RawBuffer)
+  }
+
+  protected override giveBack(memory: RawBuffer): void {
+    this.options.largeMemory?.free(memory.buffer)
   }
 
   private beginMessage(): void {

@@ -7,6 +7,7 @@ import {
   BLOCKS_START_BYTES,
   BLOCK_BYTES,
   IN_FLIGHT_SECONDS,
+  SEGMENT,
   SEGMENT_KIND,
 } from '#src/platform/heap-layout.js'
 import { allocateSegment, attachSegment, viewSegment } from '#src/platform/heap-segments.js'
@@ -100,6 +101,20 @@ describe('with the addon', { skip: !heap.isNative }, () => {
     const zeros = allocateSegment(MIB, { isZero: true })
     assert.ok(new Uint8Array(zeros.buffer, 0, MIB).every(byte => byte === 0))
     zeros.release()
+  })
+
+  test('memory that goes from one to another and back again is not given back between', onlyLinux, () => {
+    const first = allocateSegment(MIB)
+    const { index } = first.handle as BlockHandle
+    first.release()
+    for (let round = 0; round < 100; round++) {
+      // Another process takes it, fills it, and sends it here.
+      const block = heap.takeFree(index, SEGMENT_KIND)!
+      const received = attachSegment(block.handle)
+      block.release()
+      assert.ok(heap.words[block.base + SEGMENT.providedPages]! > 0, `it was given back in round ${round}`)
+      received.release()
+    }
   })
 
   test('memory of free segments beyond 64 MiB goes back to the system', onlyLinux, () => {

@@ -13,6 +13,8 @@ import {
   WRITER_STATE_WORDS,
 } from '#src/queue/channel-layout.js'
 import { Channel, type ChannelOptions } from '#src/queue/channel.js'
+import { doneWith } from '#src/queue/held-items.js'
+import { decodeItem, encodeOutgoing } from '#src/queue/item-codec.js'
 import { checkLeaks } from '../leak-check.js'
 
 checkLeaks()
@@ -223,7 +225,10 @@ describe('who was killed in the middle of an operation', () => {
       index: heap.words[state + WRITER.lastIndex]! - 1,
       generation: heap.words[state + WRITER.lastGeneration]!,
     }
-    assert.equal(takeAll(channel).length, 1)
+    const taken = takeAll(channel)
+    assert.equal(taken.length, 1)
+    assert.equal(heap.takeFree(handle.index, 1), undefined, 'it is held until it has been read')
+    taken.forEach(doneWith)
     // As if it had been killed right after its commit.
     const held = heap.takeFree(handle.index, 1)!
     const again = { ...handle, generation: held.handle.generation }
@@ -242,6 +247,38 @@ describe('who was killed in the middle of an operation', () => {
     free.release()
     channel.release()
   })
+
+  test('a large item is written where its reader reads it', { skip: !heap.isNative }, () => {
+    const channel = Channel.create({ isGrowing: true, ringBytes: 1024 })
+    const value = { name: 'large', bytes: message(700_000, 3) }
+    const encoded = encodeOutgoing(value, 'item')
+    const item = channel.outgoing(encoded)
+    assert.ok('segment' in item && item.segment.buffer === encoded.buffer)
+    assert.equal(channel.put([item]), 1)
+    const [bytes] = takeAll(channel)
+    assert.deepEqual(decodeItem(bytes!), value)
+    channel.release()
+  })
+
+  test(
+    'an item that fails half-way leaves the memory that it was written to',
+    { skip: !heap.isNative },
+    () => {
+      const channel = Channel.create({ isGrowing: true, ringBytes: 1024 })
+      const bytes = message(700_000, 4)
+      assert.throws(() => encodeOutgoing([bytes, new Proxy({}, {})], 'item'), { name: 'SerializeError' })
+      // In the same place, since nobody has it.
+      const item = channel.outgoing(encodeOutgoing([bytes], 'item'))
+      assert.ok('segment' in item)
+      const { buffer } = item.segment
+      item.segment.release()
+      assert.throws(() => encodeOutgoing([bytes, new Proxy({}, {})], 'item'), { name: 'SerializeError' })
+      const again = channel.outgoing(encodeOutgoing([bytes], 'item'))
+      assert.ok('segment' in again && again.segment.buffer === buffer)
+      again.segment.release()
+      channel.release()
+    },
+  )
 
   test('who is alive and has stopped with a lock makes others say that it is busy', () => {
     const channel = Channel.create({ isGrowing: true, ringBytes: 1024 })
