@@ -41,11 +41,11 @@ export function usedForMs(
   const isHeld = isHeldByOthers(words, at, -1)
   const isOnItsWay = Atomics.load(words, at + BLOCK.inFlight) !== 0
   const isUsed = isHeld || isHeldByOthers(words, at, -1)
-  const leftSeconds = lostAfterSeconds - secondsOnTheWay(words, at)
+  // The clock is asked only where it matters: this is called for every message of a pipe.
+  const leftMs = isUsed ? Infinity : (lostAfterSeconds - secondsOnTheWay(words, at)) * 1000
   // Looked at last: in its next life the rest would be somebody else's.
   if (Atomics.load(words, at + BLOCK.generation) !== generation) return 0
-  if (isUsed) return Infinity
-  return isOnItsWay ? Math.max(0, leftSeconds * 1000) : 0
+  return isUsed || isOnItsWay ? Math.max(0, leftMs) : 0
 }
 
 /** How long ago the last handle of the block at word `at` was sent. */
