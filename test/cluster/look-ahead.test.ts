@@ -19,10 +19,10 @@ describe('the number of chunks on their way for a process', () => {
     assert.equal(after(500).perProcess(0), 1)
   })
 
-  test('is some 50 ms of work, and between 2 and 16', () => {
+  test('is some 20 ms of work, and between 2 and 16', () => {
     assert.equal(after(0.01).perProcess(0), 16)
     assert.equal(after(0).perProcess(0), 16)
-    assert.equal(after(10).perProcess(0), 5)
+    assert.equal(after(4).perProcess(0), 5)
     assert.equal(after(499).perProcess(0), 2)
   })
 
