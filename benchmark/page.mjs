@@ -24,8 +24,11 @@ const CHARTS = [
 /** Below this the difference is within what runs differ by. */
 const NOTICEABLE = 1.05
 
-const homeTitles = { process: 'processes', thread: 'threads', cluster: 'on a cluster' }
+const homeTitles = { process: ', processes', thread: ', threads', cluster: '' }
 const quoted = text => `"${text.replaceAll('"', "'")}"`
+
+/** Two digits, or all of a large number. */
+const times = factor => (factor >= 100 ? Math.round(factor).toLocaleString('en-US') : factor.toPrecision(2))
 
 /** How many times as good as the peer, for figures of which more or less is better. */
 const gain = (row, ours, theirs) => (row.better === 'higher' ? ours / theirs : theirs / ours)
@@ -42,7 +45,7 @@ function chart(row, home, note) {
   const names = shown.map(({ library }) => quoted(library)).join(', ')
   const values = shown.map(({ median }) => Number(median.toPrecision(3))).join(', ')
   return [
-    `### ${row.title}, ${homeTitles[home]}`,
+    `### ${row.title}${homeTitles[home]}`,
     ...(note === '' ? [] : [note]),
     [
       '```mermaid',
@@ -60,7 +63,7 @@ function comparison(row, subject, peer) {
   const figure = value => `${value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(3)}`
   return {
     factor,
-    line: `| ${row.title} | ${subject.library} | ${figure(subject.median)} ${row.unit} | ${peer.library} | ${figure(peer.median)} ${row.unit} | ${factor.toPrecision(2)}× |`,
+    line: `| ${row.title} | ${subject.library} | ${figure(subject.median)} ${row.unit} | ${peer.library} | ${figure(peer.median)} ${row.unit} | ${times(factor)}× |`,
   }
 }
 

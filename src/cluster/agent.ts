@@ -138,7 +138,8 @@ function processesHere(): number {
 }
 
 class RunningAgent implements Agent {
-  readonly name = `${hostName()}-${randomBytes(3).toString('hex')}`
+  readonly #hostName = hostName()
+  readonly name = `${this.#hostName}-${randomBytes(3).toString('hex')}`
   readonly processes: number
   readonly ended: Promise<void>
   readonly #nats: Nats
@@ -257,7 +258,7 @@ class RunningAgent implements Agent {
   #facts(): Omit<AgentFacts, 'chunks'> {
     return {
       agent: this.name,
-      host: hostName(),
+      host: this.#hostName,
       pid: process.pid,
       node: process.version,
       processes: this.processes,
