@@ -44,7 +44,12 @@ async function runJob(library, job) {
   const [command, args] = commandOf(library, { ...job, deadlineMs })
   // The outcome comes over descriptor 3: a file would be left behind when this process is killed.
   const child = spawn(command, args, { stdio: ['pipe', 'ignore', 'pipe', 'pipe'], detached: true })
-  const killWithRunner = () => killGroup(child)
+  // Of servers that are killed with the job, which may still write.
+  const removeFolder = () => rmSync(folderOf(child.pid), { recursive: true, force: true, maxRetries: 3 })
+  const killWithRunner = () => {
+    killGroup(child)
+    removeFolder()
+  }
   process.once('exit', killWithRunner)
   let stderr = ''
   child.stderr.setEncoding('utf8').on('data', text => {
@@ -71,8 +76,7 @@ async function runJob(library, job) {
   killGroup(child)
   process.off('exit', killWithRunner)
   await Promise.all([pause(settleMs), Promise.race([outcomeEnd, pause(outcomeMsMax)])])
-  // Of servers that were killed with the job.
-  rmSync(folderOf(child.pid), { recursive: true, force: true })
+  removeFolder()
   if (hasHung) return { failure: 'hung', message: `no outcome within ${deadlineMs / 1000} s` }
   if (outcome !== '') return JSON.parse(outcome)
   return {
