@@ -43,6 +43,7 @@ export function readEnvironment(libraries) {
   const packages = [...new Set(libraries.flatMap(library => library.package ?? []))]
   const versions = Object.fromEntries(packages.map(name => [name, versionOf(name)]))
   if (libraries.some(({ role }) => role === 'python')) versions.Python = pythonVersion()
+  for (const { server } of libraries) if (server) Object.assign(versions, Object.fromEntries([server()]))
   return {
     date: new Date().toISOString(),
     commit: commit(),

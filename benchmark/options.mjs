@@ -1,11 +1,12 @@
 // The command line of the benchmark: what may be asked for, and the errors for what may not.
 import { parseArgs } from 'node:util'
 import { libraries } from './libraries/all-libraries.mjs'
-import { rows } from './rows/all-rows.mjs'
+import { groups, rows } from './rows/all-rows.mjs'
 
 const usage = `npm run benchmark -- [options]
 
   --rounds <n>          how often every library is measured in every row (default 3; 1 with --quick)
+  --group <name>        ${Object.keys(groups).join(' or ')}: rows of one machine, or of a cluster; both when absent
   --only <row,row>      these rows only: ${rows.map(({ id }) => id).join(', ')}
   --libraries <a,b>     libraries whose name contains one of these only, e.g. multiproc,piscina,python
   --quick               tiny sizes, to see that everything runs; its figures mean nothing
@@ -26,6 +27,14 @@ function selectRows(ids) {
     )
   }
   return rows.filter(({ id }) => wanted.includes(id))
+}
+
+function selectGroups(name) {
+  if (name === undefined) return Object.keys(groups)
+  if (groups[name] === undefined) {
+    throw new UsageError(`"--group" must be one of ${Object.keys(groups).join(', ')}, not "${name}"`)
+  }
+  return [name]
 }
 
 function selectLibraries(parts) {
@@ -58,6 +67,7 @@ export function parseOptions(argv) {
       args: argv,
       options: {
         rounds: { type: 'string' },
+        group: { type: 'string' },
         only: { type: 'string' },
         libraries: { type: 'string' },
         quick: { type: 'boolean', default: false },
@@ -71,6 +81,7 @@ export function parseOptions(argv) {
   if (values.help) return { help: usage }
   return {
     rounds: parseRounds(values.rounds, values.quick),
+    groups: selectGroups(values.group),
     rows: selectRows(values.only),
     libraries: selectLibraries(values.libraries),
     isQuick: values.quick,

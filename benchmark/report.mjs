@@ -85,7 +85,7 @@ function targetsTable(report) {
 
 function rowTable(row) {
   const direction = row.better === 'higher' ? -1 : 1
-  const homes = ['process', 'thread', 'python']
+  const homes = ['process', 'thread', 'python', 'cluster']
   const sorted = row.summaries.toSorted(
     (a, b) =>
       homes.indexOf(a.home) - homes.indexOf(b.home) ||

@@ -1,9 +1,11 @@
 // Measures every library in every row, each time in a fresh process that is alone: one job after another, never two
 // at once, and the libraries of a row next to each other in time. Whatever a job leaves behind is killed with it.
 import { spawn } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { folderOf } from './cluster/servers.mjs'
 import { pythonCommand, pythonVersion } from './libraries/python.mjs'
 
 // A job takes some seconds; one that takes longer than this hangs.
@@ -42,7 +44,12 @@ async function runJob(library, job) {
   const [command, args] = commandOf(library, { ...job, deadlineMs })
   // The outcome comes over descriptor 3: a file would be left behind when this process is killed.
   const child = spawn(command, args, { stdio: ['pipe', 'ignore', 'pipe', 'pipe'], detached: true })
-  const killWithRunner = () => killGroup(child)
+  // Of servers that are killed with the job, which may still write.
+  const removeFolder = () => rmSync(folderOf(child.pid), { recursive: true, force: true, maxRetries: 3 })
+  const killWithRunner = () => {
+    killGroup(child)
+    removeFolder()
+  }
   process.once('exit', killWithRunner)
   let stderr = ''
   child.stderr.setEncoding('utf8').on('data', text => {
@@ -69,12 +76,21 @@ async function runJob(library, job) {
   killGroup(child)
   process.off('exit', killWithRunner)
   await Promise.all([pause(settleMs), Promise.race([outcomeEnd, pause(outcomeMsMax)])])
+  removeFolder()
   if (hasHung) return { failure: 'hung', message: `no outcome within ${deadlineMs / 1000} s` }
   if (outcome !== '') return JSON.parse(outcome)
   return {
     failure: 'died',
     message: `ended with ${end} and no outcome: ${stderr.trim() || 'nothing on stderr'}`,
   }
+}
+
+/** Whether the library is measured in that row. */
+export function takesPart({ name, onlyRows }, { id, onlyLibraries }) {
+  return (
+    (onlyRows === undefined || onlyRows.includes(id)) &&
+    (onlyLibraries === undefined || onlyLibraries.includes(name))
+  )
 }
 
 /** Why the library can't be measured here, or undefined. */
@@ -110,8 +126,7 @@ export async function runBenchmark({ rounds, workers, rows, libraries, isQuick, 
   }
   const results = rows.flatMap(row =>
     present
-      .filter(({ onlyRows }) => onlyRows === undefined || onlyRows.includes(row.id))
-      .filter(({ name }) => row.onlyLibraries === undefined || row.onlyLibraries.includes(name))
+      .filter(library => takesPart(library, row))
       .map(library => ({ row: row.id, library: library.name, samples: [] })),
   )
   const loadAverages = []

@@ -21,11 +21,13 @@ const peerNames = {
   process: 'the best process pool',
   thread: 'the best thread pool',
   python: "Python's",
+  cluster: 'BullMQ',
   any: 'the best JavaScript pool',
 }
 
-function describe(row, { reference, factor, moreAtMost, atLeast }) {
+function describe(row, { reference, factor, moreAtMost, atLeast, atMost }) {
   if (atLeast !== undefined) return `≥ ${atLeast} ${row.unit}`
+  if (atMost !== undefined) return `≤ ${atMost} ${row.unit}`
   const name = reference.library ?? peerNames[reference.bestPeerOf]
   if (moreAtMost !== undefined) return `≤ ${name} + ${moreAtMost} ${row.unit}`
   const sign = row.better === 'higher' ? '≥' : '≤'
@@ -41,8 +43,10 @@ export function judge(row, target, summaries) {
   const subject = summaries.find(({ library }) => library === target.subject)
   if (subject?.median === undefined) return judged
   judged.value = subject.median
-  if (target.atLeast !== undefined) {
-    judged.verdict = subject.median >= target.atLeast ? 'met' : 'missed'
+  const { atLeast, atMost } = target
+  if (atLeast !== undefined || atMost !== undefined) {
+    const isMet = subject.median >= (atLeast ?? -Infinity) && subject.median <= (atMost ?? Infinity)
+    judged.verdict = isMet ? 'met' : 'missed'
     return judged
   }
   const reference =

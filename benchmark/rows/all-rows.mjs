@@ -1,6 +1,13 @@
 // Every measurement, in the order of the report. To add one: write its file, list it here, and add it to
 // python/measure.py when Python has the same thing.
+import { bullmq } from '../libraries/bullmq.mjs'
+import { multiprocCluster } from '../libraries/multiproc-cluster.mjs'
 import { argument1MiB } from './argument-1mib.mjs'
+import { cluster1MiB, cluster1MiBParallel } from './cluster-1mib.mjs'
+import { clusterCpuAgents, clusterSleepAgents } from './cluster-agents.mjs'
+import { clusterKillAgent, clusterKillChild, clusterKillServer } from './cluster-recovery.mjs'
+import { clusterRoundTrip, clusterRoundTripP99 } from './cluster-round-trip.mjs'
+import { clusterChunk1, clusterChunk16, clusterSmallItems } from './cluster-throughput.mjs'
 import { cpuScaling } from './cpu-scaling.mjs'
 import { firstResultCold } from './first-result-cold.mjs'
 import { firstResult } from './first-result.mjs'
@@ -22,14 +29,15 @@ import { singleTasks } from './single-tasks.mjs'
 /**
  * A target compares the median of its `subject` with a `reference`: times `factor` at least where higher is better, at
  * most where lower is better; or with `moreAtMost`, in the row's unit, on top of the reference; or with a plain
- * `atLeast`.
+ * `atLeast` or `atMost`.
  *
  * @typedef {object} Target
  * @property {string} subject Name of a library.
- * @property {{ bestPeerOf: 'process' | 'thread' | 'python' | 'any' } | { library: string }} [reference]
+ * @property {{ bestPeerOf: 'process' | 'thread' | 'python' | 'cluster' | 'any' } | { library: string }} [reference]
  * @property {number} [factor]
  * @property {number} [moreAtMost]
  * @property {number} [atLeast]
+ * @property {number} [atMost]
  *
  * @typedef {object} Measured
  * @property {number[]} samples In the row's unit.
@@ -49,7 +57,7 @@ import { singleTasks } from './single-tasks.mjs'
  */
 
 /** @type {Row[]} */
-export const rows = [
+const machineRows = [
   mapSquares,
   singleTasks,
   roundTrip,
@@ -72,3 +80,26 @@ export const rows = [
   manager4,
   manager8,
 ]
+
+const clusterLibraries = [...multiprocCluster, ...bullmq].map(({ name }) => name)
+
+/** @type {Row[]} */
+const clusterRows = [
+  clusterSmallItems,
+  clusterChunk1,
+  clusterChunk16,
+  clusterRoundTrip,
+  clusterRoundTripP99,
+  cluster1MiB,
+  cluster1MiBParallel,
+  clusterSleepAgents,
+  clusterCpuAgents,
+  clusterKillChild,
+  clusterKillAgent,
+  clusterKillServer,
+].map(row => ({ onlyLibraries: clusterLibraries, ...row }))
+
+/** A whole run of a group writes its results into files of this name. */
+export const groups = { latest: machineRows, cluster: clusterRows }
+
+export const rows = Object.values(groups).flat()

@@ -2,6 +2,8 @@
 // is what every one of the libraries can load in a process and in a thread.
 'use strict'
 
+const { appendFileSync, readFileSync } = require('node:fs')
+
 exports.square = x => x * x
 
 exports.identity = value => value
@@ -38,4 +40,14 @@ exports.burnMany = ({ count, iterations }) => {
   let last = 0
   for (let i = 0; i < count; i += 1) last = burn(iterations)
   return last
+}
+
+exports.sleep = ms => new Promise(resolve => setTimeout(resolve, ms, ms))
+
+// For what is killed: notes who runs it and when. The first run never ends, the second does at once.
+exports.noteRun = async file => {
+  appendFileSync(file, `${process.pid} ${Date.now()}\n`)
+  const runs = readFileSync(file, 'utf8').trimEnd().split('\n').length
+  if (runs === 1) await new Promise(resolve => setTimeout(resolve, 100_000))
+  return runs
 }

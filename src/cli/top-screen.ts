@@ -100,7 +100,7 @@ function poolLines(pools: readonly PoolRow[]): Line[] {
   if (pools.length === 0) return [line('no pool', 'dim')]
   return pools.flatMap(pool => [
     line(
-      `${pool.name}  ${pool.method === 'spawn' ? 'processes' : 'threads'}${pool.state === 'running' ? '' : `, ${pool.state}`}  ${rate(pool.perSecond)} tasks/s, ${shortCount(pool.waiting)} waiting, ${shortCount(pool.done)} done, ${count(pool.failed)} failed`,
+      `${pool.name}  ${kindOf(pool)}${pool.state === 'running' ? '' : `, ${pool.state}`}  ${rate(pool.perSecond)} tasks/s, ${shortCount(pool.waiting)} waiting, ${shortCount(pool.done)} done, ${count(pool.failed)} failed`,
       'bold',
     ),
     ...(pool.workers.length === 0
@@ -108,6 +108,11 @@ function poolLines(pools: readonly PoolRow[]): Line[] {
       : [line(columnsOf(COLUMNS.map(({ title }) => title)), 'dim'), ...pool.workers.map(workerLine)]),
     line(''),
   ])
+}
+
+function kindOf({ method, busyElsewhere, processes }: PoolRow): string {
+  if (busyElsewhere !== null) return `${busyElsewhere} of ${processes} processes of a cluster busy`
+  return method === 'spawn' ? 'processes' : 'threads'
 }
 
 function workerLine(worker: WorkerRow): Line {

@@ -16,6 +16,7 @@ import { checkCount, checkMilliseconds } from '../pool/option-checks.ts'
 import type { PoolCore } from '../pool/pool-core.ts'
 import type { PoolOptions } from '../pool/pool-options.ts'
 import { CodeCache } from './code-cache.ts'
+import { LookAhead } from './look-ahead.ts'
 import { type Nats, closeNats, connectNats, connectionError } from './nats-client.ts'
 import { ServedPool } from './served-pool.ts'
 import type { AgentFacts } from './work-message.ts'
@@ -137,7 +138,8 @@ function processesHere(): number {
 }
 
 class RunningAgent implements Agent {
-  readonly name = `${hostName()}-${randomBytes(3).toString('hex')}`
+  readonly #hostName = hostName()
+  readonly name = `${this.#hostName}-${randomBytes(3).toString('hex')}`
   readonly processes: number
   readonly ended: Promise<void>
   readonly #nats: Nats
@@ -145,7 +147,8 @@ class RunningAgent implements Agent {
   readonly #settings: readonly ClusterSettings[]
   readonly #code = new CodeCache()
   #pools: ServedPool[] = []
-  #chunkMs: number | undefined
+  /** Chunks that are short are fetched ahead; long ones wait where any agent can have them. */
+  readonly #ahead = new LookAhead({ longMs: prefetchMsMax })
   #health: Server | undefined
   #lost: NodeJS.Timeout | undefined
   #stopping: Promise<void> | undefined
@@ -223,10 +226,9 @@ class RunningAgent implements Agent {
     await this.#stopping
   }
 
-  /** Chunks that are short are fetched ahead; long ones wait where any agent can have them. */
   get #room(): number {
-    const isShort = this.#chunkMs !== undefined && this.#chunkMs < prefetchMsMax
-    return this.processes * (isShort && !this.#isStuck ? 2 : 1) - this.chunks
+    const bytes = this.#pools.reduce((sum, pool) => sum + pool.heldBytes, 0)
+    return this.processes * (this.#isStuck ? 1 : this.#ahead.perProcess(bytes)) - this.chunks
   }
 
   /** All processes have been busy for longer than was to be expected: another agent may have one that is idle. */
@@ -241,7 +243,7 @@ class RunningAgent implements Agent {
 
   #onRoom(elapsedMs: number): void {
     if (elapsedMs > 0) {
-      this.#chunkMs = ((this.#chunkMs ?? elapsedMs) + elapsedMs) / 2
+      this.#ahead.note(elapsedMs)
       this.#isStuck = false
     }
     // Several chunks may end in one turn.
@@ -256,7 +258,7 @@ class RunningAgent implements Agent {
   #facts(): Omit<AgentFacts, 'chunks'> {
     return {
       agent: this.name,
-      host: hostName(),
+      host: this.#hostName,
       pid: process.pid,
       node: process.version,
       processes: this.processes,

@@ -12,6 +12,7 @@ import { encodeThrown } from '../serialize/codec.ts'
 import { AgentsView } from './agents-view.ts'
 import { ClusterTables } from './cluster-tables.ts'
 import { ConnectionWatch } from './connection-watch.ts'
+import { LookAhead } from './look-ahead.ts'
 import { type Nats, closeNats, connectionError, serverError } from './nats-client.ts'
 import { PoolNames, levelOf } from './names.ts'
 import { PayloadStore, hashOf } from './payload-store.ts'
@@ -32,6 +33,7 @@ const inlineCodeBytesMax = 4096
 /** Stored code is deleted by the server after a day. */
 const codeMsMax = 12 * 3600_000
 const chunksMin = 4
+/** However long chunks take: one that runs, and one where an agent can fetch it. */
 const chunksPerProcess = 2
 /** After so long without an agent a program is warned. */
 const warnAfterMs = 10_000
@@ -62,6 +64,10 @@ export class ClusterLink implements Link {
   #feed: ResultFeed | undefined
   #newest = 0
   #bufferedBytes = 0
+  /** What `#open` has, to be kept until it is answered. */
+  #openBytes = 0
+  readonly #ahead = new LookAhead({ longMs: Infinity })
+  #chunksMax = 0
   #aloneSinceMs: number | undefined
   #isStopping = false
   #isEnded = false
@@ -185,6 +191,7 @@ export class ClusterLink implements Link {
       level,
       subject: this.#names.task(level, { session: this.#session, chunkId }),
       isPublishing: false,
+      byteLength: bodies.reduce((sum, { bytes }) => sum + bytes.length, 0),
       sentAtMs: performance.now(),
       sends: 0,
       storedName: undefined,
@@ -192,6 +199,8 @@ export class ClusterLink implements Link {
       isArriving: false,
     }
     this.#open.set(chunkId, chunk)
+    this.#openBytes += chunk.byteLength
+    this.#noteRoom()
     if (this.#agents.processes === 0) this.#aloneSinceMs ??= performance.now()
     void this.#publish(chunk)
   }
@@ -200,13 +209,11 @@ export class ClusterLink implements Link {
     if (chunk.isPublishing) return
     chunk.isPublishing = true
     chunk.sends++
-    let bytesHere = 0
-    for (const { bytes } of chunk.bodies) bytesHere += bytes.length
-    this.#bufferedBytes += bytesHere
+    this.#bufferedBytes += chunk.byteLength
     try {
       await this.#publishUntilTaken(chunk)
     } finally {
-      this.#bufferedBytes -= bytesHere
+      this.#bufferedBytes -= chunk.byteLength
       chunk.isPublishing = false
       chunk.sentAtMs = performance.now()
       // It was called off, or answered after all, while it went out.
@@ -222,7 +229,7 @@ export class ClusterLink implements Link {
       try {
         letter ??= await this.#write(chunk)
         const msgID = `${this.#session}.${chunkId}.${chunk.sends}`
-        await this.#nats.publisher.publish(chunk.subject, letter.bytes, { msgID })
+        await this.#nats.writer.write(chunk.subject, letter.bytes, { msgID })
         return
       } catch (error) {
         const isFull = error instanceof Error && /maximum (?:messages|bytes)/.test(error.message)
@@ -338,6 +345,10 @@ export class ClusterLink implements Link {
     const bodies: Body[] = bodiesIn(frames, attached)
     this.#close(chunk)
     if (chunk.storedName !== undefined) this.#post.payloads.delete(chunk.storedName)
+    let elapsedMs = 0
+    for (const message of messages) if ('elapsedMs' in message) elapsedMs += message.elapsedMs
+    if (elapsedMs > 0) this.#ahead.note(elapsedMs)
+    this.#noteRoom()
     let at = 0
     for (const message of messages) {
       const own = bodies.slice(at, at + message.bodies)
@@ -418,7 +429,17 @@ export class ClusterLink implements Link {
     const { processes } = this.#agents
     if (processes > 0) this.#aloneSinceMs = undefined
     else if (this.#open.size > 0) this.#aloneSinceMs ??= performance.now()
-    const chunksMax = Math.max(chunksMin, processes * chunksPerProcess)
+    this.#chunksMax = 0
+    this.#noteRoom()
+  }
+
+  /** Says how many chunks may be on their way, when that has changed. */
+  #noteRoom(): void {
+    const { processes } = this.#agents
+    const perProcess = Math.max(chunksPerProcess, this.#ahead.perProcess(this.#openBytes))
+    const chunksMax = Math.max(chunksMin, processes * perProcess)
+    if (chunksMax === this.#chunksMax) return
+    this.#chunksMax = chunksMax
     this.#events.noteMachines({ processes: Math.max(1, processes), chunksMax })
   }
 
@@ -501,6 +522,7 @@ export class ClusterLink implements Link {
 
   #close(chunk: SentChunk): void {
     this.#open.delete(chunk.head.chunkId)
+    this.#openBytes -= chunk.byteLength
     if (this.#open.size === 0) this.#aloneSinceMs = undefined
   }
 

@@ -7,20 +7,27 @@ import type { ConnectionOptions, NatsConnection } from '@nats-io/transport-node'
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
 import { ClusterError } from '../errors.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
+import { StreamWriter } from './stream-writer.ts'
 
 /** One connection to the servers, and what speaks over it. */
 export interface Nats {
   readonly connection: NatsConnection
   readonly publisher: JetStreamClient
   readonly manager: JetStreamManager
+  readonly writer: StreamWriter
   /** The longest message that is sent; what is longer is stored in pieces. */
   readonly inlineBytesMax: number
 }
 
 /** Older ones ignore limits of age in silence, or lose queued work after some has been called off. */
 const serverVersionMin = [2, 11] as const
-/** Larger messages are stored in pieces: every server on the way keeps a message in memory. */
-const inlineBytesMax = 512 * 1024
+/**
+ * Larger messages are stored in pieces: every server on the way keeps a message in memory, and cuts off who has more than
+ * 64 MB to read.
+ */
+const inlineBytesMax = 4 << 20
+/** For the subject and the headers, which count as well. */
+const headBytesMax = 4096
 const attemptMs = 3000
 const betweenAttemptsMs = 250
 const closeMsMax = 1000
@@ -67,7 +74,8 @@ export async function connectNats(
       connection,
       manager,
       publisher: jetStream.jetstream(connection, { timeout: writeMsMax }),
-      inlineBytesMax: Math.min(inlineBytesMax, payloadBytesMax >> 1),
+      writer: new StreamWriter(connection, { newHeaders: transport.headers, answerMsMax: writeMsMax }),
+      inlineBytesMax: Math.min(inlineBytesMax, payloadBytesMax - headBytesMax),
     }
   } catch (cause) {
     await connection.close()

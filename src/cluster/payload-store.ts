@@ -1,7 +1,7 @@
 /**
  * Payloads that are too long for a message: stored in pieces, each a message of a stream, and named by whoever sends
  * the name. What was stored is deleted by who stored it or took it, and by the server after a day, whoever was killed.
- * Invariant: what is given out has the hash that was asked for.
+ * Invariant: what is given out has the length and the hash that were asked for.
  */
 import { createHash } from 'node:crypto'
 import type { Nats } from './nats-client.ts'
@@ -11,11 +11,16 @@ import { isNotFound } from './pool-streams.ts'
 /** What a message says of a payload that is not in it. */
 export interface StoredPayload {
   name: string
-  hash: string
   byteLength: number
+  /** Absent: the first piece tells. */
+  pieceBytes?: number
+  /** Absent: what is stored has a seal of its own. */
+  hash?: string
 }
 
-const piecesAtOnce = 4
+/** Short enough for several to be on their way, and long against what a message takes. */
+const pieceBytesMax = 1 << 20
+const piecesAtOnce = 8
 /** No payload is longer: the frame of a message inside a machine could not hold it. */
 const payloadBytesMax = 2 ** 31 - 1
 
@@ -34,27 +39,30 @@ export class PayloadStore {
 
   /** Stores bytes under a name, which is used for no others. */
   async put(name: string, bytes: Uint8Array): Promise<StoredPayload> {
-    const pieceBytes = this.#nats.inlineBytesMax
+    const pieceBytes = Math.min(pieceBytesMax, this.#nats.inlineBytesMax)
     const count = Math.ceil(bytes.length / pieceBytes)
     await inParallel(count, async piece => {
       const part = bytes.subarray(piece * pieceBytes, (piece + 1) * pieceBytes)
-      await this.#nats.publisher.publish(this.#names.payload(name, piece), part)
+      await this.#nats.writer.write(this.#names.payload(name, piece), part)
     })
-    return { name, hash: hashOf(bytes), byteLength: bytes.length }
+    return { name, byteLength: bytes.length, pieceBytes }
   }
 
   /** @returns `undefined` when it is not there any more, or is not what was stored. */
-  async get({ name, hash, byteLength }: StoredPayload): Promise<Uint8Array | undefined> {
+  async get({ name, byteLength, pieceBytes, hash }: StoredPayload): Promise<Uint8Array | undefined> {
     if (!Number.isSafeInteger(byteLength) || byteLength < 1 || byteLength > payloadBytesMax) return undefined
-    const first = await this.#piece(name, 0)
-    if (first === undefined || first.length === 0) return undefined
-    const count = Math.ceil(byteLength / first.length)
-    const pieces: Uint8Array[] = [first]
-    await inParallel(count - 1, async index => {
-      pieces[index + 1] = (await this.#piece(name, index + 1)) ?? new Uint8Array()
-    })
+    const pieces: Uint8Array[] = []
+    const read = async (piece: number): Promise<void> => {
+      pieces[piece] = (await this.#piece(name, piece)) ?? new Uint8Array()
+    }
+    if (pieceBytes === undefined) await read(0)
+    const sizeOfPiece = pieceBytes ?? pieces[0]!.length
+    if (!(sizeOfPiece >= 1)) return undefined
+    const known = pieces.length
+    await inParallel(Math.ceil(byteLength / sizeOfPiece) - known, index => read(known + index))
     const bytes = Buffer.concat(pieces)
-    return bytes.length === byteLength && hashOf(bytes) === hash ? bytes : undefined
+    const isWhole = bytes.length === byteLength && (hash === undefined || hashOf(bytes) === hash)
+    return isWhole ? bytes : undefined
   }
 
   async has(name: string): Promise<boolean> {

@@ -64,7 +64,8 @@ export class Post {
     const content = await this.payloads.get(stored)
     if (content === undefined) return 'gone'
     const inner = this.readNote(subject, content)
-    return inner ? { ...inner, storedName: stored.name } : 'forged'
+    // The message that names it has the seal: what is there instead is not what its sender stored.
+    return inner ? { ...inner, storedName: stored.name } : 'gone'
   }
 }
 

@@ -16,7 +16,8 @@ export interface FeedEvents {
   newest(): number
 }
 
-const replayBatch = 256
+/** How many results are asked for at once: many short ones, and few of some MiB, because the server cuts off who has 64 MB to read. */
+const replayBatch = { min: 8, max: 256, bytes: 16 << 20 }
 const replayExpiresMs = 2000
 /** The server deletes the consumer of a replay whose program was killed after this time. */
 const consumerMsMax = 30_000
@@ -117,16 +118,21 @@ export class ResultFeed {
     })
     try {
       const consumer = await publisher.consumers.get(this.#names.results, name)
+      let batch = replayBatch.min
       let left = (await consumer.info()).num_pending
       while (left > 0 && !this.#isClosed) {
         let read = 0
+        let bytes = 0
         for await (const message of await consumer.fetch({
-          max_messages: Math.min(left, replayBatch),
+          max_messages: Math.min(left, batch),
           expires: replayExpiresMs,
         })) {
           read++
+          bytes += message.data.length
           this.#tell(message.subject, message.data)
         }
+        batch = Math.floor((replayBatch.bytes * read) / (bytes + 1))
+        batch = Math.max(replayBatch.min, Math.min(replayBatch.max, batch))
         left = read === 0 ? (await consumer.info()).num_pending : left - read
       }
     } finally {

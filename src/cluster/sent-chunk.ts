@@ -8,6 +8,8 @@ export interface SentChunk {
   readonly code: SentCode
   readonly level: Level
   readonly subject: string
+  /** Of its bodies. */
+  readonly byteLength: number
   /** Set while it waits for room on the server, or for a server. */
   isPublishing: boolean
   /** When it was given to the server last, by `performance.now()`. */

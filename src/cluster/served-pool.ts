@@ -66,6 +66,7 @@ export class ServedPool {
   readonly #post: Post
   readonly #rules: PoolRules
   readonly #held = new Map<string, Held>()
+  #heldBytes = 0
   readonly #pullers: TaskPuller[]
   readonly #subscriptions: Subscription[] = []
   readonly #timers: NodeJS.Timeout[]
@@ -121,6 +122,11 @@ export class ServedPool {
 
   get heldCount(): number {
     return this.#held.size
+  }
+
+  /** How long the messages of its chunks are together. */
+  get heldBytes(): number {
+    return this.#heldBytes
   }
 
   /** How many of its chunks a worker has been given. */
@@ -197,6 +203,7 @@ export class ServedPool {
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
     for (const { delivery } of this.#held.values()) delivery.giveBack()
     this.#held.clear()
+    this.#heldBytes = 0
     this.#onEmpty?.()
   }
 
@@ -235,6 +242,7 @@ export class ServedPool {
     }
     const held: Held = { name, delivery, job: undefined, submittedAtMs: 0 }
     this.#held.set(id, held)
+    this.#heldBytes += delivery.bytes.length
     try {
       if (delivery.deliveries > this.#rules.deliveriesMax) await this.#bury(held, 'delivered')
       else await this.#start(held)
@@ -328,7 +336,7 @@ export class ServedPool {
         head,
         frames,
       })
-      await this.#nats.publisher.publish(subject, letter.bytes, {
+      await this.#nats.writer.write(subject, letter.bytes, {
         msgID: `${name.session}.${name.chunkId}.${held.delivery.sequence}`,
       })
     })
@@ -384,7 +392,7 @@ export class ServedPool {
     const letter = why === 'delivered' ? await this.#post.read(delivery.subject, delivery.bytes) : 'forged'
     await this.#untilWritten(held, async () => {
       const bytes = delivery.bytes.length <= deadBytesMax ? delivery.bytes : new Uint8Array()
-      await this.#nats.publisher.publish(this.names.deadLetter(name), bytes, {
+      await this.#nats.writer.write(this.names.deadLetter(name), bytes, {
         msgID: `dead.${delivery.sequence}`,
       })
     })
@@ -394,7 +402,7 @@ export class ServedPool {
     }
     await this.#untilWritten(held, async () => {
       const refusal = JSON.stringify({ refused: 'another key' })
-      await this.#nats.publisher.publish(this.names.result(name), refusal, {
+      await this.#nats.writer.write(this.names.result(name), refusal, {
         msgID: `refused.${delivery.sequence}`,
       })
     })
@@ -445,8 +453,9 @@ export class ServedPool {
     this.#forget(held)
   }
 
-  #forget({ name }: Held): void {
+  #forget({ name, delivery }: Held): void {
     this.#held.delete(`${name.session}.${name.chunkId}`)
+    this.#heldBytes -= delivery.bytes.length
     if (this.#held.size === 0) this.#onEmpty?.()
     this.#host.onRoom(0)
   }

@@ -2,7 +2,7 @@
  * Asks the server for chunks of one level, as many as the agent has room for, and never twice for the same room.
  * Invariant: an agent that has room has asked, or will within a moment, whatever became of the server meanwhile.
  */
-import type { Subscription } from '@nats-io/transport-node'
+import type { MsgHdrs, Subscription } from '@nats-io/transport-node'
 import { Delivery } from './delivery.ts'
 import type { Nats } from './nats-client.ts'
 import type { Level, PoolNames } from './names.ts'
@@ -18,6 +18,10 @@ export interface PullerOptions {
 const expiresMs = 5000
 /** After an answer that says that something is wrong (no stream, no leader). */
 const pauseMs = 250
+/** The server cuts off who has 64 MB to read, and there are three levels. */
+const bytesMax = 16 << 20
+/** Nothing came in time, or all has come that the request asked for, by number or by bytes. */
+const ENDED = /^(?:404|408|409 (?:Batch Completed|Message Size Exceeds MaxBytes))/
 
 export class TaskPuller {
   readonly #nats: Nats
@@ -42,8 +46,7 @@ export class TaskPuller {
         if (error) return
         // A chunk keeps the subject under which it was sent; what the server itself says comes under that of the request.
         const isStatus = message.subject.startsWith(inbox)
-        if (isStatus)
-          this.#status(Number(message.subject.slice(inbox.length + 1)), message.headers?.code ?? 0)
+        if (isStatus) this.#status(Number(message.subject.slice(inbox.length + 1)), message.headers)
         else this.#deliver(new Delivery(nats.connection, message))
       },
     })
@@ -56,7 +59,9 @@ export class TaskPuller {
     if (batch <= 0 || this.#nats.connection.isClosed()) return
     this.#owed = batch
     this.#request++
-    const wanted = JSON.stringify({ batch, expires: expiresMs * 1e6 })
+    // Whatever the longest message of the server is, it fits into two of its length.
+    const max_bytes = Math.max(bytesMax, 2 * this.#nats.connection.info!.max_payload)
+    const wanted = JSON.stringify({ batch, max_bytes, expires: expiresMs * 1e6 })
     this.#nats.connection.publish(this.#subject, wanted, { reply: `${this.#inbox}.${this.#request}` })
     // A server that was killed ends nothing.
     this.#late = setTimeout(() => this.#ended(), expiresMs + 1000).unref()
@@ -86,10 +91,10 @@ export class TaskPuller {
     if (this.#owed === 0) this.#ended()
   }
 
-  #status(request: number, code: number): void {
-    // 100 is a sign of life; 404 and 408 say that nothing came in time.
+  #status(request: number, { code = 0, description = '' }: Partial<MsgHdrs> = {}): void {
+    // 100 is a sign of life.
     if (request !== this.#request || code === 100) return
-    if (code === 404 || code === 408) {
+    if (ENDED.test(`${code} ${description}`)) {
       this.#ended()
       return
     }

@@ -73,6 +73,7 @@ function readPool(value: unknown): InspectedPool {
     method: oneOf(fields['method'], ['spawn', 'thread']),
     state: oneOf(fields['state'], ['running', 'closed', 'terminated', 'broken']),
     processes: numberOf(fields['processes']),
+    busyElsewhere: optional(fields['busyElsewhere'], numberOf),
     jobs: numberOf(fields['jobs']),
     waiting: numberOf(fields['waiting']),
     done: numberOf(fields['done']),

@@ -59,6 +59,8 @@ export interface PoolRow {
   method: 'spawn' | 'thread'
   state: 'running' | 'closed' | 'terminated' | 'broken' | 'ended'
   processes: number
+  /** Of a pool on a cluster: how many of its processes have work. */
+  busyElsewhere: number | null
   jobs: number
   waiting: number
   done: number

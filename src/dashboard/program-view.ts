@@ -139,8 +139,8 @@ export class ProgramView {
       p50Ms: percentile(this.#times, 0.5),
       p99Ms: percentile(this.#times, 0.99),
       waiting: pools.reduce((sum, { waiting }) => sum + waiting, 0),
-      workers: workers.length,
-      busyWorkers: workers.filter(({ state }) => state === 'working').length,
+      workers: pools.reduce((sum, pool) => sum + workersOf(pool), 0),
+      busyWorkers: pools.reduce((sum, pool) => sum + busyOf(pool), 0),
       memoryBytes: processes.reduce((sum, { memoryBytes }) => sum + (memoryBytes ?? 0), snapshot.memoryBytes),
       processorPercent: isKnown
         ? processes.reduce((sum, { processorPercent }) => sum + processorPercent!, own)
@@ -163,12 +163,13 @@ export class ProgramView {
       before,
     }: { elapsedMs: number; isPoint: boolean; before: UpdateMessage | undefined },
   ): PoolRow {
-    const { number, spans: _spans, times: _times, longestTasks, ...same } = pool
+    const { number, spans: _spans, times: _times, longestTasks, busyElsewhere = null, ...same } = pool
     const old = isPoint ? undefined : before?.pools.find(row => row.number === number)
     const done = this.#perPool.get(number) ?? 0
     return {
       ...same,
       number,
+      busyElsewhere,
       perSecond: old?.perSecond ?? (elapsedMs > 0 ? (done / elapsedMs) * 1000 : 0),
       longestTasks: longestTasks.map(({ index = null, ...task }) => ({ ...task, index })),
       workers: pool.workers.map(worker => {
@@ -238,4 +239,13 @@ export class ProgramView {
     const numbers = new Set(pools.map(({ number }) => number))
     for (const number of this.#donePerPool.keys()) if (!numbers.has(number)) this.#donePerPool.delete(number)
   }
+}
+
+/** One that is on a cluster has the processes of all agents. */
+function workersOf({ busyElsewhere, processes, workers }: PoolRow): number {
+  return busyElsewhere === null ? workers.length : workers.length && processes
+}
+
+function busyOf({ busyElsewhere, workers }: PoolRow): number {
+  return busyElsewhere ?? workers.filter(({ state }) => state === 'working').length
 }

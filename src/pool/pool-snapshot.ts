@@ -43,6 +43,8 @@ export interface PoolSnapshot {
   method: 'spawn' | 'thread'
   state: PoolState
   processes: number
+  /** Of a pool on a cluster: how many of these have work, as far as is known here. Its only worker stands for all. */
+  busyElsewhere: number | undefined
   /** Calls that have not ended. */
   jobs: number
   /** Items that no worker has. Of an input whose length is not known none are counted. */
@@ -86,7 +88,10 @@ export class PoolProbe {
     const stats = ended.statsWith(runners, { state, jobs: jobs.size }, { looksAtMemory: false })
     const running = new Map<string, WorkerSnapshot['running']>()
     let inWorkers = 0
-    for (const { name, firstChunk, insights, chunks } of runners) {
+    let busyElsewhere: number | undefined
+    for (const { name, firstChunk, insights, chunks, chunkCount, elsewhere } of runners) {
+      // What is more than they are waits there.
+      if (elsewhere) busyElsewhere = Math.min(chunkCount, processes)
       for (const chunk of chunks) inWorkers += chunk.count - chunk.received
       if (!firstChunk) continue
       const times = insights.times(monotonicMs() - firstChunk.firstSinceMs)
@@ -102,6 +107,7 @@ export class PoolProbe {
       method: options.method,
       state,
       processes,
+      busyElsewhere,
       jobs: jobs.size,
       waiting: Math.max(0, itemsOf(jobs) - inWorkers),
       done: stats.total.done,

@@ -176,6 +176,7 @@ describe('topScreen()', () => {
         method: 'thread',
         state: 'running',
         processes: workers,
+        busyElsewhere: null,
         jobs: 0,
         waiting: 0,
         done: 0,
@@ -224,5 +225,17 @@ describe('topScreen()', () => {
       lines.join('\n'),
     )
     assert.match(lines.at(-1)!, /more lines/)
+  })
+
+  test('says of a pool on a cluster how many processes of its machines have work', () => {
+    const { pools, ...same } = update(1)
+    const onCluster = { ...same, pools: [{ ...pools[0]!, processes: 8, busyElsewhere: 3 }] }
+    const screen = (given: UpdateMessage): string =>
+      topScreen(
+        { program, update: given, point: undefined },
+        { columns: 120, rows: 20, isColoured: false },
+      ).join('\n')
+    assert.match(screen(onCluster), /3 of 8 processes of a cluster busy/)
+    assert.doesNotMatch(screen(update(1)), /of a cluster/)
   })
 })

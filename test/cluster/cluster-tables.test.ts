@@ -46,6 +46,8 @@ describe('the tables of a pool on a cluster', needsServer, () => {
         if (isThere(tables)) return tables
       }
     }
+    const [pool] = (await look(source)).pools
+    assert.deepEqual([pool!.processes, pool!.busyElsewhere], [1, 1])
     const host = hostName()
     const tables = await until(found =>
       rowsOf(found, 'Chunks of the pool test').some(({ agent: name }) => name!.startsWith(`${host}-`)),

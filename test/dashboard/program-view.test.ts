@@ -14,6 +14,7 @@ function poolWith(changes: Partial<InspectedPool>): InspectedPool {
     method: 'thread',
     state: 'running',
     processes: 1,
+    busyElsewhere: undefined,
     jobs: 1,
     waiting: 0,
     done: 0,
@@ -104,6 +105,22 @@ describe('ProgramView', () => {
       ['working', 100, 50, 'f'],
     )
     assert.deepEqual([point!.processorPercent, point!.loopPercent, point!.memoryBytes], [100, 20, 1000])
+  })
+
+  test('counts the processes of all agents for a pool on a cluster, and its workers for every other', () => {
+    const here = poolWith({ number: 1, workers: [worker({ name: 'a' }), worker({ name: 'b' })] })
+    const elsewhere = poolWith({
+      number: 2,
+      processes: 8,
+      busyElsewhere: 3,
+      workers: [worker({ name: 'all', threadId: undefined })],
+    })
+    const { point, pools } = new ProgramView().add(snapshotAt(0, { pools: [here, elsewhere] }))
+    assert.deepEqual([point!.busyWorkers, point!.workers], [3, 10])
+    assert.deepEqual(
+      pools.map(({ busyElsewhere }) => busyElsewhere),
+      [null, 3],
+    )
   })
 
   test('stays small, however long the program runs', () => {

@@ -92,7 +92,13 @@ function makePool({ name }: PoolRow): MadePool {
 
 function updatePool({ root, method, facts, rows, scroll }: MadePool, pool: PoolRow): void {
   setAttribute(root, 'data-state', pool.state)
-  const kind = pool.method === 'spawn' ? 'processes' : 'threads'
+  const { busyElsewhere, processes } = pool
+  const kind =
+    busyElsewhere === null
+      ? pool.method === 'spawn'
+        ? 'processes'
+        : 'threads'
+      : `${busyElsewhere} of ${processes} processes of a cluster busy`
   setText(method, pool.state === 'running' ? kind : `${kind}, ${pool.state}`)
   const texts = [
     ...(pool.state === 'ended'
