@@ -87,7 +87,7 @@ export class ServedPool {
     this.#rules = rules
     this.names = names
     this.#post = new Post(settings.key, nats, new PayloadStore(nats, names))
-    const inbox = `_INBOX.${randomBytes(12).toString('hex')}`
+    const inbox = `${settings.inboxPrefix}.${randomBytes(12).toString('hex')}`
     this.#pullers = LEVELS.map(
       level =>
         new TaskPuller(
