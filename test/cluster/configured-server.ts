@@ -1,7 +1,7 @@
 /** A NATS server with a configuration of the test: users, certificates, or none of what a cluster needs. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,12 +20,13 @@ export interface ServerPlace {
 export class ConfiguredServer implements AsyncDisposable {
   readonly folder: string
   readonly port: number
-  readonly #child: ChildProcess
+  readonly #env: NodeJS.ProcessEnv
+  #child: ChildProcess | undefined
 
-  private constructor({ folder, port }: ServerPlace, child: ChildProcess) {
+  private constructor({ folder, port }: ServerPlace, env: NodeJS.ProcessEnv) {
     this.folder = folder
     this.port = port
-    this.#child = child
+    this.#env = env
   }
 
   /** `configuration` is beside JetStream and the address, unless `isWhole`. */
@@ -41,17 +42,41 @@ export class ConfiguredServer implements AsyncDisposable {
       `jetstream { store_dir: ${JSON.stringify(join(place.folder, 'store'))} }`,
     ]
     writeFileSync(file, [...(isWhole ? [] : common), own, ''].join('\n'))
-    const child = spawn(findServer()!, ['-c', file], {
-      stdio: ['ignore', 'ignore', 'ignore'],
-      env: { ...process.env, ...env },
+    const server = new ConfiguredServer(place, env)
+    await server.start()
+    return server
+  }
+
+  /** Again, with what it had stored, after `kill()`. */
+  async start(): Promise<void> {
+    const output = openSync(this.#log, 'a')
+    const child = spawn(findServer()!, ['-c', join(this.folder, 'server.conf')], {
+      stdio: ['ignore', output, output],
+      env: { ...process.env, ...this.#env },
     })
-    const server = new ConfiguredServer(place, child)
-    while (!(await greets(place.port))) {
-      if (child.exitCode !== null) throw new Error(`nats-server ended with ${child.exitCode}`)
+    closeSync(output)
+    this.#child = child
+    while (!(await greets(this.port))) {
+      if (child.exitCode !== null) throw new Error(`nats-server did not start:\n${this.log}`)
       // Sleep: a server says nothing when it begins to listen.
       await new Promise(resolve => setTimeout(resolve, 10))
     }
-    return server
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#child
+    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+  }
+
+  get #log(): string {
+    return join(this.folder, 'server.log')
+  }
+
+  /** What it has said. */
+  get log(): string {
+    return readFileSync(this.#log, 'utf8')
   }
 
   /** `who`: `user:password@`, `token@`, or nothing. */
@@ -60,10 +85,7 @@ export class ConfiguredServer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      this.#child.kill('SIGKILL')
-      await once(this.#child, 'exit')
-    }
+    await this.kill()
     rmSync(this.folder, { recursive: true, force: true })
   }
 }
