@@ -16,6 +16,7 @@ export type User = (typeof USERS)[number]
 export const deployEnvironment: NodeJS.ProcessEnv = {
   ...Object.fromEntries(USERS.map(user => [`MULTIPROC_${user.toUpperCase()}_PASSWORD`, passwordOf(user)])),
   NATS_NAME: 'queue-1',
+  NATS_MONITOR: '127.0.0.1:18222',
   NATS_ROUTE_PASSWORD: 'pwroute',
   NATS_ROUTE_1: 'nats://route:pwroute@127.0.0.1:16222',
   NATS_ROUTE_2: 'nats://route:pwroute@127.0.0.1:16223',
@@ -36,7 +37,7 @@ export function copyConfigurations(folder: string, port = 4222): string {
       file,
       readFileSync(file, 'utf8')
         .replace('listen: 0.0.0.0:4222', `listen: "127.0.0.1:${port}"`)
-        .replace(/^http: .*$/m, '')
+        .replace(/^http: [\d.]+:\d+$/m, '')
         .replace('/var/lib/nats', join(folder, 'store'))
         .replaceAll('/etc/nats/tls/server.pem', certificates('server-cert'))
         .replaceAll('/etc/nats/tls/server-key.pem', certificates('server-key'))
