@@ -153,14 +153,13 @@ try {
   const beganMs = performance.now()
   const map = start(mapCommand.replace('find /usr -type f', `cat ${JSON.stringify(list)}`), env)
   map.stderr.pipe(process.stderr)
-  let isOver = false
-  void map.exited.then(() => (isOver = true))
+  const isOver = () => map.exitCode !== null || map.signalCode !== null
   let known = { size: 0, lines: 0 }
-  while (!isOver && known.lines < count * KILL_AT) {
+  while (!isOver() && known.lines < count * KILL_AT) {
     await pause(LOOK_EVERY_MS)
     known = linesIn(output, known)
   }
-  const chunks = await chunksOf(said.split(' ')[2], env, () => isOver)
+  const chunks = await chunksOf(said.split(' ')[2], env, isOver)
   worker.kill('SIGKILL')
   const killedMs = performance.now()
   console.log(`kill -9 of one agent after ${linesIn(output, known).lines} lines, with chunks: ${chunks}`)
