@@ -11,6 +11,11 @@ export type ConnectFailure = { isFinal: false; what: string } | { isFinal: true;
 /** Codes of Node.js and OpenSSL for certificates and the talk about them. */
 const tlsCodes =
   /^(?:ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|INVALID_|HOSTNAME_|PATH_)/
+/** The server does not know the user, or not any more. */
+export function isNotLetIn(error: unknown): error is Error {
+  return error instanceof Error && /Authorization|Authentication/.test(error.name)
+}
+
 /** `greeting`: of the server that there was, if any. */
 export function connectFailure(
   settings: ClusterSettings,
@@ -18,7 +23,7 @@ export function connectFailure(
   greeting: Greeting | undefined,
 ): ConnectFailure {
   const { name, message, code = '' } = cause as NodeJS.ErrnoException
-  if (/Authorization|Authentication/.test(name)) {
+  if (isNotLetIn(cause)) {
     return { isFinal: true, what: `the server refuses ${identityOf(settings)}`, toFix: howToLogIn(settings) }
   }
   if (message === "server does not support 'tls'") {

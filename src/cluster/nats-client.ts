@@ -6,7 +6,7 @@ import type { ConnectionOptions, NatsConnection } from '@nats-io/transport-node'
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
 import { ClusterError } from '../errors.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
-import { connectFailure } from './connect-failure.ts'
+import { connectFailure, isNotLetIn } from './connect-failure.ts'
 import { loginOptions } from './nats-login.ts'
 import { type Greeting, firstGreeting } from './server-greeting.ts'
 
@@ -17,6 +17,8 @@ export interface Nats {
   readonly manager: JetStreamManager
   /** The longest message that is sent; what is longer is stored in pieces. */
   readonly inlineBytesMax: number
+  /** Why the server does not let this user in any more, while that is so. */
+  refusal(): Error | undefined
 }
 
 /** Older ones ignore limits of age in silence, or lose queued work after some has been called off. */
@@ -73,6 +75,7 @@ export async function connectNats(
     const { max_payload: payloadBytesMax } = connection.info!
     return {
       connection,
+      refusal: followRefusals(connection),
       manager,
       publisher: jetStream.jetstream(connection, { timeout: writeMsMax }),
       inlineBytesMax: Math.min(inlineBytesMax, payloadBytesMax >> 1),
@@ -91,6 +94,19 @@ export async function closeNats({ connection }: Pick<Nats, 'connection'>): Promi
   await connection.flush().catch(() => {})
   clearTimeout(timer)
   await connection.close().catch(() => {})
+}
+
+/** Ends with the connection. */
+function followRefusals(connection: NatsConnection): Nats['refusal'] {
+  let refusal: Error | undefined
+  const follow = async (): Promise<void> => {
+    for await (const event of connection.status()) {
+      if (event.type === 'reconnect') refusal = undefined
+      else if (event.type === 'error' && isNotLetIn(event.error)) refusal = event.error
+    }
+  }
+  void follow()
+  return () => refusal
 }
 
 /** What a server refuses, or does not have. */
@@ -116,6 +132,8 @@ function connectionOptions({ poolName, inboxPrefix }: ClusterSettings, name: str
     reconnectTimeWait: betweenAttemptsMs,
     timeout: attemptMs,
     pingInterval: 5000,
+    // A user whose password or credentials are just being replaced comes in again when they are; until the same time is over.
+    ignoreAuthErrorAbort: true,
   }
 }
 
@@ -165,7 +183,7 @@ export function connectionError(settings: ClusterSettings, what: string, cause?:
   const reason = cause instanceof Error && !what.includes(cause.message) ? ` (${cause.message})` : ''
   return new ClusterError(
     'ERR_CLUSTER_CONNECTION',
-    `The NATS server ${addressesOf(settings)} cannot be reached: ${what}${reason}\nTo fix: see that it runs and that the network lets this machine through, or allow more time with "connectionTimeout"`,
+    `The NATS server ${addressesOf(settings)} cannot be reached: ${what}${reason}\nTo fix: see that it runs${isNotLetIn(cause) ? ', that it still knows this user' : ''} and that the network lets this machine through, or allow more time with "connectionTimeout"`,
     { cause },
   )
 }

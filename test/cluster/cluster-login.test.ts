@@ -9,7 +9,7 @@ import { after, describe, test } from 'node:test'
 import { nkeys } from '@nats-io/transport-node'
 import { type ClusterError, type ClusterOptions, Pool } from 'multiproc'
 import { connectState, startAgent } from 'multiproc/cluster'
-import { checkLeaks } from '../leak-check.js'
+import { checkLeaks, eventually } from '../leak-check.js'
 import { runCommand } from '../cli/run-command.js'
 import { ConfiguredServer, certificates } from './configured-server.js'
 import { KEY, POOL, needsServer } from './started-server.js'
@@ -114,6 +114,46 @@ describe('who a program is to the server', needsServer, () => {
     const nobody = await refused({ servers: server.url() })
     assert.equal(nobody.code, 'ERR_CLUSTER_SERVER')
     assert.match(nobody.message, /nats:\/\/user:password@host/)
+  })
+
+  test('credentials that were replaced count from the next connection on', async () => {
+    const operator = newOperator()
+    const file = written('renewed.creds', operator.credentials)
+    await using server = await ConfiguredServer.start(operator.configuration)
+    const cluster = { servers: server.url(), credentials: file, authKey: KEY }
+    const agent = await startAgent({ cluster, pools: POOL, processes: 1 })
+    await using pool = new Pool({ cluster, name: POOL })
+    assert.equal(await pool.apply((n: number) => n + 1, [1]), 2)
+    await server.kill()
+    const other = operator.renewed()
+    server.configureAnew(text => text.replace(operator.configuration, other.configuration))
+    const result = pool.apply((n: number) => n + 1, [2])
+    await server.start()
+    // Several times refused, by now.
+    await eventually(() => server.log.split('authentication error').length > 6)
+    writeFileSync(file, other.credentials)
+    assert.equal(await result, 3)
+    await agent.stop({ timeout: 0 })
+  })
+
+  test('a user that the server does not know any more is said, after connectionTimeout', async () => {
+    await using server = await ConfiguredServer.start(
+      'authorization { users: [{ user: "ann", password: "a" }] }',
+    )
+    const cluster = { servers: server.url('ann:a@'), authKey: KEY, connectionTimeout: 1000 }
+    const agent = await startAgent({ cluster, pools: POOL, processes: 1 })
+    await using pool = new Pool({ cluster, name: POOL })
+    assert.equal(await pool.apply((n: number) => n + 1, [1]), 2)
+    await server.kill()
+    server.configureAnew(text => text.replace('"ann"', '"bob"'))
+    await server.start()
+    for (const call of [pool.apply(() => 1), agent.ended]) {
+      await assert.rejects(call, (error: ClusterError) => {
+        assert.equal(error.code, 'ERR_CLUSTER_CONNECTION')
+        assert.match(error.message, /Authorization Violation.*\n.*still knows this user/)
+        return true
+      })
+    }
   })
 
   test('a server without JetStream is named without the password', async () => {

@@ -63,6 +63,12 @@ export class ConfiguredServer implements AsyncDisposable {
     }
   }
 
+  /** For the next start. */
+  configureAnew(change: (configuration: string) => string): void {
+    const file = join(this.folder, 'server.conf')
+    writeFileSync(file, change(readFileSync(file, 'utf8')))
+  }
+
   async kill(): Promise<void> {
     const child = this.#child
     if (!child || child.exitCode !== null || child.signalCode !== null) return

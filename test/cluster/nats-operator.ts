@@ -9,6 +9,8 @@ export interface NatsOperator {
   configuration: string
   /** The text of the file of the user. */
   credentials: string
+  /** The same account, with another user in place of this one, who is revoked. */
+  renewed(): NatsOperator
 }
 
 const unlimited = -1
@@ -17,6 +19,17 @@ export function newOperator(): NatsOperator {
   const operator = nkeys.createOperator()
   const system = nkeys.createAccount()
   const account = nkeys.createAccount()
+  return withNewUser({ operator, system, account })
+}
+
+interface Keys {
+  operator: KeyPair
+  system: KeyPair
+  account: KeyPair
+}
+
+function withNewUser(keys: Keys, revocations: Readonly<Record<string, number>> = {}): NatsOperator {
+  const { operator, system, account } = keys
   const user = nkeys.createUser()
   const limits = {
     subs: unlimited,
@@ -34,7 +47,7 @@ export function newOperator(): NatsOperator {
     [account, { ...limits, ...storage }],
   ] as const
   const preload = accounts.map(([pair, ownLimits]) => {
-    const token = jwt(operator, pair, { type: 'account', version: 2, limits: ownLimits })
+    const token = jwt(operator, pair, { type: 'account', version: 2, limits: ownLimits, revocations })
     return `${pair.getPublicKey()}: ${token}`
   })
   const userJwt = jwt(account, user, {
@@ -61,6 +74,8 @@ export function newOperator(): NatsOperator {
       '------END USER NKEY SEED------',
       '',
     ].join('\n'),
+    // What was issued until now.
+    renewed: () => withNewUser(keys, { [user.getPublicKey()]: Math.floor(Date.now() / 1000) }),
   }
 }
 
