@@ -17,6 +17,8 @@ export interface Nats {
   readonly manager: JetStreamManager
   /** The longest message that is sent; what is longer is stored in pieces. */
   readonly inlineBytesMax: number
+  /** The longest message that the server takes. The connection does not know it while it is away. */
+  readonly payloadBytesMax: number
   /** Why the server does not let this user in any more, while that is so. */
   refusal(): Error | undefined
 }
@@ -79,6 +81,7 @@ export async function connectNats(
       manager,
       publisher: jetStream.jetstream(connection, { timeout: writeMsMax }),
       inlineBytesMax: Math.min(inlineBytesMax, payloadBytesMax >> 1),
+      payloadBytesMax,
     }
   } catch (cause) {
     await connection.close()

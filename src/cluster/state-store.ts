@@ -220,7 +220,7 @@ export class StateStore {
 
   /** @throws ProcessError `ERR_LIMIT`. */
   assertLength(bytes: Uint8Array): void {
-    const bytesMax = this.nats.connection.info!.max_payload - headerBytesMax
+    const bytesMax = this.nats.payloadBytesMax - headerBytesMax
     if (bytes.length <= bytesMax) return
     throw new ProcessError(
       'ERR_LIMIT',
