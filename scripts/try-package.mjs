@@ -90,7 +90,7 @@ function checkContents(paths) {
   ])
     if (!present.has(path)) fail(`${path} is not in the tarball`)
   for (const path of paths) {
-    if (!/^(?:dist|src)\/|^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path))
+    if (!/^(?:deploy|dist|src)\/|^(?:package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path))
       fail(`${path} is in the tarball`)
     if (
       /\.tsbuildinfo$|\.test\.|tsconfig/.test(path) &&

@@ -7,12 +7,14 @@ import { clusterOptions, messageForShell, orUsageError, poolNames } from './clus
 import { CLUSTER_ACTIONS, CLUSTER_SYNTAX } from './cluster-syntax.ts'
 import { type OptionValues, renderHelp } from './command-syntax.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
-import { parseOptions } from './parse-options.ts'
+import { parseCount, parseOptions, parseTimeMs } from './parse-options.ts'
 import { UsageError } from './usage-error.ts'
 
 type Values = OptionValues<typeof CLUSTER_SYNTAX>
 
 const topEveryMs = 1000
+/** As the option `lease`. */
+const leaseMsMin = 1000
 const clearScreen = '\u001B[H\u001B[J'
 
 /** Runs the command and gives its exit code. */
@@ -37,6 +39,7 @@ export async function clusterCommand(args: readonly string[]): Promise<number> {
         : `"multiproc cluster ${action}" takes no inputs\nTo fix: leave them out`,
     )
   }
+  if (action === 'create') queuesToCreate(values)
   try {
     if (action === 'dev') return await runDevCluster(values)
     return await withAdmin(values, admin => act(admin, { action, id, values }))
@@ -48,7 +51,12 @@ export async function clusterCommand(args: readonly string[]): Promise<number> {
 }
 
 async function withAdmin(values: Values, use: (admin: ClusterAdmin) => Promise<number>): Promise<number> {
-  const options = clusterOptions(values)
+  const options = {
+    ...clusterOptions(values),
+    replicas: parseCount('replicas', values.replicas),
+    lease: parseTimeMs('lease', values.lease, { msMin: leaseMsMin }),
+    maxDeliveries: parseCount('max-deliveries', values['max-deliveries']),
+  }
   const admin = await orUsageError(() =>
     ClusterAdmin.connect({ connectionTimeout: 5000, ...options }, { pools: poolNames(values.pool) }),
   )
@@ -95,9 +103,52 @@ async function act(
       print(isJson ? letters : describeDead(letters))
       return EXIT_OK
     }
+    case 'create':
+      return await create(admin, values)
     default:
       throw new Error(`This is a bug in multiproc, please report it: nobody does "${String(action)}"`)
   }
+}
+
+async function create(admin: ClusterAdmin, values: Values): Promise<number> {
+  const { state } = values
+  const queues = queuesToCreate(values)
+  const pools = await admin.createPools()
+  if (state !== undefined) await orUsageError(() => admin.createState(state, queues))
+  if (values.json === true) {
+    print({ pools, ...(state === undefined ? {} : { state, queues: Object.keys(queues) }) })
+    return EXIT_OK
+  }
+  for (const { pool, leaseMs, deliveriesMax, replicas } of pools) {
+    print(
+      `The pool ${pool} is there: lease ${leaseMs} ms, deliveries at most ${deliveriesMax}, replicas ${replicas}\n`,
+    )
+  }
+  if (state !== undefined) {
+    const withQueues =
+      Object.keys(queues).length === 0 ? '' : `, with the queues ${Object.keys(queues).join(', ')}`
+    print(`The shared state ${state} is there${withQueues}\n`)
+  }
+  return EXIT_OK
+}
+
+/** How much each takes. @throws UsageError when nothing is named. */
+function queuesToCreate({ pool, queue, state }: Values): Record<string, number> {
+  if (poolNames(pool) === undefined && state === undefined) {
+    throw new UsageError(
+      'It is not said what to create\nTo fix: name a pool with --pool, shared state with --state, or both',
+    )
+  }
+  if (queue !== undefined && state === undefined) {
+    throw new UsageError('--queue is of shared state\nTo fix: name that with --state')
+  }
+  const named = (queue ?? '').split(',').filter(part => part !== '')
+  return Object.fromEntries(
+    named.map(part => {
+      const [name, size] = part.split('=', 2)
+      return [name!, parseCount('queue', size) ?? 0]
+    }),
+  )
 }
 
 async function showAgainAndAgain(admin: ClusterAdmin): Promise<number> {

@@ -17,13 +17,18 @@ export const CLUSTER_OPTIONS = {
     help: 'the key of the pool. Default: MULTIPROC_AUTH_KEY, or the file that MULTIPROC_AUTH_KEY_FILE names',
   },
   creds: { value: 'file', completes: 'file', help: 'a file with NATS credentials' },
+  nkey: { value: 'file', completes: 'file', help: 'a file with the seed of an NKey of NATS' },
   'tls-ca': {
     value: 'file',
     completes: 'file',
-    help: 'the certificate of the authority that the server trusts',
+    help: 'the certificate of the authority that has signed that of the server',
   },
   'tls-cert': { value: 'file', completes: 'file', help: 'a certificate of this program' },
   'tls-key': { value: 'file', completes: 'file', help: 'the key of that certificate' },
+  'inbox-prefix': {
+    value: 'subject',
+    help: 'where answers of the server come to, as the rights of the user say. Default: _INBOX',
+  },
 } as const satisfies Record<string, OptionSyntax>
 
 /** What was given of these. @throws UsageError. */
@@ -42,6 +47,8 @@ export function clusterOptions(
     servers,
     ...(values['key-file'] === undefined ? {} : { authKey: readKey(values['key-file']) }),
     ...(values.creds === undefined ? {} : { credentials: values.creds }),
+    ...(values.nkey === undefined ? {} : { nkey: values.nkey }),
+    ...(values['inbox-prefix'] === undefined ? {} : { inboxPrefix: values['inbox-prefix'] }),
     ...(ca === undefined && cert === undefined && key === undefined ? {} : { tls: { ca, cert, key } }),
   }
 }

@@ -271,7 +271,10 @@ class RunningAgent implements Agent {
         const [settings] = this.#settings
         const { connectionMsMax } = settings!
         this.#lost ??= setTimeout(
-          () => this.#fail(connectionError(settings!, `it has been away for ${connectionMsMax} ms`)),
+          () =>
+            this.#fail(
+              connectionError(settings!, `it has been away for ${connectionMsMax} ms`, this.#nats.refusal()),
+            ),
           connectionMsMax,
         )
       } else if (type === 'reconnect') {

@@ -8,8 +8,11 @@ import { AgentsView } from './agents-view.ts'
 import { type Nats, closeNats, connectNats } from './nats-client.ts'
 import { LEVELS, PoolNames, chunkNameIn } from './names.ts'
 import { PayloadStore } from './payload-store.ts'
-import { isNotFound } from './pool-streams.ts'
+import { type PoolRules, isNotFound, openStreams } from './pool-streams.ts'
 import { Post } from './post.ts'
+import { StateNames, checkStateName } from './state-names.ts'
+import { StateStore } from './state-store.ts'
+import { openQueueStream, openStateStream } from './state-streams.ts'
 import type { AgentFacts, ControlHead, WorkHead } from './work-message.ts'
 
 /** What `multiproc cluster status` tells of one pool. */
@@ -90,6 +93,28 @@ export class ClusterAdmin {
     for await (const name of this.#nats.manager.streams.names('mp.t.>'))
       if (name.startsWith('MP_T_')) names.push(name.slice('MP_T_'.length))
     return names.toSorted()
+  }
+
+  /**
+   * Makes the streams of the pools that were asked for, so that their users need no right to make streams. Gives what
+   * there is now, which for a pool that was there is what it had. @throws ClusterError.
+   */
+  async createPools(): Promise<(PoolRules & { pool: string })[]> {
+    const made: (PoolRules & { pool: string })[] = []
+    for (const pool of this.#pools ?? []) {
+      const { names, settings } = this.#toolsOf(pool)
+      made.push({ pool, ...(await openStreams(this.#nats, names, settings)) })
+    }
+    return made
+  }
+
+  /** The same for shared state and its queues, which are named `{ queue: maxSize }`; 0: a million. @throws ClusterError. */
+  async createState(name: string, queues: Readonly<Record<string, number>>): Promise<void> {
+    const names = new StateNames(name)
+    for (const queue of Object.keys(queues)) checkStateName('a Queue', queue)
+    const store = new StateStore(this.#nats, names, checkCluster(this.#cluster, name))
+    await openStateStream(store)
+    for (const [queue, maxSize] of Object.entries(queues)) await openQueueStream(store, queue, { maxSize })
   }
 
   async status(): Promise<PoolStatus[]> {

@@ -99,7 +99,9 @@ export class ClusterLink implements Link {
       awayMsMax: settings.connectionMsMax,
       onBack: () => this.#back(),
       onLost: () =>
-        this.#fail(connectionError(settings, `it has been away for ${settings.connectionMsMax} ms`)),
+        this.#fail(
+          connectionError(settings, `it has been away for ${settings.connectionMsMax} ms`, nats.refusal()),
+        ),
     })
     this.#tables = this.#openTables()
     const reports = this.#names.reports(session)

@@ -80,7 +80,9 @@ export class ClusterState implements AsyncDisposable {
       awayMsMax: settings.connectionMsMax,
       onBack: () => waits.recover(),
       onLost: () =>
-        waits.lose(connectionError(settings, `it has been away for ${settings.connectionMsMax} ms`)),
+        waits.lose(
+          connectionError(settings, `it has been away for ${settings.connectionMsMax} ms`, nats.refusal()),
+        ),
     })
     const prefix = names.poke('')
     // Ends with the connection.

@@ -2,12 +2,14 @@
  * The NATS client: its packages, which are loaded when a cluster is used and not before, and a connection that suits
  * pools. Invariant: whatever keeps a connection from being made is a `ClusterError` that says what to do.
  */
-import { readFileSync } from 'node:fs'
 import type { ConnectionOptions, NatsConnection } from '@nats-io/transport-node'
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
 import { ClusterError } from '../errors.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 import { StreamWriter } from './stream-writer.ts'
+import { connectFailure, isNotLetIn } from './connect-failure.ts'
+import { loginOptions } from './nats-login.ts'
+import { type Greeting, firstGreeting } from './server-greeting.ts'
 
 /** One connection to the servers, and what speaks over it. */
 export interface Nats {
@@ -17,6 +19,10 @@ export interface Nats {
   readonly writer: StreamWriter
   /** The longest message that is sent; what is longer is stored in pieces. */
   readonly inlineBytesMax: number
+  /** The longest message that the server takes. The connection does not know it while it is away. */
+  readonly payloadBytesMax: number
+  /** Why the server does not let this user in any more, while that is so. */
+  refusal(): Error | undefined
 }
 
 /** Older ones ignore limits of age in silence, or lose queued work after some has been called off. */
@@ -31,6 +37,8 @@ const headBytesMax = 4096
 const attemptMs = 3000
 const betweenAttemptsMs = 250
 const closeMsMax = 1000
+const howToStart =
+  'start nats-server 2.11 or newer with JetStream ("jetstream {}" in its configuration, or the flag -js), and give the user the rights that docs/guide/cluster.md lists'
 /** Who asks a server that is killed meanwhile gets no answer: it is asked again after this time. */
 const writeMsMax = 2000
 
@@ -54,7 +62,7 @@ async function loadPackages(): Promise<{
 }
 
 /**
- * Connects, and tries for as long as the settings say, or until it `isCancelled`. `isBackground`: whoever waits for it
+ * Connects, and tries for as long as the settings say for the first connection, or until it `isCancelled`. `isBackground`: whoever waits for it
  * keeps the program alive, and nobody else.
  *
  * @throws ClusterError
@@ -64,23 +72,29 @@ export async function connectNats(
   { name, ...waiting }: { name: string } & ConnectingOptions,
 ): Promise<Nats> {
   const { transport, jetStream } = await loadPackages()
-  const options = connectionOptions(settings, name, transport.credsAuthenticator)
-  const connection = await untilConnected(() => transport.connect(options), { settings, ...waiting })
+  const options = { ...connectionOptions(settings, name), ...loginOptions(settings, transport) }
+  const connect = async (first: string): Promise<NatsConnection> => {
+    const servers = [first, ...settings.servers.filter(server => server !== first)]
+    return await transport.connect({ ...options, servers: servers.map(server => new URL(server).host) })
+  }
+  const connection = await untilConnected(connect, { settings, ...waiting })
   try {
     assertServer(connection)
     const manager = await jetStream.jetstreamManager(connection, { timeout: 10_000 })
     const { max_payload: payloadBytesMax } = connection.info!
     return {
       connection,
+      refusal: followRefusals(connection),
       manager,
       publisher: jetStream.jetstream(connection, { timeout: writeMsMax }),
       writer: new StreamWriter(connection, { newHeaders: transport.headers, answerMsMax: writeMsMax }),
       inlineBytesMax: Math.min(inlineBytesMax, payloadBytesMax - headBytesMax),
+      payloadBytesMax,
     }
   } catch (cause) {
     await connection.close()
     if (cause instanceof ClusterError) throw cause
-    throw serverError(`JetStream of the server ${settings.servers.join(', ')} does not answer`, cause)
+    throw serverError(`JetStream of the server ${addressesOf(settings)} does not answer`, cause)
   }
 }
 
@@ -93,47 +107,44 @@ export async function closeNats({ connection }: Pick<Nats, 'connection'>): Promi
   await connection.close().catch(() => {})
 }
 
+/** Ends with the connection. */
+function followRefusals(connection: NatsConnection): Nats['refusal'] {
+  let refusal: Error | undefined
+  const follow = async (): Promise<void> => {
+    for await (const event of connection.status()) {
+      if (event.type === 'reconnect') refusal = undefined
+      else if (event.type === 'error' && isNotLetIn(event.error)) refusal = event.error
+    }
+  }
+  void follow()
+  return () => refusal
+}
+
 /** What a server refuses, or does not have. */
-export function serverError(what: string, cause?: unknown): ClusterError {
+export function serverError(what: string, cause?: unknown, toFix = howToStart): ClusterError {
+  const reason = cause instanceof Error && !what.includes(cause.message) ? ` (${cause.message})` : ''
   return new ClusterError(
     'ERR_CLUSTER_SERVER',
-    `Cannot use the cluster: ${what}${cause instanceof Error ? ` (${cause.message})` : ''}\nTo fix: start nats-server 2.11 or newer with JetStream ("jetstream {}" in its configuration, or the flag -js), and give the user the rights that docs/guide/cluster.md lists`,
-    { cause },
+    `Cannot use the cluster: ${what}${reason}\nTo fix: ${toFix}`,
+    {
+      cause,
+    },
   )
 }
 
-function connectionOptions(
-  { servers, credentials, tls, poolName }: ClusterSettings,
-  name: string,
-  credsAuthenticator: (content: Uint8Array) => NonNullable<ConnectionOptions['authenticator']>,
-): ConnectionOptions {
-  // All servers of one cluster have the same users.
-  const { username, password } = new URL(servers[0]!)
-  const isTls = tls !== undefined || servers.some(server => server.startsWith('tls:'))
+function connectionOptions({ poolName, inboxPrefix }: ClusterSettings, name: string): ConnectionOptions {
   return {
-    servers: servers.map(server => new URL(server).host),
     name: `multiproc ${name} ${poolName}`,
+    inboxPrefix,
+    // The first is the one that has answered.
+    noRandomize: true,
     // Work waits while there is no server; how long is decided above.
     maxReconnectAttempts: -1,
     reconnectTimeWait: betweenAttemptsMs,
     timeout: attemptMs,
     pingInterval: 5000,
-    ...(credentials === undefined ? {} : { authenticator: credsAuthenticator(readFileSync(credentials)) }),
-    ...(username !== '' && password !== ''
-      ? { user: decodeURIComponent(username), pass: decodeURIComponent(password) }
-      : username === ''
-        ? {}
-        : { token: decodeURIComponent(username) }),
-    ...(isTls ? { tls: tlsFiles(tls) } : {}),
-  }
-}
-
-function tlsFiles(tls: ClusterSettings['tls']): NonNullable<ConnectionOptions['tls']> {
-  const { ca, cert, key } = tls ?? {}
-  return {
-    ...(ca === undefined ? {} : { caFile: ca }),
-    ...(cert === undefined ? {} : { certFile: cert }),
-    ...(key === undefined ? {} : { keyFile: key }),
+    // A user whose password or credentials are just being replaced comes in again when they are; until the same time is over.
+    ignoreAuthErrorAbort: true,
   }
 }
 
@@ -143,7 +154,7 @@ interface ConnectingOptions {
 }
 
 async function untilConnected(
-  connect: () => Promise<NatsConnection>,
+  connect: (first: string) => Promise<NatsConnection>,
   {
     settings,
     isCancelled = () => false,
@@ -152,13 +163,17 @@ async function untilConnected(
 ): Promise<NatsConnection> {
   const beganMs = performance.now()
   for (;;) {
+    let greeting: Greeting | undefined
     try {
-      return await connect()
+      greeting = await firstGreeting(settings.servers, { msMax: attemptMs })
+      if (greeting.isCertificateWanted && settings.tls?.cert === undefined) throw new Error('no certificate')
+      return await connect(greeting.server)
     } catch (cause) {
-      const isRefused = cause instanceof Error && /Authorization|Authentication/.test(cause.name)
-      if (isRefused) throw serverError('it refuses this user', cause)
-      if (isCancelled() || performance.now() - beganMs > settings.connectionMsMax) {
-        throw connectionError(settings, `Cannot connect to it for ${settings.connectionMsMax} ms`, cause)
+      const failure = connectFailure(settings, cause, greeting)
+      if (failure.isFinal) throw serverError(failure.what, cause, failure.toFix)
+      const msMax = settings.firstConnectionMsMax
+      if (isCancelled() || performance.now() - beganMs > msMax) {
+        throw connectionError(settings, `${failure.what}; tried for ${msMax} ms`, cause)
       }
       await new Promise(resolve => {
         const timer = setTimeout(resolve, betweenAttemptsMs)
@@ -168,14 +183,25 @@ async function untilConnected(
   }
 }
 
+/** This user may not do that: the client says so in the error itself, or in its cause. */
+export function isForbidden(error: unknown): boolean {
+  const { name, cause } = error as Error
+  return name === 'PermissionViolationError' || (cause !== undefined && isForbidden(cause))
+}
+
 /** For servers that cannot be reached. */
-export function connectionError({ servers }: ClusterSettings, what: string, cause?: unknown): ClusterError {
-  const where = servers.map(server => new URL(server).host).join(', ')
+export function connectionError(settings: ClusterSettings, what: string, cause?: unknown): ClusterError {
+  const reason = cause instanceof Error && !what.includes(cause.message) ? ` (${cause.message})` : ''
   return new ClusterError(
     'ERR_CLUSTER_CONNECTION',
-    `The NATS server ${where} cannot be reached: ${what}${cause instanceof Error ? ` (${cause.message})` : ''}\nTo fix: see that it runs and that the network lets this machine through, or allow more time with "connectionTimeout"`,
+    `The NATS server ${addressesOf(settings)} cannot be reached: ${what}${reason}\nTo fix: see that it runs${isNotLetIn(cause) ? ', that it still knows this user' : ''} and that the network lets this machine through, or allow more time with "connectionTimeout"`,
     { cause },
   )
+}
+
+/** Without users and passwords. */
+function addressesOf({ servers }: ClusterSettings): string {
+  return servers.map(server => `${new URL(server).protocol}//${new URL(server).host}`).join(', ')
 }
 
 function assertServer({ info }: NatsConnection): void {

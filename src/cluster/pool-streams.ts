@@ -3,7 +3,7 @@
  * Invariant: each has a bound, so that who sends waits when nobody takes; see "Streams" in README.md.
  */
 import type { Nats } from './nats-client.ts'
-import { serverError } from './nats-client.ts'
+import { isForbidden, serverError } from './nats-client.ts'
 import { LEVELS, type Level, type PoolNames } from './names.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 
@@ -11,6 +11,7 @@ import type { ClusterSettings } from '../pool/cluster-option.ts'
 export interface PoolRules {
   leaseMs: number
   deliveriesMax: number
+  replicas: number
 }
 
 const nanosPerMs = 1e6
@@ -91,14 +92,17 @@ export async function openStreams(
     warnOfOthers(names, settings, rules)
     return rules
   } catch (cause) {
-    throw serverError(`the streams of the pool "${names.pool}" cannot be opened`, cause)
+    const what = `the streams of the pool "${names.pool}" cannot be opened`
+    if (!isForbidden(cause)) throw serverError(what, cause)
+    throw serverError(
+      what,
+      cause,
+      `if the pool is new, let a user who may do so make it (multiproc cluster create --pool ${names.pool}); else give this user the rights that docs/guide/cluster.md lists`,
+    )
   }
 }
 
-async function rulesOf(
-  manager: Nats['manager'],
-  names: PoolNames,
-): Promise<PoolRules & { replicas: number }> {
+async function rulesOf(manager: Nats['manager'], names: PoolNames): Promise<PoolRules> {
   const { config } = await manager.streams.info(names.tasks)
   const consumer = await manager.consumers.info(names.tasks, 'normal')
   return {
@@ -112,7 +116,7 @@ async function rulesOf(
 function warnOfOthers(
   { pool }: PoolNames,
   { leaseMs, deliveriesMax, replicas }: ClusterSettings,
-  rules: PoolRules & { replicas: number },
+  rules: PoolRules,
 ): void {
   const facts = [
     ['lease', leaseMs, rules.leaseMs],

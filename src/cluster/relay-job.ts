@@ -3,6 +3,7 @@
  * because the agent knows neither the modules nor the classes of those whose work it runs. Invariant: each item has
  * one outcome in the answer, in the order of the items, as "Chunks" of pool/README.md wants it.
  */
+import { WorkerDiedError } from '../errors.ts'
 import { encodeThrown } from '../serialize/codec.ts'
 import type { ShippedFunction } from '../pool/function-table.ts'
 import { type ChunkContext, partOfContext } from '../pool/chunk-context.ts'
@@ -40,6 +41,8 @@ export class RelayJob extends Job implements Relay {
   readonly #first: number
   readonly #calledOff = new Set<number>()
   readonly #placed: Placed[] = []
+  /** Of items whose worker was ended by SIGTERM. */
+  readonly #terminated = new Set<FromWorker>()
   #isTaken = false
   #owed: number
   /** Time that its items took in workers. */
@@ -162,7 +165,24 @@ export class RelayJob extends Job implements Relay {
 
   override died(index: number, error: unknown): void {
     const { chunkId } = this.#head
-    this.#place({ type: 'died', bodies: 1, chunkId }, { index, count: 1, bodies: [thrown(error)] })
+    const message = { type: 'died', bodies: 1, chunkId } as const
+    if (error instanceof WorkerDiedError && error.signal === 'SIGTERM') this.#terminated.add(message)
+    this.#place(message, { index, count: 1, bodies: [thrown(error)] })
+  }
+
+  /** Whether a worker was ended by SIGTERM, which then may have been meant for the agent as a whole. */
+  get wasTerminated(): boolean {
+    return this.#terminated.size > 0
+  }
+
+  /** The answers, with such items to be sent again: it was not they that ended the worker. */
+  withoutTerminated(answers: readonly Answer[]): Answer[] {
+    const { chunkId } = this.#head
+    const again = {
+      message: { type: 'again', bodies: 0, chunkId, count: 1, isSolo: false, deaths: this.deaths },
+      bodies: [],
+    } as const satisfies Answer
+    return answers.map(answer => (this.#terminated.has(answer.message) ? again : answer))
   }
 
   skipped(index: number, count: number): void {

@@ -58,6 +58,8 @@ const betweenPublishesMs = 250
 const finishedMax = 2000
 /** Chunks that nobody could answer are kept up to this length. */
 const deadBytesMax = 256 * 1024
+/** So much later an agent may hear a signal that was sent to its worker at the same time. */
+const signalMsMax = 500
 
 export class ServedPool {
   readonly names: PoolNames
@@ -88,7 +90,7 @@ export class ServedPool {
     this.#rules = rules
     this.names = names
     this.#post = new Post(settings.key, nats, new PayloadStore(nats, names))
-    const inbox = `_INBOX.${randomBytes(12).toString('hex')}`
+    const inbox = `${settings.inboxPrefix}.${randomBytes(12).toString('hex')}`
     this.#pullers = LEVELS.map(
       level =>
         new TaskPuller(
@@ -319,9 +321,22 @@ export class ServedPool {
       if (job.isCancelled) this.#end(held)
       else this.#letGo(held, { delayMs: 0 })
     } else {
-      await this.#answer(held, answers)
+      await this.#answer(held, job.wasTerminated ? await this.#afterSignal(job, answers) : answers)
     }
     this.#host.onRoom(job.elapsedMs)
+  }
+
+  /**
+   * Slurm, and a shell that kills a group, send SIGTERM to the agent and its processes alike, in any order. Then no task is
+   * to blame for the end of a worker, and others get it. Who ends a worker alone ends its task.
+   */
+  async #afterSignal(job: RelayJob, answers: Answer[]): Promise<Answer[]> {
+    if (!this.#isLeaving) {
+      await new Promise(resolve => {
+        setTimeout(resolve, signalMsMax)
+      })
+    }
+    return this.#isLeaving ? job.withoutTerminated(answers) : answers
   }
 
   async #answer(held: Held, answers: Answer[], more: Pick<ResultHead, 'isCodeGone'> = {}): Promise<void> {

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import { AuthenticationError, ProcessError } from '../errors.ts'
 import { decode, encode } from '../serialize/codec.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
-import { type Nats, connectionError, serverError } from './nats-client.ts'
+import { type Nats, connectionError, isForbidden, serverError } from './nats-client.ts'
 import { open, seal } from './sealed-message.ts'
 import type { StateNames } from './state-names.ts'
 import { LATE, StateWaits } from './state-waits.ts'
@@ -220,7 +220,7 @@ export class StateStore {
 
   /** @throws ProcessError `ERR_LIMIT`. */
   assertLength(bytes: Uint8Array): void {
-    const bytesMax = this.nats.connection.info!.max_payload - headerBytesMax
+    const bytesMax = this.nats.payloadBytesMax - headerBytesMax
     if (bytes.length <= bytesMax) return
     throw new ProcessError(
       'ERR_LIMIT',
@@ -287,12 +287,6 @@ function isRefusal(error: unknown): boolean {
   if (isStoreFull(error)) return false
   if (isForbidden(error)) return true
   return /^(?:JetStream|StreamNotFound|ConsumerNotFound)/.test((error as Error).name)
-}
-
-/** This user may not do that: the client says so in the error itself, or in its cause. */
-function isForbidden(error: unknown): boolean {
-  const { name, cause } = error as Error
-  return name === 'PermissionViolationError' || (cause !== undefined && isForbidden(cause))
 }
 
 /** What the server refuses is an error of the cluster. */

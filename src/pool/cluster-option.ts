@@ -2,7 +2,7 @@
  * The option `cluster` of a pool: where its work goes, and with which key. Checked here, so that a mistake is an error
  * of the constructor; what only the network can tell breaks the pool later.
  */
-import { readFileSync } from 'node:fs'
+import { accessSync, constants, readFileSync } from 'node:fs'
 import { ProcessError, invalidArgument } from '../errors.ts'
 import { type AuthKey, authKeyBytes } from '../connection/auth-key.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
@@ -13,7 +13,10 @@ import { checkCount, checkMilliseconds, show } from './option-checks.ts'
  * Programs and agents of one pool have the same `authKey`.
  */
 export interface ClusterOptions {
-  /** `nats://host:4222`, `tls://…`, with `user:password@` or `token@` where the server asks for that. One or several. */
+  /**
+   * `nats://host:4222`, `tls://…`, with `user:password@` or `token@` where the server asks for that; what is special in
+   * URLs is written as `%40` and so on. One or several.
+   */
   servers: string | readonly string[]
   /**
    * The secret that programs and agents of the pool share: work without it is not run, results without it are not
@@ -23,8 +26,15 @@ export interface ClusterOptions {
   authKey?: AuthKey | undefined
   /** A file with NATS credentials (`.creds`). */
   credentials?: string | undefined
+  /** A file with the seed of an NKey (`SU…`), for servers that know users by their public keys. */
+  nkey?: string | undefined
   /** Files of TLS, for servers that ask for more than the system's certificates. */
   tls?: ClusterTlsOptions | undefined
+  /**
+   * Where the answers of the server come to, `_INBOX` by default. With a prefix of its own for each user, and the right
+   * to listen to that alone, users cannot read what is sent to others.
+   */
+  inboxPrefix?: string | undefined
   /**
    * Milliseconds after which work of a machine that has fallen silent is given to another one; set by whoever uses the
    * pool's name first. Default: 15000.
@@ -34,7 +44,10 @@ export interface ClusterOptions {
   maxDeliveries?: number | undefined
   /** On how many servers of a NATS cluster work and results are kept; as `lease`. Default: 1. */
   replicas?: number | undefined
-  /** Milliseconds without a server after which all calls fail. Default: 60000. */
+  /**
+   * Milliseconds without a server after which all calls fail. Default: 60000, but 5000 for the first connection, where an
+   * address that is wrong is likelier than a server that comes back.
+   */
   connectionTimeout?: number | undefined
   /** Milliseconds without any agent after which all calls that wait fail. Default: 600000. */
   agentTimeout?: number | undefined
@@ -53,11 +66,15 @@ export interface ClusterSettings {
   servers: string[]
   key: Buffer
   credentials: string | undefined
+  nkey: string | undefined
   tls: ClusterTlsOptions | undefined
+  inboxPrefix: string
   /** These three belong to the pool, so that what is not given here is what others have set. */
   leaseMs: number | undefined
   deliveriesMax: number | undefined
   replicas: number | undefined
+  /** The same for the first connection. */
+  firstConnectionMsMax: number
   connectionMsMax: number
   agentMsMax: number
 }
@@ -66,7 +83,9 @@ const CLUSTER_OPTIONS = [
   'servers',
   'authKey',
   'credentials',
+  'nkey',
   'tls',
+  'inboxPrefix',
   'lease',
   'maxDeliveries',
   'replicas',
@@ -74,12 +93,19 @@ const CLUSTER_OPTIONS = [
   'agentTimeout',
 ] as const
 
+const TLS_OPTIONS = ['ca', 'cert', 'key'] as const
+
 /** A shorter key can be found by trying. */
 const keyBytesMin = 16
 /** The names of streams and subjects are made of it. */
 const poolNames = /^[A-Za-z0-9_-]{1,64}$/
+/** Parts of a subject of NATS. */
+const inboxPrefixes = /^[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,7}$/
+const connectionMsDefault = 60_000
+/** Long enough for a server that restarts just then. */
+const firstConnectionMsDefault = 5000
 
-/** @throws TypeError or RangeError for what makes no sense, ProcessError `ERR_NOT_FOUND` for a key file that is not there. */
+/** @throws TypeError or RangeError for what makes no sense, ProcessError `ERR_NOT_FOUND` for a file that is not there. */
 export function checkCluster(given: string | ClusterOptions, poolName: unknown): ClusterSettings {
   const options: ClusterOptions = typeof given === 'string' ? { servers: given } : given
   if (typeof options !== 'object' || options === null) {
@@ -89,17 +115,27 @@ export function checkCluster(given: string | ClusterOptions, poolName: unknown):
     )
   }
   assertKnownOptions('cluster', options, CLUSTER_OPTIONS)
-  if (options.tls !== undefined) assertKnownOptions('cluster.tls', options.tls, ['ca', 'cert', 'key'])
+  if (options.tls !== undefined) assertKnownOptions('cluster.tls', options.tls, TLS_OPTIONS)
+  const connectionMsMax = checkMilliseconds('cluster.connectionTimeout', options.connectionTimeout, 100)
+  const servers = checkServers(options.servers)
+  const { credentials, nkey, inboxPrefix } = options
+  assertOneIdentity(servers, { credentials, nkey })
+  checkFile('credentials', credentials)
+  checkFile('nkey', nkey)
+  for (const option of TLS_OPTIONS) checkFile(`tls.${option}`, options.tls?.[option])
   return {
     poolName: checkPoolName(poolName),
-    servers: checkServers(options.servers),
+    servers,
     key: clusterKey(options.authKey),
-    credentials: options.credentials,
+    credentials,
+    nkey,
     tls: options.tls,
+    inboxPrefix: checkInboxPrefix(inboxPrefix),
     leaseMs: checkMilliseconds('cluster.lease', options.lease, 1000),
     deliveriesMax: checkCount('cluster.maxDeliveries', options.maxDeliveries, { max: 1000 }),
     replicas: checkCount('cluster.replicas', options.replicas, { max: 5 }),
-    connectionMsMax: checkMilliseconds('cluster.connectionTimeout', options.connectionTimeout, 100) ?? 60_000,
+    firstConnectionMsMax: connectionMsMax ?? firstConnectionMsDefault,
+    connectionMsMax: connectionMsMax ?? connectionMsDefault,
     agentMsMax: checkMilliseconds('cluster.agentTimeout', options.agentTimeout, 100) ?? 600_000,
   }
 }
@@ -121,6 +157,51 @@ function checkServers(given: string | readonly string[]): string[] {
   throw invalidArgument(
     TypeError,
     'A server of the option "cluster" must be a URL like nats://host:4222 or tls://host:4222\nTo fix: pass such a URL, or several',
+  )
+}
+
+/** Which of two would count is nothing to guess about. */
+function assertOneIdentity(
+  [first]: readonly string[],
+  { credentials, nkey }: Pick<ClusterOptions, 'credentials' | 'nkey'>,
+): void {
+  const given = [
+    ...(new URL(first!).username === '' ? [] : ['a user or token in the URL']),
+    ...(credentials === undefined ? [] : ['"credentials"']),
+    ...(nkey === undefined ? [] : ['"nkey"']),
+  ]
+  if (given.length < 2) return
+  throw invalidArgument(
+    TypeError,
+    `The option "cluster" says in several ways who this program is: by ${given.join(' and by ')}\nTo fix: leave all but one out`,
+  )
+}
+
+function checkFile(option: string, path: unknown): void {
+  if (path === undefined) return
+  if (typeof path !== 'string' || path === '') {
+    throw invalidArgument(
+      TypeError,
+      `The option "cluster.${option}" must be the path of a file, but it is ${show(path)}\nTo fix: write it to a file, and pass its path`,
+    )
+  }
+  try {
+    accessSync(path, constants.R_OK)
+  } catch (cause) {
+    throw new ProcessError(
+      'ERR_NOT_FOUND',
+      `Cannot read ${path}, the option "cluster.${option}" (${(cause as Error).message})\nTo fix: pass the path of a file that this user may read`,
+      { cause },
+    )
+  }
+}
+
+function checkInboxPrefix(prefix: unknown): string {
+  if (prefix === undefined) return '_INBOX'
+  if (typeof prefix === 'string' && inboxPrefixes.test(prefix)) return prefix
+  throw invalidArgument(
+    TypeError,
+    `The option "cluster.inboxPrefix" must be letters, digits, "_" or "-", with dots between its parts, but it is ${show(prefix)}\nTo fix: pass the subject that the user may subscribe to, without ".>", such as '_INBOX_agent'`,
   )
 }
 

@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline'
 import { describe, test } from 'node:test'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { type NatsConnection, connect } from '@nats-io/transport-node'
+import { connectState } from 'multiproc/cluster'
 import { Latches, passLatch } from '../latch.js'
 import { eventually } from '../leak-check.js'
 import { KEY, POOL, TestCluster, needsServer } from '../cluster/started-server.js'
@@ -81,6 +82,55 @@ describe('multiproc worker', needsServer, () => {
 })
 
 describe('multiproc cluster', needsServer, () => {
+  test('create makes pools and state with what was asked for, and says what there is', async () => {
+    await using cluster = await TestCluster.start()
+    const env = environment(cluster)
+    const made = await runCommand(
+      [
+        'cluster',
+        'create',
+        '--pool',
+        'a,b',
+        '--lease',
+        '3s',
+        '--max-deliveries',
+        '2',
+        '--state',
+        's',
+        '--queue',
+        'q=7,r',
+      ],
+      { env },
+    )
+    assert.equal(made.code, 0, made.stderr)
+    assert.match(
+      made.stdout,
+      /The pool a is there: lease 3000 ms, deliveries at most 2, replicas 1\nThe pool b/,
+    )
+    assert.match(made.stdout, /The shared state s is there, with the queues q, r\n/)
+    await using state = await connectState({ cluster: cluster.options, name: 's' })
+    assert.equal(await state.Queue('q').full(), false)
+    await state.Queue('q').putMany([1, 2, 3, 4, 5, 6, 7])
+    assert.equal(await state.Queue('q').full(), true)
+    const again = await runCommand(['cluster', 'create', '--pool', 'a', '--lease', '9s'], { env })
+    assert.equal(again.code, 0)
+    assert.match(again.stdout, /lease 3000 ms/)
+    assert.match(again.stderr, /"lease" 3000, .* and not 9000/)
+  })
+
+  test('create says what is missing or wrong, before it connects', async () => {
+    const env = { MULTIPROC_CLUSTER: 'nats://127.0.0.1:1', MULTIPROC_AUTH_KEY: KEY }
+    const wrong = async (...args: string[]): Promise<string> => {
+      const { code, stderr } = await runCommand(['cluster', 'create', ...args], { env })
+      assert.equal(code, 2, stderr)
+      return stderr
+    }
+    assert.match(await wrong(), /--pool/)
+    assert.match(await wrong('--pool', 'p', '--queue', 'q'), /--state/)
+    assert.match(await wrong('--state', 's', '--queue', 'q=many'), /--queue must be a whole number/)
+    assert.match(await wrong('--pool', 'p', '--replicas', 'x'), /--replicas/)
+  })
+
   test('status shows agents and what waits, jobs the programs, and cancel takes their work away', async () => {
     await using cluster = await TestCluster.start()
     await using latches = await Latches.open()
