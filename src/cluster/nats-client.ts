@@ -2,6 +2,7 @@
  * The NATS client: its packages, which are loaded when a cluster is used and not before, and a connection that suits
  * pools. Invariant: whatever keeps a connection from being made is a `ClusterError` that says what to do.
  */
+import { randomBytes } from 'node:crypto'
 import type { ConnectionOptions, NatsConnection } from '@nats-io/transport-node'
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
 import { ClusterError } from '../errors.ts'
@@ -87,7 +88,11 @@ export async function connectNats(
       refusal: followRefusals(connection),
       manager,
       publisher: jetStream.jetstream(connection, { timeout: writeMsMax }),
-      writer: new StreamWriter(connection, { newHeaders: transport.headers, answerMsMax: writeMsMax }),
+      writer: new StreamWriter(connection, {
+        newHeaders: transport.headers,
+        inbox: newInbox(settings),
+        answerMsMax: writeMsMax,
+      }),
       inlineBytesMax: Math.min(inlineBytesMax, payloadBytesMax - headBytesMax),
       payloadBytesMax,
     }
@@ -96,6 +101,11 @@ export async function connectNats(
     if (cause instanceof ClusterError) throw cause
     throw serverError(`JetStream of the server ${addressesOf(settings)} does not answer`, cause)
   }
+}
+
+/** A subject of this program alone, under which it hears answers. */
+export function newInbox({ inboxPrefix }: Pick<ClusterSettings, 'inboxPrefix'>): string {
+  return `${inboxPrefix}.${randomBytes(12).toString('hex')}`
 }
 
 /** Closes a connection when what was sent has left, or the server does not take it. */

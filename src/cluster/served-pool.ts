@@ -3,7 +3,6 @@
  * what comes of them. Invariant: a chunk is acknowledged after its result is in the stream and not before, so that whoever
  * is killed between the two, it is run again or its result is there. See "Agents" in README.md.
  */
-import { randomBytes } from 'node:crypto'
 import type { Subscription } from '@nats-io/transport-node'
 import { WorkerDiedError } from '../errors.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
@@ -12,7 +11,7 @@ import { encodeThrown } from '../serialize/codec.ts'
 import type { CodeCache } from './code-cache.ts'
 import type { Delivery } from './delivery.ts'
 import { LEVELS, type ChunkName, PoolNames, chunkNameIn } from './names.ts'
-import type { Nats } from './nats-client.ts'
+import { type Nats, newInbox } from './nats-client.ts'
 import { PayloadStore } from './payload-store.ts'
 import { type PoolRules, isNotFound, openStreams } from './pool-streams.ts'
 import { Post } from './post.ts'
@@ -90,7 +89,7 @@ export class ServedPool {
     this.#rules = rules
     this.names = names
     this.#post = new Post(settings.key, nats, new PayloadStore(nats, names))
-    const inbox = `${settings.inboxPrefix}.${randomBytes(12).toString('hex')}`
+    const inbox = newInbox(settings)
     this.#pullers = LEVELS.map(
       level =>
         new TaskPuller(

@@ -3,7 +3,6 @@
  * a timer and two errors with their stacks for every message, which is a tenth of what a short task costs. Invariant: each
  * write ends, by the server's answer, when the connection is cut, or after some time; who tries again passes the same id.
  */
-import { randomBytes } from 'node:crypto'
 import type { Msg, MsgHdrs, NatsConnection } from '@nats-io/transport-node'
 
 interface OpenWrite {
@@ -19,6 +18,13 @@ interface Answer {
   error?: { code?: number; err_code?: number; description?: string }
 }
 
+export interface StreamWriterOptions {
+  newHeaders: () => MsgHdrs
+  /** Where answers come: nobody else's, and this user may hear it. */
+  inbox: string
+  answerMsMax: number
+}
+
 const noResponders = 503
 const lookEveryMs = 500
 /** What a slow network carries. Who has more on its way waits longer for the answers. */
@@ -28,18 +34,16 @@ export class StreamWriter {
   readonly #connection: NatsConnection
   readonly #newHeaders: () => MsgHdrs
   readonly #answerMsMax: number
-  readonly #inbox = `_INBOX.${randomBytes(12).toString('hex')}`
+  readonly #inbox: string
   readonly #open = new Map<string, OpenWrite>()
   #openBytes = 0
   #last = 0
   #isAway = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor(
-    connection: NatsConnection,
-    { newHeaders, answerMsMax }: { newHeaders: () => MsgHdrs; answerMsMax: number },
-  ) {
+  constructor(connection: NatsConnection, { newHeaders, inbox, answerMsMax }: StreamWriterOptions) {
     this.#connection = connection
+    this.#inbox = inbox
     this.#newHeaders = newHeaders
     this.#answerMsMax = answerMsMax
     // It ends with the connection.

@@ -1,7 +1,7 @@
 /** Writes to streams: each ends, whatever the server says, and also when it says nothing. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { type NatsConnection, connect, headers } from '@nats-io/transport-node'
+import { type NatsConnection, connect, createInbox, headers } from '@nats-io/transport-node'
 import { jetstreamManager } from '@nats-io/jetstream'
 import { StreamWriter } from '#src/cluster/stream-writer.js'
 import { checkLeaks, eventually } from '../leak-check.js'
@@ -20,7 +20,7 @@ async function open({ url }: TestCluster, answerMsMax = 60_000): Promise<Opened>
   const connection = await connect({ servers: host, token: username, reconnectTimeWait: 20 })
   const manager = await jetstreamManager(connection)
   await manager.streams.add({ name: 'S', subjects: ['s.>'], max_msgs: 2, discard: 'new' })
-  const writer = new StreamWriter(connection, { newHeaders: headers, answerMsMax })
+  const writer = new StreamWriter(connection, { newHeaders: headers, inbox: createInbox(), answerMsMax })
   return { connection, writer, [Symbol.asyncDispose]: async () => await connection.close() }
 }
 
@@ -81,7 +81,11 @@ describe('a write to a stream', needsServer, () => {
     const { connection, writer } = opened
     connection.subscribe('silence', { callback: () => {} })
     await assert.rejects(writer.write('silence', 'text'), /did not answer/)
-    const patient = new StreamWriter(connection, { newHeaders: headers, answerMsMax: 60_000 })
+    const patient = new StreamWriter(connection, {
+      newHeaders: headers,
+      inbox: createInbox(),
+      answerMsMax: 60_000,
+    })
     const last = assert.rejects(patient.write('silence', 'text'), /the connection was closed/)
     await connection.flush()
     await connection.close()
