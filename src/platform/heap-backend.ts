@@ -175,11 +175,19 @@ export class PortableBackend implements HeapBackend {
   readonly lifeWord = 0
   readonly #words: Int32Array
   readonly #hasEndedMember: (endsSeen: number) => boolean
+  readonly #markEndedThreads: () => void
 
-  constructor(buffer: SharedArrayBuffer, hasEndedMember: (endsSeen: number) => boolean) {
+  constructor(
+    buffer: SharedArrayBuffer,
+    {
+      hasEndedMember,
+      markEndedThreads,
+    }: { hasEndedMember: (endsSeen: number) => boolean; markEndedThreads: () => void },
+  ) {
     this.buffer = buffer
     this.#words = new Int32Array(buffer)
     this.#hasEndedMember = hasEndedMember
+    this.#markEndedThreads = markEndedThreads
   }
 
   waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome {
@@ -191,6 +199,8 @@ export class PortableBackend implements HeapBackend {
       if (leftMs <= 0) return 'timedOut'
       if (Atomics.wait(this.#words, index, expected, Math.min(leftMs, LOOK_AROUND_MS)) === 'ok')
         return 'changed'
+      // The thread that would mark an end in its event loop may be this one, which is blocked.
+      this.#markEndedThreads()
     }
   }
 

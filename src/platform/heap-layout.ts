@@ -58,6 +58,8 @@ export const MEMBER = {
   generation: 11,
   pid: 12,
   threadId: 13,
+  /** The system's number of the thread, where the system does not mark its end and has such numbers; else 0. */
+  systemThread: 14,
 } as const
 
 /** `enum member_state` in native/heap.c has the first two. */

@@ -2,7 +2,7 @@
  * What the system tells of other processes: whether they are there, their memory, whether it lets them run, which is
  * which, and how many it killed for want of memory. Whatever a system does not tell is `undefined`.
  */
-import { readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs'
 
 /** The resident memory of a process, in bytes. Linux only. */
 export function residentBytes(pid: number): number | undefined {
@@ -52,6 +52,21 @@ export function processIdentity(pid: number): string | undefined {
   const [state, ...numbers] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
   // One that has ended and that its parent has not asked about runs no more.
   return state === undefined || state === 'Z' || state === 'X' ? undefined : `${pid}@${numbers[18]}`
+}
+
+/** The system's number of this thread. Linux only, otherwise 0. */
+export function ownSystemThread(): number {
+  if (process.platform !== 'linux') return 0
+  try {
+    return Number(readlinkSync('/proc/thread-self').split('/').at(-1)) || 0
+  } catch {
+    return 0
+  }
+}
+
+/** Whether a thread of this process with such a number has ended. */
+export function hasThreadEnded(systemThread: number): boolean {
+  return systemThread !== 0 && existsSync('/proc/self/task') && !existsSync(`/proc/self/task/${systemThread}`)
 }
 
 /** False for a process that is gone for certain. */

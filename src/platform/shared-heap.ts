@@ -46,6 +46,7 @@ import {
 } from './heap-layout.ts'
 import { HeapPages } from './heap-pages.ts'
 import { giveUpNativeAddon, nativeAddon } from './native-addon.ts'
+import { hasThreadEnded, ownSystemThread } from './process-facts.ts'
 import { ReaperRest } from './reaper-rest.ts'
 
 export type { BlockHandle, BlockKind, HeldBlock, HomeAddress } from './block-handle.ts'
@@ -157,8 +158,12 @@ export class SharedHeap {
   }
 
   static #portable(buffer: SharedArrayBuffer): SharedHeap {
-    const hasEnded = (endsSeen: number): boolean => heap.ends !== endsSeen || heap.#hasEndedMember()
-    const heap = new SharedHeap(new PortableBackend(buffer, hasEnded))
+    const heap = new SharedHeap(
+      new PortableBackend(buffer, {
+        hasEndedMember: endsSeen => heap.ends !== endsSeen || heap.#hasEndedMember(),
+        markEndedThreads: () => heap.#markEndedThreads(),
+      }),
+    )
     return heap
   }
 
@@ -255,6 +260,7 @@ export class SharedHeap {
       if (isOfGeneration(token, 0)) token = tokenOf(Atomics.add(words, at + MEMBER.generation, 1) + 1, slot)
       words[at + MEMBER.pid] = process.pid
       words[at + MEMBER.threadId] = threadId
+      words[at + MEMBER.systemThread] = this.isNative ? 0 : ownSystemThread()
       Atomics.store(words, at + MEMBER.state, MEMBER_STATE.alive)
       return token
     }
@@ -300,6 +306,21 @@ export class SharedHeap {
       Atomics.or(words, life, LIFE_ENDED)
     }
     this.reap()
+  }
+
+  /** Marks the ends of threads of this process that the system tells of. */
+  #markEndedThreads(): void {
+    const { words } = this
+    for (let slot = 0; slot < Atomics.load(words, HEADER.memberLimit); slot++) {
+      const at = memberAt(slot)
+      const generation = Atomics.load(words, at + MEMBER.generation)
+      if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.alive) continue
+      const life = Atomics.load(words, at + this.#backend.lifeWord)
+      if ((life & LIFE_ENDED) !== 0 || !hasThreadEnded(words[at + MEMBER.systemThread]!)) continue
+      // In its next life the place is somebody else's, whose life word is another.
+      if (Atomics.load(words, at + MEMBER.generation) === generation)
+        Atomics.compareExchange(words, at + this.#backend.lifeWord, life, life | LIFE_ENDED)
+    }
   }
 
   #hasEndedMember(): boolean {

@@ -85,6 +85,23 @@ for (const method of sharingMethods) {
         }
       })
 
+      // Elsewhere the end of a thread is seen in the event loop alone, when there is no addon.
+      const isTold = process.platform === 'linux' || sharedHeap().isNative
+      test(
+        `${name}: who is blocked is told that the holder is killed meanwhile`,
+        { skip: !isTold },
+        async () => {
+          await using latches = await Latches.open()
+          const lock = make()
+          const holder = start(method, holdUntilReleased, lock, latches.address, 'held')
+          await latches.arrival('held')
+          holder.kill()
+          assert.throws(() => lock.acquireSync({ timeout: 30_000 }), OWNER_DIED)
+          lock.release()
+          await killed(holder)
+        },
+      )
+
       for (const [form, task] of [
         ['async', acquireAndTell],
         ['blocking', acquireSyncAndTell],
