@@ -121,6 +121,7 @@ export type {
   WatchOptions,
 } from './pool/progress-options.ts'
 export { SpawnPool } from './pool/spawn-pool.ts'
+export type { ResourceShare, TaskRequirements } from './pool/requirements.ts'
 export type { TaskOptions } from './pool/task-limits.ts'
 export { ThreadPool } from './pool/thread-pool.ts'
 export { asCompleted, type AsCompletedOptions, type CompletedFutures } from './futures/as-completed.ts'

@@ -1,6 +1,7 @@
 /** `multiproc cluster`: what runs on a cluster, for people and for scripts. */
 import { ProcessError } from '../errors.ts'
 import { ClusterAdmin, type DeadLetter, type PoolStatus, type QueuedJob } from '../cluster/cluster-admin.ts'
+import { describeOffer } from '../pool/requirements.ts'
 import { interruptSignal } from '../process/interrupt-signal.ts'
 import { runDevCluster } from './cluster-dev.ts'
 import { clusterOptions, messageForShell, orUsageError, poolNames } from './cluster-options.ts'
@@ -123,15 +124,19 @@ function print(what: unknown): void {
 function describeStatus({ server }: ClusterAdmin, pools: readonly PoolStatus[]): string {
   const lines = [`NATS ${server.version} at ${server.name}`, '']
   if (pools.length === 0) lines.push('No program and no agent has used a pool here yet', '')
-  for (const { pool, waiting, running, results, dead, agents } of pools) {
+  for (const { pool, waiting, running, results, dead, agents, requiring } of pools) {
     const { high, normal, low } = waiting
     const processes = agents.reduce((sum, agent) => sum + agent.processes, 0)
+    const special = requiring.map(
+      ({ requires, waiting: left }) => `  waiting for ${requires}: ${count(left, 'chunk')}`,
+    )
     lines.push(
       `Pool ${pool}: ${count(agents.length, 'agent')} with ${count(processes, 'process', 'es')}`,
       `  chunks waiting ${high + normal + low} (high ${high}, normal ${normal}, low ${low}), running ${running}, given up ${dead}; results not taken ${results}`,
+      ...special,
       ...agents.map(
-        ({ agent, host, pid, processes: own, chunks, node }) =>
-          `  ${agent}  ${host} pid ${pid}, Node.js ${node}: ${count(chunks, 'chunk')}, ${count(own, 'process', 'es')}`,
+        ({ agent, host, pid, processes: own, chunks, node, ...offer }) =>
+          `  ${agent}  ${host} pid ${pid}, Node.js ${node}: ${count(chunks, 'chunk')}, ${count(own, 'process', 'es')}, ${describeOffer(offer)}`,
       ),
       '',
     )

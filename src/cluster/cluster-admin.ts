@@ -2,13 +2,16 @@
  * What people can see of a cluster and do about it, for `multiproc cluster`. Invariant: looking changes nothing, and
  * whoever calls work off has the key of its pool.
  */
+import type { ConsumerInfo } from '@nats-io/jetstream'
 import type { ClusterOptions, ClusterSettings } from '../pool/cluster-option.ts'
 import { checkCluster } from '../pool/cluster-option.ts'
+import { describeRequirements, requirementsIn } from '../pool/requirements.ts'
 import { AgentsView } from './agents-view.ts'
 import { type Nats, closeNats, connectNats } from './nats-client.ts'
 import { LEVELS, PoolNames, chunkNameIn } from './names.ts'
 import { PayloadStore } from './payload-store.ts'
 import { isNotFound } from './pool-streams.ts'
+import { classesOf, laneOf, levelIn } from './requirement-classes.ts'
 import { Post } from './post.ts'
 import type { AgentFacts, ControlHead, WorkHead } from './work-message.ts'
 
@@ -19,6 +22,8 @@ export interface PoolStatus {
   waiting: Record<(typeof LEVELS)[number], number>
   /** Chunks that agents have. */
   running: number
+  /** Of those that wait, the ones that require something of their machine. */
+  requiring: { requires: string; waiting: number }[]
   /** Results that no program has taken yet. */
   results: number
   /** Chunks that were given up. */
@@ -103,17 +108,27 @@ export class ClusterAdmin {
     const { manager } = this.#nats
     try {
       const [levels, results, dead] = await Promise.all([
-        Promise.all(LEVELS.map(level => manager.consumers.info(names.tasks, level))),
+        this.#consumersOf(names),
         manager.streams.info(names.results),
         manager.streams.info(names.dead),
         new Promise(resolve => {
           setTimeout(resolve, rollCallMs)
         }),
       ])
-      const [high, normal, low] = levels.map(({ num_pending: waiting }) => waiting)
+      const waiting = { high: 0, normal: 0, low: 0 }
+      const requiring = new Map<string, number>()
+      for (const { name, num_pending: count, config } of levels) {
+        const level = levelIn(name)
+        if (level) waiting[level] += count
+        const requires = requirementsIn(config.metadata?.['requires'] ?? '')
+        if (!requires || count === 0) continue
+        const what = describeRequirements(requires)
+        requiring.set(what, (requiring.get(what) ?? 0) + count)
+      }
       return {
         pool,
-        waiting: { high: high!, normal: normal!, low: low! },
+        waiting,
+        requiring: Array.from(requiring, ([requires, count]) => ({ requires, waiting: count })),
         running: levels.reduce((sum, { num_ack_pending: count }) => sum + count, 0),
         results: results.state.messages,
         dead: dead.state.messages,
@@ -122,6 +137,12 @@ export class ClusterAdmin {
     } finally {
       view.close()
     }
+  }
+
+  async #consumersOf({ tasks }: PoolNames): Promise<ConsumerInfo[]> {
+    const found: ConsumerInfo[] = []
+    for await (const info of this.#nats.manager.consumers.list(tasks)) found.push(info)
+    return found
   }
 
   async jobs(): Promise<QueuedJob[]> {
@@ -192,6 +213,7 @@ export class ClusterAdmin {
     const { names, post } = this.#toolsOf(pool)
     const { manager } = this.#nats
     const { state } = await manager.streams.info(names.dead)
+    const classes = new Set((await classesOf(this.#nats, names)).keys())
     const letters: DeadLetter[] = []
     for (
       let sequence = state.last_seq;
@@ -207,7 +229,7 @@ export class ClusterAdmin {
       }
       const { session, chunkId } = chunkNameIn(message?.subject ?? '') ?? {}
       if (!message || session === undefined) continue
-      const work = await workIn(post, names, { session, chunkId: chunkId!, bytes: message.data })
+      const work = await workIn(post, names, { session, chunkId: chunkId!, bytes: message.data, classes })
       letters.push({
         pool,
         id: `${session}.${chunkId}`,
@@ -238,15 +260,22 @@ export class ClusterAdmin {
   }
 }
 
-/** A dead letter was sealed for the subject of its work, of which only the level is not in its own. */
+/** A dead letter was sealed for the subject of its work, of which only the level and the kind are not in its own. */
 async function workIn(
   post: Post,
   names: PoolNames,
-  { session, chunkId, bytes }: { session: string; chunkId: number; bytes: Uint8Array },
+  {
+    session,
+    chunkId,
+    bytes,
+    classes,
+  }: { session: string; chunkId: number; bytes: Uint8Array; classes: ReadonlySet<string> },
 ): Promise<WorkHead | undefined> {
-  for (const level of LEVELS) {
-    const letter = await post.read(names.task(level, { session, chunkId }), bytes)
-    if (typeof letter === 'object') return letter.head as WorkHead
+  for (const requires of [undefined, ...classes]) {
+    for (const level of LEVELS) {
+      const letter = await post.read(names.task(laneOf(level, requires), { session, chunkId }), bytes)
+      if (typeof letter === 'object') return letter.head as WorkHead
+    }
   }
   return undefined
 }

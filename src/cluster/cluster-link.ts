@@ -4,8 +4,8 @@
  * an error that says why. The protocol is told step by step in README.md.
  */
 import { randomBytes } from 'node:crypto'
-import { AuthenticationError, ClusterError } from '../errors.ts'
-import type { Link, LinkEvents } from '../pool/elsewhere.ts'
+import { AuthenticationError, ClusterError, ProcessError } from '../errors.ts'
+import type { Link, LinkEvents, Machine } from '../pool/elsewhere.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 import type { Body, ChunkHead, FromWorker, ToWorker } from '../pool/protocol.ts'
 import { encodeThrown } from '../serialize/codec.ts'
@@ -14,11 +14,14 @@ import { ClusterTables } from './cluster-tables.ts'
 import { ConnectionWatch } from './connection-watch.ts'
 import { type Nats, closeNats, connectionError, serverError } from './nats-client.ts'
 import { PoolNames, levelOf } from './names.ts'
+import { describeRequirements, requirementsIn } from '../pool/requirements.ts'
 import { PayloadStore, hashOf } from './payload-store.ts'
 import { type PoolRules, isNotFound } from './pool-streams.ts'
 import { Post, bodiesIn } from './post.ts'
+import { RequirementClasses, laneOf } from './requirement-classes.ts'
 import { ResultFeed } from './result-feed.ts'
 import type { SentChunk, SentCode } from './sent-chunk.ts'
+import { UnmetRequirements } from './unmet-requirements.ts'
 import {
   type ControlHead,
   type ReportHead,
@@ -31,8 +34,6 @@ import {
 const inlineCodeBytesMax = 4096
 /** Stored code is deleted by the server after a day. */
 const codeMsMax = 12 * 3600_000
-const chunksMin = 4
-const chunksPerProcess = 2
 /** After so long without an agent a program is warned. */
 const warnAfterMs = 10_000
 const betweenPublishesMs = 200
@@ -55,6 +56,8 @@ export class ClusterLink implements Link {
   readonly #agents: AgentsView
   readonly #watch: ConnectionWatch
   readonly #tables: ClusterTables
+  readonly #classes: RequirementClasses
+  readonly #unmet: UnmetRequirements
   readonly #code = new Map<number, SentCode>()
   /** In the order in which they were taken. */
   readonly #open = new Map<number, SentChunk>()
@@ -88,6 +91,8 @@ export class ClusterLink implements Link {
     this.#session = session
     this.#names = new PoolNames(settings.poolName)
     this.#post = new Post(settings.key, nats, new PayloadStore(nats, this.#names))
+    this.#classes = new RequirementClasses(nats, this.#names, { post: this.#post, leaseMs: rules.leaseMs })
+    this.#unmet = new UnmetRequirements(settings.agentMsMax)
     this.#agents = new AgentsView(nats, this.#names, { post: this.#post, onChange: () => this.#noteAgents() })
     this.#watch = new ConnectionWatch(nats, {
       awayMsMax: settings.connectionMsMax,
@@ -177,13 +182,16 @@ export class ClusterLink implements Link {
   #takeChunk(head: ChunkHead, bodies: Body[]): void {
     const level = levelOf(head.elsewhere?.priority ?? 0)
     const { chunkId } = head
+    const key = head.elsewhere?.requires
+    const requires = key === undefined ? undefined : requirementsIn(key)
     this.#newest = chunkId
     const chunk: SentChunk = {
       head,
       bodies,
       code: this.#code.get(head.functionId)!,
       level,
-      subject: this.#names.task(level, { session: this.#session, chunkId }),
+      requires,
+      subject: this.#names.task(laneOf(level, key), { session: this.#session, chunkId }),
       isPublishing: false,
       sentAtMs: performance.now(),
       sends: 0,
@@ -193,6 +201,12 @@ export class ClusterLink implements Link {
     }
     this.#open.set(chunkId, chunk)
     if (this.#agents.processes === 0) this.#aloneSinceMs ??= performance.now()
+    const failure = requires && this.#unmet.failureOf(chunk, this.#present)
+    if (failure) {
+      // Not at once: who is told sends more of the same.
+      setImmediate(() => this.#failChunk(chunk, failure))
+      return
+    }
     void this.#publish(chunk)
   }
 
@@ -220,11 +234,16 @@ export class ClusterLink implements Link {
     let letter: { bytes: Uint8Array } | undefined
     while (this.#isOpen(chunk)) {
       try {
+        if (chunk.requires) await this.#classes.ensure(chunk.requires)
         letter ??= await this.#write(chunk)
         const msgID = `${this.#session}.${chunkId}.${chunk.sends}`
         await this.#nats.publisher.publish(chunk.subject, letter.bytes, { msgID })
         return
       } catch (error) {
+        if (error instanceof ProcessError) {
+          this.#failChunk(chunk, error)
+          return
+        }
         const isFull = error instanceof Error && /maximum (?:messages|bytes)/.test(error.message)
         const isLate = performance.now() - beganMs > this.#settings.connectionMsMax
         if (!isFull && !this.#watch.isAway && isLate) {
@@ -367,6 +386,12 @@ export class ClusterLink implements Link {
       `No agent of the pool "${this.#names.pool}" has run the work of this program: they have another key\nTo fix: give programs and agents of the pool the same MULTIPROC_AUTH_KEY`,
       { reason: 'another key' },
     )
+    this.#failChunk(chunk, error)
+  }
+
+  /** All of its items fail. */
+  #failChunk(chunk: SentChunk, error: Error): void {
+    if (!this.#isOpen(chunk)) return
     const { chunkId, count } = chunk.head
     this.#close(chunk)
     for (let index = 0; index < count; index++) {
@@ -418,8 +443,7 @@ export class ClusterLink implements Link {
     const { processes } = this.#agents
     if (processes > 0) this.#aloneSinceMs = undefined
     else if (this.#open.size > 0) this.#aloneSinceMs ??= performance.now()
-    const chunksMax = Math.max(chunksMin, processes * chunksPerProcess)
-    this.#events.noteMachines({ processes: Math.max(1, processes), chunksMax })
+    this.#events.noteMachines(this.#agents.all)
   }
 
   #back(): void {
@@ -430,6 +454,7 @@ export class ClusterLink implements Link {
   /** Looks for what should not happen: no agents, and chunks that nobody has. */
   async #check(): Promise<void> {
     this.#checkAgents()
+    this.#checkRequirements()
     if (this.#watch.isAway || this.#isChecking || this.#isEnded) return
     this.#isChecking = true
     try {
@@ -456,6 +481,28 @@ export class ClusterLink implements Link {
     } else if (aloneMs > Math.min(warnAfterMs, agentMsMax / 2)) {
       this.#warn('alone', 'no agent with the same key serves it, and its work waits')
     }
+  }
+
+  /** Work that needs what no agent has. Without any agent the pool as a whole waits. */
+  #checkRequirements(): void {
+    if (this.#agents.processes === 0) return
+    const warnMs = Math.min(warnAfterMs, this.#settings.agentMsMax / 2)
+    const open = Array.from(this.#open.values())
+    const { failed, late } = this.#unmet.look(open, { ...this.#present, warnAfterMs: warnMs })
+    // The kinds of work are kept for as long as something of them waits.
+    for (const { requires } of open) if (requires) void this.#classes.ensure(requires).catch(() => {})
+    for (const requires of late) {
+      const what = describeRequirements(requires)
+      this.#warn(`unmet ${what}`, `no agent has what tasks require (${what}), and these wait`)
+    }
+    for (const [chunk, error] of failed) {
+      this.#withdraw(chunk)
+      this.#failChunk(chunk, error)
+    }
+  }
+
+  get #present(): { machines: readonly Machine[]; pool: string } {
+    return { machines: this.#agents.all, pool: this.#names.pool }
   }
 
   /**

@@ -8,6 +8,7 @@ import type { ShippedFunction } from '../pool/function-table.ts'
 import { type ChunkContext, partOfContext } from '../pool/chunk-context.ts'
 import { Job, type JobCounts, type Part, type Relay, firstPart } from '../pool/job.ts'
 import type { Body, ChunkHead, FromWorker } from '../pool/protocol.ts'
+import type { ResourceShare } from '../pool/requirements.ts'
 
 /** A message for the program that sent the chunk, with its bodies. */
 export interface Answer {
@@ -22,6 +23,8 @@ export interface RelayJobOptions {
   /** Called once. Without answers: it was called off, or the pool of the agent has ended. */
   onEnd(answers: Answer[] | undefined): void
   onReport(answer: Answer): void
+  /** Called once, when no worker has anything of it any more, and none will. */
+  onGone?(): void
 }
 
 /** Where an outcome belongs; those that end no item come before it. */
@@ -41,11 +44,16 @@ export class RelayJob extends Job implements Relay {
   readonly #calledOff = new Set<number>()
   readonly #placed: Placed[] = []
   #isTaken = false
+  /** How many workers have something of it. */
+  #inWorkers = 0
+  #onGone: (() => void) | undefined
+  /** Set before it is submitted. */
+  resources: Record<string, ResourceShare> | undefined
   #owed: number
   /** Time that its items took in workers. */
   elapsedMs = 0
 
-  constructor({ task, head, bodies, onEnd, onReport }: RelayJobOptions) {
+  constructor({ task, head, bodies, onEnd, onReport, onGone }: RelayJobOptions) {
     const { timeoutMs, graceMs = 1000, priority = 0 } = head.elsewhere ?? {}
     super({
       task,
@@ -59,6 +67,7 @@ export class RelayJob extends Job implements Relay {
     this.#context = { contexts: head.contexts ?? [], stores: bodies.slice(itemBodies) }
     this.#onEnd = onEnd
     this.#onReport = onReport
+    this.#onGone = onGone
     this.#first = head.first ?? 0
     this.#owed = head.count
     // What listens to reports is where the chunk came from.
@@ -130,6 +139,15 @@ export class RelayJob extends Job implements Relay {
   /** Some of its items, counted within the chunk, are not wanted any more. */
   noteCalledOff(indexes: readonly number[]): void {
     for (const index of indexes) this.#calledOff.add(index)
+  }
+
+  entered(): void {
+    this.#inWorkers++
+  }
+
+  left(): void {
+    this.#inWorkers--
+    this.#noteGone()
   }
 
   // ---- What becomes of its items ----
@@ -233,6 +251,15 @@ export class RelayJob extends Job implements Relay {
     if (this.isDone) return
     this.done()
     this.#onEnd(answers)
+    this.#noteGone()
+  }
+
+  /** A task that was called off has ended for its caller, but may run on for its grace period. */
+  #noteGone(): void {
+    if (!this.isDone || this.#inWorkers > 0) return
+    const onGone = this.#onGone
+    this.#onGone = undefined
+    onGone?.()
   }
 }
 

@@ -1,5 +1,6 @@
 /** A chunk that a program has sent and that has no result yet. */
 import type { Body, ChunkHead } from '../pool/protocol.ts'
+import type { Requirements } from '../pool/requirements.ts'
 import type { Level } from './names.ts'
 
 export interface SentChunk {
@@ -7,6 +8,7 @@ export interface SentChunk {
   readonly bodies: readonly Body[]
   readonly code: SentCode
   readonly level: Level
+  readonly requires: Requirements | undefined
   readonly subject: string
   /** Set while it waits for room on the server, or for a server. */
   isPublishing: boolean

@@ -9,6 +9,8 @@ import { WorkerDiedError } from '../errors.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 import type { PoolCore } from '../pool/pool-core.ts'
 import { encodeThrown } from '../serialize/codec.ts'
+import { requirementsIn, type Requirements } from '../pool/requirements.ts'
+import type { AgentResources, ResourceWait } from './agent-resources.ts'
 import type { CodeCache } from './code-cache.ts'
 import type { Delivery } from './delivery.ts'
 import { LEVELS, type ChunkName, PoolNames, chunkNameIn } from './names.ts'
@@ -17,10 +19,12 @@ import { PayloadStore } from './payload-store.ts'
 import { type PoolRules, isNotFound, openStreams } from './pool-streams.ts'
 import { Post } from './post.ts'
 import { type Answer, RelayJob } from './relay-job.ts'
+import { classesMax, classesOf, laneOf } from './requirement-classes.ts'
 import { StrangerPause } from './stranger-pause.ts'
 import { TaskPuller } from './task-puller.ts'
 import {
   type AgentFacts,
+  type ClassNews,
   type ControlHead,
   type ReportHead,
   type ResultHead,
@@ -33,6 +37,7 @@ import {
 export interface PoolHost {
   readonly core: PoolCore
   readonly code: CodeCache
+  readonly resources: AgentResources
   /** How many more chunks it takes now. */
   room(): number
   /** A chunk has ended, and there is room. */
@@ -46,8 +51,10 @@ interface Held {
   delivery: Delivery
   /** Set once it runs, or waits for a worker. */
   job: RelayJob | undefined
-  /** When it was given to the agent's workers, by `performance.now()`. */
+  /** When it was given to the agent's workers, or began to wait for resources, by `performance.now()`. */
   submittedAtMs: number
+  /** Set while it waits for resources that others have. */
+  wait: ResourceWait | undefined
 }
 
 const sessions = /^[0-9a-f]{24}$/
@@ -56,6 +63,8 @@ const strangerDelayMs = 500
 const betweenPublishesMs = 250
 /** So many chunks are remembered whose acknowledgement may have been lost. */
 const finishedMax = 2000
+/** So often it is looked whether there is work of kinds of which the news was lost. */
+const lookForClassesEveryMs = 60_000
 /** Chunks that nobody could answer are kept up to this length. */
 const deadBytesMax = 256 * 1024
 
@@ -66,7 +75,10 @@ export class ServedPool {
   readonly #post: Post
   readonly #rules: PoolRules
   readonly #held = new Map<string, Held>()
-  readonly #pullers: TaskPuller[]
+  readonly #inbox = `_INBOX.${randomBytes(12).toString('hex')}`
+  #pullers: TaskPuller[]
+  /** The kinds of work with requirements that it fetches. */
+  readonly #classes = new Map<string, TaskPuller[]>()
   readonly #subscriptions: Subscription[] = []
   readonly #timers: NodeJS.Timeout[]
   readonly #strangers = new StrangerPause(() => this.pull())
@@ -75,6 +87,7 @@ export class ServedPool {
   #isLeaving = false
   #isClosed = false
   #hasWarned = false
+  #hasWarnedOfClasses = false
   #onEmpty: (() => void) | undefined
 
   private constructor(
@@ -87,29 +100,18 @@ export class ServedPool {
     this.#rules = rules
     this.names = names
     this.#post = new Post(settings.key, nats, new PayloadStore(nats, names))
-    const inbox = `_INBOX.${randomBytes(12).toString('hex')}`
-    this.#pullers = LEVELS.map(
-      level =>
-        new TaskPuller(
-          nats,
-          names,
-          {
-            level,
-            room: () => (this.#isLeaving ? 0 : this.#strangers.limit(host.room(), this.#held.size)),
-            onDelivery: delivery => void this.#take(delivery),
-          },
-          `${inbox}.${level}`,
-        ),
-    )
+    this.#pullers = this.#newPullers(undefined)
     this.#listen(names.control, bytes => this.#control(bytes))
     this.#listen(names.rollCall, bytes => this.announce(Buffer.from(bytes).toString('latin1')))
     // Stopped in close().
     this.#timers = [
       setInterval(() => this.#renew(), rules.leaseMs / 3),
       setInterval(() => this.announce(), announceEveryMs),
+      setInterval(() => void this.#findClasses(), lookForClassesEveryMs),
     ]
     this.announce()
     this.pull()
+    void this.#findClasses()
   }
 
   /** @throws ClusterError. */
@@ -123,6 +125,14 @@ export class ServedPool {
     return this.#held.size
   }
 
+  /** How many chunks have come that may take resources as soon as they are opened. */
+  get #arrivingCount(): number {
+    let count = 0
+    for (const { job, delivery } of this.#held.values())
+      if (!job && !this.names.isPlain(delivery.subject)) count++
+    return count
+  }
+
   /** How many of its chunks a worker has been given. */
   get begunCount(): number {
     let count = 0
@@ -131,18 +141,19 @@ export class ServedPool {
   }
 
   /**
-   * Gives back what has waited for a worker since before `beforeMs`; returns whether there was anything. Its program
+   * Gives back what has waited since before `beforeMs` for a worker, if all are busy, or for resources; returns whether
+   * there was anything for a worker. Its program
    * sends it anew: that it was here is no sign that it ends agents, as a delivery more would be. What agents have died of
    * is counted on, and is given back so often at most.
    */
-  giveBackWaiting(beforeMs: number): boolean {
+  giveBackWaiting(beforeMs: number, { isBusy }: { isBusy: boolean }): boolean {
     let hasGivenBack = false
-    for (const { job, delivery, submittedAtMs } of Array.from(this.#held.values())) {
-      if (job?.isUntouched !== true || submittedAtMs > beforeMs) continue
+    for (const { job, delivery, submittedAtMs, wait } of Array.from(this.#held.values())) {
+      if (job?.isUntouched !== true || submittedAtMs > beforeMs || !(isBusy || wait)) continue
       const deaths = job.deaths + delivery.deliveries - 1
       if (deaths >= this.#rules.deliveriesMax) continue
       job.withdraw({ deaths })
-      hasGivenBack = true
+      if (!wait) hasGivenBack = true
     }
     return hasGivenBack
   }
@@ -155,6 +166,7 @@ export class ServedPool {
   reconnected(): void {
     for (const puller of this.#pullers) puller.restart()
     this.announce()
+    void this.#findClasses()
   }
 
   /** Says that this agent is here; to a program that asks by its session also which chunks of it are. */
@@ -213,6 +225,65 @@ export class ServedPool {
     for (const { delivery } of this.#held.values()) delivery.renew()
   }
 
+  // ---- Which work ----
+
+  /** Of work that requires nothing, or this. */
+  #newPullers(requires: Requirements | undefined): TaskPuller[] {
+    const room = (): number => {
+      if (this.#isLeaving) return 0
+      const { resources } = this.#host
+      const own = this.#host.room()
+      return this.#strangers.limit(
+        requires ? Math.min(own, resources.room(requires) - this.#arrivingCount) : own,
+        this.#held.size,
+      )
+    }
+    return LEVELS.map(level => {
+      const lane = laneOf(level, requires?.key)
+      const onDelivery = (delivery: Delivery): void => void this.#take(delivery)
+      return new TaskPuller(this.#nats, this.names, { lane, room, onDelivery }, `${this.#inbox}.${lane}`)
+    })
+  }
+
+  /** What the server says is as true as who may write there. Chunks are looked at whether they ask for what is here. */
+  #learnClass(key: string): void {
+    const { resources } = this.#host
+    if (this.#isLeaving || this.#classes.has(key) || this.#classes.size >= classesMax) return
+    const requires = requirementsIn(key)
+    if (!requires || !resources.canDo(requires)) return
+    const pullers = this.#newPullers(requires)
+    this.#classes.set(key, pullers)
+    this.#pullers.push(...pullers)
+    for (const puller of pullers) puller.pull()
+  }
+
+  /** Nobody asks the server for such work any more, so that it forgets the kind; whoever has some tells of it anew. */
+  #dropClass(key: string): void {
+    const pullers = this.#classes.get(key)
+    if (!pullers) return
+    this.#classes.delete(key)
+    this.#pullers = this.#pullers.filter(puller => !pullers.includes(puller))
+    for (const puller of pullers) puller.close()
+  }
+
+  /** An agent that has nothing special does not look. */
+  async #findClasses(): Promise<void> {
+    if (this.#host.resources.isPlain) return
+    try {
+      for (const [key, { isUsed }] of await classesOf(this.#nats, this.names)) {
+        if (isUsed) this.#learnClass(key)
+        else this.#dropClass(key)
+      }
+    } catch (error) {
+      if (this.#isClosed || this.#nats.connection.isClosed() || this.#hasWarnedOfClasses) return
+      this.#hasWarnedOfClasses = true
+      process.emitWarning(
+        `The agent cannot look which work of the pool "${this.names.pool}" requires labels or resources (${(error as Error).message}), and fetches such work only when it hears of it\nTo fix: if users of the server have rights, let this one publish to $JS.API.CONSUMER.LIST.${this.names.tasks}`,
+        'ClusterWarning',
+      )
+    }
+  }
+
   // ---- Taking work ----
 
   async #take(delivery: Delivery): Promise<void> {
@@ -233,7 +304,7 @@ export class ServedPool {
       known.delivery = delivery
       return
     }
-    const held: Held = { name, delivery, job: undefined, submittedAtMs: 0 }
+    const held: Held = { name, delivery, job: undefined, submittedAtMs: 0, wait: undefined }
     this.#held.set(id, held)
     try {
       if (delivery.deliveries > this.#rules.deliveriesMax) await this.#bury(held, 'delivered')
@@ -262,6 +333,11 @@ export class ServedPool {
     }
     this.#strangers.noteOpened()
     const { chunk: head, code } = letter.head as WorkHead
+    if (!this.#canDo(head)) {
+      // Who writes to the server has changed for whom the work of its kind is.
+      this.#letGo(held, { delayMs: strangerDelayMs })
+      return
+    }
     const bytes = code.isInline
       ? letter.frames[0]
       : await this.#host.code.get(code, stored => this.#post.payloads.get(stored))
@@ -274,22 +350,56 @@ export class ServedPool {
     }
     const frames = code.isInline ? letter.frames.slice(1) : letter.frames
     const { core } = this.#host
+    // What is to be done when no worker has it any more.
+    let onGone: (() => void) | undefined
     const job = new RelayJob({
       task: core.functions.shipBytes(head.elsewhere?.taskName ?? 'anonymous', { bytes }),
       head,
       bodies: frames.map(frame => ({ bytes: frame })),
       onEnd: answers => void this.#ended(held, job, answers),
       onReport: answer => this.#report(held.name, answer),
+      onGone: () => onGone?.(),
     })
     held.job = job
     held.submittedAtMs = performance.now()
     core.assertRunning()
-    core.submit(job)
+    const { requires } = head.elsewhere ?? {}
+    if (requires === undefined) {
+      core.submit(job)
+      return
+    }
+    const { resources } = this.#host
+    const wait = resources.take(requirementsIn(requires)!, taken => {
+      held.wait = undefined
+      onGone = () => {
+        taken.release()
+        this.#host.onRoom(0)
+      }
+      job.resources = taken.shares
+      core.submit(job)
+    })
+    if (onGone) return
+    // Whatever becomes of it now, it does not get them any more.
+    onGone = () => wait.cancel()
+    held.wait = wait
+  }
+
+  #canDo({ elsewhere }: WorkHead['chunk']): boolean {
+    const key = elsewhere?.requires
+    const requires = key === undefined ? undefined : requirementsIn(key)
+    return key === undefined || (requires !== undefined && this.#host.resources.canDo(requires))
   }
 
   #control(bytes: Uint8Array): void {
-    const control = this.#post.readNote(this.names.control, bytes)?.head as ControlHead | undefined
+    const control = this.#post.readNote(this.names.control, bytes)?.head as
+      | ControlHead
+      | ClassNews
+      | undefined
     if (!control) return
+    if ('requires' in control) {
+      this.#learnClass(control.requires)
+      return
+    }
     const { session, chunkId, indexes, graceMs } = control
     for (const { name, job } of Array.from(this.#held.values())) {
       if (name.session !== session || (chunkId !== undefined && name.chunkId !== chunkId) || !job) continue

@@ -35,6 +35,12 @@ export interface ControlHead {
   isByOthers?: true
 }
 
+/** From a program: there is work with these requirements. Comes where control messages do. */
+export interface ClassNews {
+  /** Their key. */
+  requires: string
+}
+
 /** From an agent: what a task says before its result. Frames: the body, with what is beside it. */
 export interface ReportHead {
   report: Extract<FromWorker, { type: 'report' | 'timedOut' }>
@@ -49,6 +55,9 @@ export interface AgentFacts {
   /** The version of Node.js. */
   node: string
   processes: number
+  /** What it has for tasks that require something. */
+  labels: Readonly<Record<string, string>>
+  resources: Readonly<Record<string, number>>
   /** Chunks that it has. */
   chunks: number
   /** To a roll call that names a program: which of its chunks it has, {@link heldShownMax} at most. */

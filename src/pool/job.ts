@@ -11,6 +11,7 @@ import type { CallMessage } from '../insights/channels.ts'
 import type { ChunkContext } from './chunk-context.ts'
 import type { ReportListener } from './progress-options.ts'
 import { type Body, type CallMode, type WorkerIdentity, releaseBodies } from './protocol.ts'
+import type { ResourceShare } from './requirements.ts'
 import type { TaskLimits } from './task-limits.ts'
 import type { Account } from './turn-order.ts'
 
@@ -46,6 +47,12 @@ export interface Relay {
   contextOf(index: number, count: number): ChunkContext
   /** Whether each item is to be marked in a way that can be relied on when one of them is stopped. */
   readonly isExact: boolean
+  /** What its tasks have of the resources of this machine. */
+  readonly resources: Record<string, ResourceShare> | undefined
+  /** A worker has been given it. */
+  entered(): void
+  /** That worker has nothing of it any more: it has answered, or is dead. */
+  left(): void
   received(
     index: number,
     results: { count: number; isPacked: boolean; bodies: Body[]; elapsedMs: number },

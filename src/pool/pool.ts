@@ -36,7 +36,7 @@ import { type PoolStats, statsOf } from './pool-stats.ts'
 import type { CallMode } from './protocol.ts'
 import { type Called, copyArguments, shipFunction } from './ship-call.ts'
 import { statsTable } from './stats-table.ts'
-import { NO_LIMITS, TASK_OPTIONS, type TaskLimits, checkLimits } from './task-limits.ts'
+import { NO_LIMITS, NO_LIMITS_ON_CLUSTER, TASK_OPTIONS, type TaskLimits, checkLimits } from './task-limits.ts'
 import { watchJob } from './watch-job.ts'
 
 let poolCount = 0
@@ -81,7 +81,7 @@ export class Pool {
   constructor(options?: number | PoolOptions) {
     const given = typeof options === 'number' ? { processes: options } : (options ?? {})
     assertKnownOptions('Pool', given, POOL_OPTIONS)
-    this.#limits = checkLimits(given, NO_LIMITS)
+    this.#limits = checkLimits(given, given.cluster === undefined ? NO_LIMITS : NO_LIMITS_ON_CLUSTER)
     this.#signal = given.signal
     this.#signal?.throwIfAborted()
     const dashboard = checkDashboard(given.dashboard)

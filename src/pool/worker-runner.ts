@@ -258,6 +258,7 @@ export class WorkerRunner {
     this.#functions.delete(task.id)
     this.#functions.set(task.id, task.version)
     this.#chunks.set(id, chunk)
+    chunk.parts[0]!.job.relay?.entered()
     if (this.#chunks.size === 1) chunk.firstSinceMs = monotonicMs()
     this.tasksLeft -= chunk.count
     traceChunk(chunk, this)
@@ -525,6 +526,7 @@ export class WorkerRunner {
 
   #forget(chunk: Chunk, ending?: { lost: number }): void {
     this.#chunks.delete(chunk.id)
+    chunk.parts[0]?.job.relay?.left()
     chunk.endTrace?.(ending)
     chunk.followed?.end(ending)
     if (this.#chunks.size === 0) this.idleSinceMs = performance.now()
@@ -601,6 +603,7 @@ export class WorkerRunner {
     if (sentence && journal) journal = sentence.run ? { ...journal, ...sentence.run } : undefined
     const chunks = [...this.#chunks.values()]
     this.#chunks.clear()
+    for (const { parts } of chunks) parts[0]?.job.relay?.left()
     this.#tellEnd(status, chunks, journal)
     const stderr = this.#stderr.text
     this.#events.onDeath({
