@@ -105,6 +105,7 @@ export type { PoolStats, WorkStats, WorkerStats } from './pool/pool-stats.ts'
 export type { WorkerTimes } from './pool/worker-insights.ts'
 export type { NumberArrayConstructor, NumberArrayOf, NumberIn } from './pool/number-array.ts'
 export type {
+  AttachOptions,
   ContextOption,
   ImapOptions,
   MapIntoOptions,

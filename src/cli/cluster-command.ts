@@ -83,9 +83,9 @@ async function act(
       return EXIT_OK
     }
     case 'cancel': {
-      const taken = await admin.cancel(id!)
-      print(`${taken} of its chunks were taken out of the queue\n`)
-      return taken > 0 ? EXIT_OK : EXIT_FAILED
+      const { chunks, isThere } = await admin.cancel(id!)
+      print(`${chunks} of its chunks were taken out of the queue\n`)
+      return isThere ? EXIT_OK : EXIT_FAILED
     }
     case 'dead': {
       if (values.clear === true) {
@@ -151,7 +151,12 @@ function count(number: number, what: string, plural = 's'): string {
 function describeJobs(jobs: readonly QueuedJob[]): string {
   if (jobs.length === 0) return 'No program has work in the queue\n'
   return jobs
-    .map(({ pool, id, chunks, since }) => `${id}  pool ${pool}: ${count(chunks, 'chunk')} since ${since}\n`)
+    .map(({ pool, id, chunks, since, job }) => {
+      const call = job
+        ? `; job ${job.jobId}: "${job.taskName}" with ${count(job.items, 'item')}, of pid ${job.pid} on ${job.host}`
+        : ''
+      return `${id}  pool ${pool}: ${count(chunks, 'chunk')} since ${since}${call}\n`
+    })
     .join('')
 }
 

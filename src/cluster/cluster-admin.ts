@@ -10,10 +10,11 @@ import { AgentsView } from './agents-view.ts'
 import { type Nats, closeNats, connectNats } from './nats-client.ts'
 import { LEVELS, PoolNames, chunkNameIn } from './names.ts'
 import { PayloadStore } from './payload-store.ts'
+import { sessionOf } from './kept-jobs.ts'
 import { isNotFound } from './pool-streams.ts'
 import { classesOf, laneOf, levelIn } from './requirement-classes.ts'
 import { Post } from './post.ts'
-import type { AgentFacts, ControlHead, WorkHead } from './work-message.ts'
+import type { AgentFacts, ControlHead, DriverHead, WorkHead } from './work-message.ts'
 
 /** What `multiproc cluster status` tells of one pool. */
 export interface PoolStatus {
@@ -32,15 +33,27 @@ export interface PoolStatus {
   agents: AgentFacts[]
 }
 
-/** The work of one program in the queue of a pool. */
+/** A call with which programs can go on. */
+export interface ShownJob {
+  /** To be given to `Pool.attach()`. */
+  jobId: string
+  taskName: string
+  items: number
+  /** The program that goes on with it, or did. */
+  host: string
+  pid: number
+}
+
+/** The work of one program in the queue of a pool, or of a call that is kept. */
 export interface QueuedJob {
   pool: string
   /** To be named to `multiproc cluster cancel`. */
   id: string
   /** Chunks that wait or run. */
   chunks: number
-  /** Since when the oldest of them is there. */
+  /** Since when the oldest of them is there, or the call was made. */
   since: string
+  job?: ShownJob
 }
 
 /** A chunk that no agent could answer. */
@@ -163,7 +176,11 @@ export class ClusterAdmin {
       if (known && known.chunkId < chunkId) oldest.set(session, { ...known, chunks })
       else oldest.set(session, { subject, chunkId, chunks })
     }
-    const found: QueuedJob[] = []
+    const found = await this.#keptOf(pool)
+    for (const kept of found) {
+      kept.chunks = oldest.get(kept.id)?.chunks ?? 0
+      oldest.delete(kept.id)
+    }
     for (const [id, { subject, chunks }] of oldest) {
       const message = await this.#messageAt(names.tasks, subject)
       // It was done meanwhile.
@@ -172,7 +189,23 @@ export class ClusterAdmin {
     return found
   }
 
-  async #messageAt(stream: string, subject: string): Promise<{ time: Date } | undefined> {
+  /** Calls that are kept, also those that are done, without their chunks. */
+  async #keptOf(pool: string): Promise<QueuedJob[]> {
+    const { names, post } = this.#toolsOf(pool)
+    const filter = names.driver('*')
+    const { state } = await this.#nats.manager.streams.info(names.results, { subjects_filter: filter })
+    const found: QueuedJob[] = []
+    for (const subject of Object.keys(state.subjects ?? {})) {
+      const message = await this.#messageAt(names.results, subject)
+      const driver = message && (post.readNote(subject, message.data)?.head as DriverHead | undefined)
+      if (!driver) continue
+      const { jobId, taskName, items, host, pid, since } = driver
+      found.push({ pool, id: sessionOf(jobId), chunks: 0, since, job: { jobId, taskName, items, host, pid } })
+    }
+    return found
+  }
+
+  async #messageAt(stream: string, subject: string): Promise<{ time: Date; data: Uint8Array } | undefined> {
     try {
       return (await this.#nats.manager.streams.getMessage(stream, { last_by_subj: subject })) ?? undefined
     } catch (error) {
@@ -183,10 +216,12 @@ export class ClusterAdmin {
 
   /**
    * Takes the work of a program out of the queue, and stops what runs of it. If the program lives, its pool breaks: all
-   * its calls fail. Gives the number of chunks that were there.
+   * its calls fail. A call that was kept is deleted. Gives the number of
+   * chunks that were there, and whether there was anything.
    */
-  async cancel(id: string): Promise<number> {
+  async cancel(id: string): Promise<{ chunks: number; isThere: boolean }> {
     let count = 0
+    let isThere = false
     for (const pool of await this.pools()) {
       const { names, post } = this.#toolsOf(pool)
       const control: ControlHead = { session: id, graceMs: 1000, isByOthers: true }
@@ -198,8 +233,10 @@ export class ClusterAdmin {
       this.#nats.connection.publish(names.control, post.note(names.control, control))
       await this.#nats.connection.flush()
       await this.#nats.manager.streams.purge(names.tasks, { filter })
+      const kept = await this.#nats.manager.streams.purge(names.results, { filter: names.resultsOf(id) })
+      isThere ||= kept.purged > 0
     }
-    return count
+    return { chunks: count, isThere: isThere || count > 0 }
   }
 
   /** The dead letters, the newest first, a hundred of each pool at most. */

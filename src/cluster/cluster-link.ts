@@ -4,39 +4,30 @@
  * an error that says why. The protocol is told step by step in README.md.
  */
 import { randomBytes } from 'node:crypto'
-import { AuthenticationError, ClusterError, ProcessError } from '../errors.ts'
+import { AuthenticationError, ClusterError } from '../errors.ts'
 import type { Link, LinkEvents, Machine } from '../pool/elsewhere.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 import type { Body, ChunkHead, FromWorker, ToWorker } from '../pool/protocol.ts'
 import { encodeThrown } from '../serialize/codec.ts'
 import { AgentsView } from './agents-view.ts'
+import { ChunkPublisher } from './chunk-publisher.ts'
 import { ClusterTables } from './cluster-tables.ts'
 import { ConnectionWatch } from './connection-watch.ts'
 import { type Nats, closeNats, connectionError, serverError } from './nats-client.ts'
 import { PoolNames, levelOf } from './names.ts'
+import type { KeptJob } from '../pool/kept-call.ts'
 import { describeRequirements, requirementsIn } from '../pool/requirements.ts'
 import { PayloadStore, hashOf } from './payload-store.ts'
 import { type PoolRules, isNotFound } from './pool-streams.ts'
 import { Post, bodiesIn } from './post.ts'
-import { RequirementClasses, laneOf } from './requirement-classes.ts'
+import { laneOf } from './requirement-classes.ts'
 import { ResultFeed } from './result-feed.ts'
 import type { SentChunk, SentCode } from './sent-chunk.ts'
 import { UnmetRequirements } from './unmet-requirements.ts'
-import {
-  type ControlHead,
-  type ReportHead,
-  type ResultHead,
-  type WorkHead,
-  codeName,
-} from './work-message.ts'
+import { type ControlHead, type DriverHead, type ReportHead, type ResultHead } from './work-message.ts'
 
-/** A shorter function goes along with each chunk. */
-const inlineCodeBytesMax = 4096
-/** Stored code is deleted by the server after a day. */
-const codeMsMax = 12 * 3600_000
 /** After so long without an agent a program is warned. */
 const warnAfterMs = 10_000
-const betweenPublishesMs = 200
 const checkEveryMs = 1000
 /** A chunk that so often was refused by agents with another key fails although others have the right one. */
 const refusalsMax = 20
@@ -56,7 +47,9 @@ export class ClusterLink implements Link {
   readonly #agents: AgentsView
   readonly #watch: ConnectionWatch
   readonly #tables: ClusterTables
-  readonly #classes: RequirementClasses
+  readonly #publisher: ChunkPublisher
+  /** Set when other programs can go on with what this one sends. */
+  readonly #kept: KeptJob | undefined
   readonly #unmet: UnmetRequirements
   readonly #code = new Map<number, SentCode>()
   /** In the order in which they were taken. */
@@ -64,7 +57,6 @@ export class ClusterLink implements Link {
   readonly #timer: NodeJS.Timeout
   #feed: ResultFeed | undefined
   #newest = 0
-  #bufferedBytes = 0
   #aloneSinceMs: number | undefined
   #isStopping = false
   #isEnded = false
@@ -89,9 +81,10 @@ export class ClusterLink implements Link {
     this.#nats = nats
     this.#rules = rules
     this.#session = session
+    this.#kept = settings.kept
     this.#names = new PoolNames(settings.poolName)
     this.#post = new Post(settings.key, nats, new PayloadStore(nats, this.#names))
-    this.#classes = new RequirementClasses(nats, this.#names, { post: this.#post, leaseMs: rules.leaseMs })
+    this.#publisher = this.#newPublisher()
     this.#unmet = new UnmetRequirements(settings.agentMsMax)
     this.#agents = new AgentsView(nats, this.#names, { post: this.#post, onChange: () => this.#noteAgents() })
     this.#watch = new ConnectionWatch(nats, {
@@ -123,21 +116,27 @@ export class ClusterLink implements Link {
     events: LinkEvents,
     { nats, rules }: { nats: Nats; rules: PoolRules },
   ): Promise<ClusterLink> {
-    const session = randomBytes(12).toString('hex')
+    const { kept } = settings
+    const session = kept?.session ?? randomBytes(12).toString('hex')
     const link = new ClusterLink({ settings, events, nats, rules, session })
+    if (kept) link.#adopt(kept)
     link.#feed = await ResultFeed.open(nats, link.#names, {
       session,
+      isKept: kept !== undefined,
       events: {
+        onOther: (subject, bytes) => link.#hearDriver(subject, bytes),
         onResult: (chunkId, subject, bytes) => void link.#receive(chunkId, subject, bytes),
         oldestOpen: () => link.#open.keys().next().value,
         newest: () => link.#newest,
       },
     })
+    // What was written before: results, and that yet another program goes on.
+    if (kept) void link.#feed.replay()
     return link
   }
 
   get bufferedBytes(): number {
-    return this.#bufferedBytes
+    return this.#publisher.bufferedBytes
   }
 
   take(head: ToWorker, bodies: Body[]): void {
@@ -163,7 +162,9 @@ export class ClusterLink implements Link {
         return
       case 'stop':
         this.#isStopping = true
-        this.#endIfDone()
+        // What is left of a call that is done belongs to nobody.
+        if (this.#kept) this.#end()
+        else this.#endIfDone()
         return
       case 'pin':
       case 'recall':
@@ -173,7 +174,7 @@ export class ClusterLink implements Link {
 
   kill({ isHard }: { isHard: boolean }): void {
     if (this.#isEnded) return
-    if (!isHard) this.#callOff({ session: this.#session, graceMs: 1000 })
+    if (!isHard && !this.#kept) this.#callOff({ session: this.#session, graceMs: 1000 })
     this.#end()
   }
 
@@ -192,6 +193,7 @@ export class ClusterLink implements Link {
       level,
       requires,
       subject: this.#names.task(laneOf(level, key), { session: this.#session, chunkId }),
+      isAdopted: false,
       isPublishing: false,
       sentAtMs: performance.now(),
       sends: 0,
@@ -207,85 +209,87 @@ export class ClusterLink implements Link {
       setImmediate(() => this.#failChunk(chunk, failure))
       return
     }
-    void this.#publish(chunk)
+    this.#publish(chunk)
   }
 
-  async #publish(chunk: SentChunk): Promise<void> {
-    if (chunk.isPublishing) return
-    chunk.isPublishing = true
-    chunk.sends++
-    let bytesHere = 0
-    for (const { bytes } of chunk.bodies) bytesHere += bytes.length
-    this.#bufferedBytes += bytesHere
-    try {
-      await this.#publishUntilTaken(chunk)
-    } finally {
-      this.#bufferedBytes -= bytesHere
-      chunk.isPublishing = false
-      chunk.sentAtMs = performance.now()
-      // It was called off, or answered after all, while it went out.
-      if (!this.#isOpen(chunk)) this.#withdraw(chunk)
-    }
+  #newPublisher(): ChunkPublisher {
+    return new ChunkPublisher(
+      { nats: this.#nats, names: this.#names, post: this.#post, leaseMs: this.#rules.leaseMs },
+      this.#settings,
+      {
+        session: this.#session,
+        isAway: () => this.#watch.isAway,
+        isOpen: chunk => this.#isOpen(chunk),
+        withdraw: chunk => this.#withdraw(chunk),
+        failed: (chunk, error) => this.#failChunk(chunk, error),
+        onStuck: error => this.#fail(serverError('it takes no work', error)),
+        onFull: () => this.#warn('full', 'the cluster has as much work as it takes, and this program waits'),
+      },
+    )
   }
 
-  async #publishUntilTaken(chunk: SentChunk): Promise<void> {
-    const beganMs = performance.now()
-    const { chunkId } = chunk.head
-    let letter: { bytes: Uint8Array } | undefined
-    while (this.#isOpen(chunk)) {
-      try {
-        if (chunk.requires) await this.#classes.ensure(chunk.requires)
-        letter ??= await this.#write(chunk)
-        const msgID = `${this.#session}.${chunkId}.${chunk.sends}`
-        await this.#nats.publisher.publish(chunk.subject, letter.bytes, { msgID })
-        return
-      } catch (error) {
-        if (error instanceof ProcessError) {
-          this.#failChunk(chunk, error)
-          return
-        }
-        const isFull = error instanceof Error && /maximum (?:messages|bytes)/.test(error.message)
-        const isLate = performance.now() - beganMs > this.#settings.connectionMsMax
-        if (!isFull && !this.#watch.isAway && isLate) {
-          this.#fail(serverError('it takes no work', error))
-          return
-        }
-        if (isFull) this.#warn('full', 'the cluster has as much work as it takes, and this program waits')
-        await new Promise<void>(resolve => {
-          setTimeout(resolve, betweenPublishesMs)
-        })
+  #publish(chunk: SentChunk): void {
+    if (chunk.isAdopted) this.#sendAnew(chunk)
+    else void this.#publisher.publish(chunk)
+  }
+
+  // ---- What programs before have sent of this call ----
+
+  /** Takes over what another program has sent. Its results are read again from the first. */
+  #adopt({ known }: KeptJob): void {
+    for (const { chunkId, subject, ...place } of known) {
+      const elsewhere = { ...place, taskName: '', timeoutMs: undefined, graceMs: 0, priority: 0 }
+      const chunk: SentChunk = {
+        head: {
+          type: 'chunk',
+          bodies: 0,
+          chunkId,
+          functionId: 0,
+          mode: 'item',
+          isPacked: true,
+          ...place,
+          elsewhere,
+        },
+        bodies: [],
+        code: { bytes: new Uint8Array(), hash: '', storedAtMs: undefined, storing: undefined },
+        level: 'normal',
+        requires: place.requires === undefined ? undefined : requirementsIn(place.requires),
+        subject: subject ?? this.#names.task('normal', { session: this.#session, chunkId }),
+        isAdopted: true,
+        isPublishing: false,
+        sentAtMs: performance.now(),
+        sends: 1,
+        storedName: undefined,
+        refusals: 0,
+        isArriving: false,
       }
+      this.#open.set(chunkId, chunk)
+      this.#newest = chunkId
     }
+    if (this.#open.size > 0 && this.#agents.processes === 0) this.#aloneSinceMs = performance.now()
   }
 
-  async #write(chunk: SentChunk): Promise<{ bytes: Uint8Array }> {
-    const { code, head, bodies } = chunk
-    const isInline = code.bytes.length <= inlineCodeBytesMax
-    if (!isInline) await this.#storeCode(code)
-    const work: WorkHead = {
-      chunk: head,
-      code: { hash: code.hash, byteLength: code.bytes.length, isInline },
-    }
-    const letter = await this.#post.write(chunk.subject, {
-      name: `${this.#session}-${head.chunkId}-${chunk.sends}`,
-      head: work,
-      frames: [...(isInline ? [code.bytes] : []), ...bodies.map(({ bytes }) => bytes)],
-    })
-    chunk.storedName = letter.storedName
-    return letter
+  /** It is lost, and this program has other bodies for its items. */
+  #sendAnew(chunk: SentChunk): void {
+    if (!this.#isOpen(chunk)) return
+    const { chunkId, count, elsewhere } = chunk.head
+    this.#close(chunk)
+    const { isSolo, deaths } = elsewhere!
+    this.#events.emit({ type: 'again', bodies: 0, chunkId, count, isSolo, deaths }, [])
   }
 
-  async #storeCode(code: SentCode): Promise<void> {
-    if (code.storedAtMs !== undefined && performance.now() - code.storedAtMs < codeMsMax) return
-    code.storing ??= (async () => {
-      try {
-        await this.#post.payloads.put(codeName(code.hash), code.bytes)
-        code.storedAtMs = performance.now()
-      } finally {
-        code.storing = undefined
-      }
-    })()
-    await code.storing
+  /** Another program goes on with the call. */
+  #hearDriver(subject: string, bytes: Uint8Array): void {
+    const kept = this.#kept
+    if (!kept || subject !== this.#names.driver(this.#session)) return
+    const driver = this.#post.readNote(subject, bytes)?.head as DriverHead | undefined
+    if (!driver || driver.epoch <= kept.epoch) return
+    this.#fail(
+      new ClusterError(
+        'ERR_TERMINATED',
+        `The program with the process id ${driver.pid} on ${driver.host} has attached to the job "${kept.jobId}", and gets its results instead of this one\nTo fix: attach from one program at a time`,
+      ),
+    )
   }
 
   // ---- Calling off ----
@@ -339,9 +343,9 @@ export class ClusterLink implements Link {
       if (!this.#isOpen(chunk)) return
       if (letter === 'forged') this.#doubt(chunk, bytes)
       // A result that cannot be read any more is as good as none: the chunk runs again.
-      else if (letter === 'gone') void this.#publish(chunk)
+      else if (letter === 'gone') this.#publish(chunk)
       else {
-        if (letter.storedName !== undefined) this.#post.payloads.delete(letter.storedName)
+        if (letter.storedName !== undefined && !this.#kept) this.#post.payloads.delete(letter.storedName)
         this.#answer(chunk, letter.head as ResultHead, letter.frames)
       }
     } catch {
@@ -379,7 +383,7 @@ export class ClusterLink implements Link {
         'strangers',
         'agents with another key took its work, and it is sent again for those with the right one\nTo fix: give all agents of the pool the same MULTIPROC_AUTH_KEY',
       )
-      void this.#publish(chunk)
+      this.#publish(chunk)
       return
     }
     const error = new AuthenticationError(
@@ -490,7 +494,8 @@ export class ClusterLink implements Link {
     const open = Array.from(this.#open.values())
     const { failed, late } = this.#unmet.look(open, { ...this.#present, warnAfterMs: warnMs })
     // The kinds of work are kept for as long as something of them waits.
-    for (const { requires } of open) if (requires) void this.#classes.ensure(requires).catch(() => {})
+    for (const { requires } of open)
+      if (requires) void this.#publisher.classes.ensure(requires).catch(() => {})
     for (const requires of late) {
       const what = describeRequirements(requires)
       this.#warn(`unmet ${what}`, `no agent has what tasks require (${what}), and these wait`)
@@ -520,7 +525,7 @@ export class ClusterLink implements Link {
       chunk.sentAtMs = performance.now()
       if (await this.#isQueued(chunk)) continue
       await this.#feed?.replay()
-      if (this.#isOpen(chunk) && !chunk.isArriving) void this.#publish(chunk)
+      if (this.#isOpen(chunk) && !chunk.isArriving) this.#publish(chunk)
     }
   }
 
@@ -551,13 +556,20 @@ export class ClusterLink implements Link {
     if (this.#open.size === 0) this.#aloneSinceMs = undefined
   }
 
+  /** Nobody can go on with it any more. */
+  #forgetJob({ storedName }: KeptJob): void {
+    this.#callOff({ session: this.#session, graceMs: 1000 })
+    this.#feed?.purge()
+    if (storedName !== undefined) this.#post.payloads.delete(storedName)
+  }
+
   #endIfDone(): void {
     if (this.#isStopping && this.#open.size === 0) this.#end()
   }
 
   #fail(error: ClusterError): void {
     if (this.#isEnded) return
-    this.#callOff({ session: this.#session, graceMs: 1000 })
+    if (!this.#kept) this.#callOff({ session: this.#session, graceMs: 1000 })
     this.#end(error)
   }
 
@@ -568,6 +580,7 @@ export class ClusterLink implements Link {
     this.#tables.close()
     this.#agents.close()
     this.#watch.close()
+    if (this.#kept?.isCalledOff) this.#forgetJob(this.#kept)
     this.#feed?.close()
     this.#open.clear()
     void closeNats(this.#nats)

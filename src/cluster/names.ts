@@ -58,6 +58,16 @@ export class PoolNames {
     return `mp.r.${this.pool}.${session}.>`
   }
 
+  /** What another program needs to go on with a call; see "Jobs" in README.md. */
+  job(session: string): string {
+    return `mp.r.${this.pool}.${session}.job`
+  }
+
+  /** Which program goes on with it. With `*`: those of all calls. */
+  driver(session: string): string {
+    return `mp.r.${this.pool}.${session}.driver`
+  }
+
   deadLetter({ session, chunkId }: ChunkName): string {
     return `mp.d.${this.pool}.${session}.${chunkId}`
   }

@@ -10,6 +10,8 @@ export interface SentChunk {
   readonly level: Level
   readonly requires: Requirements | undefined
   readonly subject: string
+  /** Another program has sent it, and its bodies are not here. */
+  readonly isAdopted: boolean
   /** Set while it waits for room on the server, or for a server. */
   isPublishing: boolean
   /** When it was given to the server last, by `performance.now()`. */

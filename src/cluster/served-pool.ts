@@ -24,6 +24,7 @@ import { StrangerPause } from './stranger-pause.ts'
 import { TaskPuller } from './task-puller.ts'
 import {
   type AgentFacts,
+  type ChunkPlace,
   type ClassNews,
   type ControlHead,
   type ReportHead,
@@ -31,6 +32,7 @@ import {
   type WorkHead,
   announceEveryMs,
   heldShownMax,
+  placeOf,
 } from './work-message.ts'
 
 /** The agent, as its pools see it. */
@@ -49,6 +51,8 @@ export interface PoolHost {
 interface Held {
   name: ChunkName
   delivery: Delivery
+  /** Once it was opened. */
+  place: ChunkPlace | undefined
   /** Set once it runs, or waits for a worker. */
   job: RelayJob | undefined
   /** When it was given to the agent's workers, or began to wait for resources, by `performance.now()`. */
@@ -304,7 +308,7 @@ export class ServedPool {
       known.delivery = delivery
       return
     }
-    const held: Held = { name, delivery, job: undefined, submittedAtMs: 0, wait: undefined }
+    const held: Held = { name, delivery, place: undefined, job: undefined, submittedAtMs: 0, wait: undefined }
     this.#held.set(id, held)
     try {
       if (delivery.deliveries > this.#rules.deliveriesMax) await this.#bury(held, 'delivered')
@@ -333,6 +337,7 @@ export class ServedPool {
     }
     this.#strangers.noteOpened()
     const { chunk: head, code } = letter.head as WorkHead
+    held.place = placeOf(head)
     if (!this.#canDo(head)) {
       // Who writes to the server has changed for whom the work of its kind is.
       this.#letGo(held, { delayMs: strangerDelayMs })
@@ -430,7 +435,7 @@ export class ServedPool {
     const { name } = held
     const subject = this.names.result(name)
     const { head, frames } = this.#result(answers)
-    Object.assign(head, more)
+    Object.assign(head, more, held.place ? { place: held.place } : {})
     let letter: { bytes: Uint8Array } | undefined
     await this.#untilWritten(held, async () => {
       letter ??= await this.#post.write(subject, {
@@ -499,7 +504,9 @@ export class ServedPool {
       })
     })
     if (typeof letter === 'object') {
-      await this.#answer(held, this.#lastWords((letter.head as WorkHead).chunk, delivery))
+      const { chunk } = letter.head as WorkHead
+      held.place = placeOf(chunk)
+      await this.#answer(held, this.#lastWords(chunk, delivery))
       return
     }
     await this.#untilWritten(held, async () => {

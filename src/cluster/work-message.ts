@@ -1,4 +1,5 @@
 /** What programs and agents say to each other of one chunk; frames follow as each says. See "Messages" in README.md. */
+import type { KeptCall } from '../pool/kept-call.ts'
 import type { ChunkHead, FromWorker } from '../pool/protocol.ts'
 
 /** From a program: a chunk to run. Frames: the function, when it is `isInline`; then the bodies of the chunk. */
@@ -14,8 +15,46 @@ export interface ResultHead {
   messages: FromWorker[]
   /** For each body how many frames beside it follow. */
   attached: number[]
+  /** Which items of their map these are, and in which run: for who has not sent them itself. */
+  place?: ChunkPlace
   /** The function was not found, and has to be stored again. */
   isCodeGone?: true
+}
+
+/** Items of a map that one chunk had. */
+export interface ChunkPlace {
+  first: number
+  count: number
+  attempt: number
+  deaths: number
+  isSolo: boolean
+  requires?: string
+}
+
+/** Of a chunk of a map. */
+export function placeOf({ first, count, attempt = 1, elsewhere }: ChunkHead): ChunkPlace | undefined {
+  if (first === undefined) return undefined
+  const { deaths = 0, isSolo = false, requires } = elsewhere ?? {}
+  return { first, count, attempt, deaths, isSolo, ...(requires === undefined ? {} : { requires }) }
+}
+
+/** From a program: a call with which another one can go on. Frames: those of {@link KeptCall}. */
+export interface JobHead {
+  jobId: string
+  call: KeptCall['head']
+  /** When it began. */
+  since: string
+}
+
+/** From a program: it goes on with the call. The highest epoch counts. */
+export interface DriverHead {
+  jobId: string
+  taskName: string
+  items: number
+  since: string
+  epoch: number
+  host: string
+  pid: number
 }
 
 /** From an agent that does not know the key, unsealed and believed as far as that a chunk may fail of it. */

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { ProcessError, invalidArgument } from '../errors.ts'
 import { type AuthKey, authKeyBytes } from '../connection/auth-key.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
+import type { KeptJob } from './kept-call.ts'
 import { checkCount, checkMilliseconds, show } from './option-checks.ts'
 
 /**
@@ -60,6 +61,8 @@ export interface ClusterSettings {
   replicas: number | undefined
   connectionMsMax: number
   agentMsMax: number
+  /** The call that this link is for, if other programs can go on with it. */
+  kept?: KeptJob
 }
 
 const CLUSTER_OPTIONS = [

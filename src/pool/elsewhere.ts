@@ -6,6 +6,7 @@
 import { childEntry } from '../platform/child-entry.ts'
 import type { ChunkTarget } from './chunk-policy.ts'
 import type { ClusterSettings } from './cluster-option.ts'
+import { chunksPerEpoch } from './kept-call.ts'
 import type { Body, FromWorker, ToWorker } from './protocol.ts'
 import { type Offer, type Requirements, slotsOf } from './requirements.ts'
 
@@ -18,6 +19,8 @@ export interface Machine extends Offer {
 export interface Elsewhere {
   readonly settings: ClusterSettings
   readonly target: ChunkTarget
+  /** Chunks of its session have higher numbers. */
+  readonly chunksBefore: number
   /** How many processes they have together, at least 1. */
   processes: number
   /** Another list whenever something of it changes. */
@@ -62,7 +65,8 @@ const chunksMin = 4
 const chunksPerProcess = 2
 
 export function newElsewhere(settings: ClusterSettings): Elsewhere {
-  return { settings, target, processes: 1, machines: [] }
+  const chunksBefore = (settings.kept?.epoch ?? 0) * chunksPerEpoch
+  return { settings, target, chunksBefore, processes: 1, machines: [] }
 }
 
 /** How many tasks with these requirements the machines can run at once, 0 if none of them can. */

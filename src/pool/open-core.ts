@@ -5,7 +5,7 @@
 import { ProcessError } from '../errors.ts'
 import { cpuCount } from '../platform/cpu-count.ts'
 import type { StartMethod } from '../process/child-boot.ts'
-import { checkCluster } from './cluster-option.ts'
+import { type ClusterSettings, checkCluster } from './cluster-option.ts'
 import { newElsewhere } from './elsewhere.ts'
 import { LIFE_OPTIONS, checkLife } from './life-options.ts'
 import { workersOfAllPools } from './live-pools.ts'
@@ -61,7 +61,7 @@ const deathsMaxDefault = 3
 
 /** @throws as the constructor of `Pool`. */
 export function openCore(given: PoolOptions, opening: Opening): PoolCore {
-  if (given.cluster !== undefined) return openClusterCore({ ...given, cluster: given.cluster }, opening)
+  if (given.cluster !== undefined) return checkedClusterCore({ ...given, cluster: given.cluster }, opening)
   const method = resolveMethod(given.context)
   const workersHere = workersOfAllPools()
   const processes =
@@ -93,7 +93,7 @@ export function openCore(given: PoolOptions, opening: Opening): PoolCore {
 }
 
 /** The core of a pool whose workers belong to the agents of a cluster. */
-function openClusterCore(
+function checkedClusterCore(
   given: PoolOptions & Required<Pick<PoolOptions, 'cluster'>>,
   { name }: Opening,
 ): PoolCore {
@@ -106,9 +106,19 @@ function openClusterCore(
       `The option "${extra[0]}" is not for a pool on a cluster: its workers belong to the agents\nTo fix: leave it out, and see "multiproc worker --help" for what agents can be told`,
     )
   }
-  const elsewhere = newElsewhere(checkCluster(given.cluster, given.name))
+  return openClusterCore(checkCluster(given.cluster, given.name), {
+    name,
+    deathsMax: checkCount('maxDeathsPerItem', given.maxDeathsPerItem),
+  })
+}
+
+/** The core of a pool on a cluster. */
+export function openClusterCore(
+  settings: ClusterSettings,
+  { name, deathsMax = deathsMaxDefault }: { name: string; deathsMax: number | undefined },
+): PoolCore {
   return new PoolCore({
-    elsewhere,
+    elsewhere: newElsewhere(settings),
     method: 'spawn',
     // One runner stands for all of them.
     processes: 1,
@@ -117,7 +127,7 @@ function openClusterCore(
     life: checkLife({}, { method: 'spawn', processes: 1, workersMax: WORKERS_MAX }),
     initializerTimeoutMs: undefined,
     heartbeatMs: undefined,
-    deathsMax: checkCount('maxDeathsPerItem', given.maxDeathsPerItem) ?? deathsMaxDefault,
+    deathsMax,
     resourceLimits: undefined,
     name,
     workerName: () => 'cluster',

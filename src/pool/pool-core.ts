@@ -87,7 +87,7 @@ export class PoolCore implements JobOwner, LivePool {
   #state: PoolState = 'running'
   #broken: BrokenPoolError | undefined
   #workerCount = 0
-  #lastChunkId = 0
+  #lastChunkId: number
   #startDeaths = 0
   readonly #memory: MemoryLimit
   readonly #kernelKills = new KernelKills()
@@ -106,6 +106,7 @@ export class PoolCore implements JobOwner, LivePool {
 
   constructor(options: PoolCoreOptions) {
     this.options = options
+    this.#lastChunkId = options.elsewhere?.chunksBefore ?? 0
     this.#encoder = new FunctionEncoder(this)
     this.#outcomes = new TaskOutcomes({
       deathsMax: options.deathsMax,

@@ -68,8 +68,27 @@ export interface PoolOptions extends TaskOptions, LifeOptions {
   dashboard?: boolean | DashboardOptions | undefined
 }
 
+/** What stands for a call that other programs can go on with: any text of 1 to 128 characters without spaces. */
+const jobIds = /^[\x21-\x7e]{1,128}$/
+
+/** @throws TypeError. */
+export function checkJobId(value: unknown): string {
+  if (typeof value === 'string' && jobIds.test(value)) return value
+  throw invalidArgument(
+    TypeError,
+    `The id of a job must be a text of 1 to 128 characters without spaces, but it is ${show(value)}\nTo fix: pass such a text, as in { jobId: 'nightly-2026-11-27' }`,
+  )
+}
+
 /** Options of a call that maps. `timeout`, `gracePeriod` and `retries` are those of each item. */
 export interface MapOptions extends TaskOptions, WatchOptions {
+  /**
+   * With `cluster`, for `map`, `starmap` and `mapSettled`: the name of this call, by which another program can go on with
+   * it ({@link Pool.attach}) when this one has ended, for a day from now on. The pool has no other call of that name
+   * within the day. Its items are an array or another iterable, and are kept on the server. Default: what of the call is
+   * not done ends with the program.
+   */
+  jobId?: string | undefined
   /** Milliseconds that the whole call may take, from the call on. Default: no limit. */
   totalTimeout?: number | undefined
   /**
@@ -88,8 +107,16 @@ export interface MapIntoOptions<C extends NumberArrayConstructor> extends MapOpt
   into: C
 }
 
+/** Options of {@link Pool.attach}. */
+export interface AttachOptions extends WatchOptions {
+  /** Where the job is, as in `new Pool({ cluster })`. */
+  cluster: string | ClusterOptions
+  /** The name of its pool. */
+  name: string
+}
+
 /** Options of `imap` and `imapUnordered`. */
-export interface ImapOptions extends MapOptions {
+export interface ImapOptions extends Omit<MapOptions, 'jobId'> {
   /**
    * How many items may be read from the input ahead of the results that were consumed. Default: chosen from the
    * time that items take.

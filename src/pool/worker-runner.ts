@@ -25,10 +25,13 @@ import {
   type WorkerSetup,
   sendMessage,
 } from './protocol.ts'
+import type { Death, Sentence } from './worker-death.ts'
 import { traceChunk, traceEnd, traceReady, traceTasks } from './pool-trace.ts'
 import { WorkerInsights } from './worker-insights.ts'
 import type { WorkerStart } from './workforce.ts'
 import { LongTimer } from '../platform/long-timer.ts'
+
+export type { Death } from './worker-death.ts'
 
 /** In the order of life. */
 export type RunnerState = 'starting' | 'ready' | 'stopping' | 'dead'
@@ -38,35 +41,6 @@ const functionsMax = 1000
 
 /** A worker that does not end within this time after it was asked to is killed. */
 const terminateGraceMs = 1000
-
-/** What a dead worker leaves to its pool. */
-export interface Death {
-  status: ExitStatus
-  /** What the worker said before it ended, if it could. */
-  lastWords: Body | undefined
-  /** Whether it ended before it was ready. */
-  wasStarting: boolean
-  /** Whether it was asked to end by the pool. */
-  wasAsked: boolean
-  /** Chunks in the order they were sent; the first may have been running. */
-  chunks: Chunk[]
-  /** What it had written down of the running chunk. */
-  journal: JournalEntry | undefined
-  /** Why the pool killed it, if it did. */
-  sentence: Sentence | undefined
-  /** The last lines that it wrote to stderr. */
-  stderr: string
-  /** Its memory when it was last looked at. */
-  memoryBytes: number | undefined
-  /** How its finalizer ended it, if it did: its time was up, or it took the whole worker with it. */
-  finalizerEnd: 'timedOut' | 'died' | undefined
-}
-
-/** Why a pool kills a worker, and what that was running at that moment. Nothing else was started since. */
-export interface Sentence {
-  why: StopReason | 'frozen' | 'unresponsive'
-  run: RunningMark | undefined
-}
 
 export interface RunnerEvents {
   /** `memoryBytes`: what it has before its first item, where that is limited. */
@@ -278,6 +252,11 @@ export class WorkerRunner {
     }
   }
 
+  /** Takes over a chunk that another program has sent to where this one's workers are. */
+  adopt(chunk: Chunk): void {
+    this.#chunks.set(chunk.id, chunk)
+  }
+
   /** Asks for what of a chunk has not been started, so that another worker can have it. */
   recall(chunk: Chunk): void {
     if (chunk.isRecalled || this.#state === 'dead') return
@@ -381,7 +360,9 @@ export class WorkerRunner {
     this.stop()
   }
 
+  /** Other machines give nothing back: what is there is run, or has been called off. */
   #recallWaiting(): void {
+    if (this.elsewhere) return
     const [, ...waiting] = this.#chunks.values()
     for (const chunk of waiting) this.recall(chunk)
   }
