@@ -17,6 +17,7 @@ import type { PoolCore } from '../pool/pool-core.ts'
 import type { PoolOptions } from '../pool/pool-options.ts'
 import { checkOffer } from '../pool/requirements.ts'
 import { AgentResources } from './agent-resources.ts'
+import { BundleFolder } from './bundle-folder.ts'
 import { CodeCache } from './code-cache.ts'
 import { type Nats, closeNats, connectNats, connectionError } from './nats-client.ts'
 import { ServedPool } from './served-pool.ts'
@@ -161,6 +162,7 @@ class RunningAgent implements Agent {
   readonly #settings: readonly ClusterSettings[]
   readonly #resources: AgentResources
   readonly #code = new CodeCache()
+  readonly #bundles = new BundleFolder()
   #pools: ServedPool[] = []
   #chunkMs: number | undefined
   #health: Server | undefined
@@ -218,6 +220,7 @@ class RunningAgent implements Agent {
         await ServedPool.open(this.#nats, settings, {
           core: this.#core,
           code: this.#code,
+          bundles: this.#bundles,
           resources: this.#resources,
           room: () => this.#room,
           onRoom: elapsedMs => this.#onRoom(elapsedMs),

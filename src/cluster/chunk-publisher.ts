@@ -9,7 +9,7 @@ import type { Nats } from './nats-client.ts'
 import type { Post } from './post.ts'
 import { RequirementClasses } from './requirement-classes.ts'
 import type { SentChunk, SentCode } from './sent-chunk.ts'
-import { type WorkHead, codeName } from './work-message.ts'
+import { type NamedBundle, type WorkHead, codeName } from './work-message.ts'
 
 /** A shorter function goes along with each chunk. */
 const inlineCodeBytesMax = 4096
@@ -37,6 +37,7 @@ export class ChunkPublisher {
   readonly #post: Post
   readonly #settings: ClusterSettings
   readonly #owner: PublisherOwner
+  #bundles: (SentCode & { byteLength: number; url: string })[]
   /** What has been taken and is not on the server. */
   bufferedBytes = 0
 
@@ -49,6 +50,13 @@ export class ChunkPublisher {
     this.#post = post
     this.#settings = settings
     this.#owner = owner
+    this.#bundles = (settings.bundles ?? []).map(({ bytes, ...named }) => ({
+      ...named,
+      bytes: bytes ?? new Uint8Array(),
+      // Without bytes it was stored by another program.
+      storedAtMs: bytes ? undefined : Infinity,
+      storing: undefined,
+    }))
     this.classes = new RequirementClasses(nats, names, { post, leaseMs })
   }
 
@@ -105,7 +113,9 @@ export class ChunkPublisher {
     const { code, head, bodies } = chunk
     const isInline = code.bytes.length <= inlineCodeBytesMax
     if (!isInline) await this.#storeCode(code)
+    for (const bundle of this.#bundles) await this.#storeCode(bundle)
     const work: WorkHead = {
+      ...(this.#bundles.length > 0 ? { bundles: this.#bundles.map(nameOf) } : {}),
       chunk: head,
       code: { hash: code.hash, byteLength: code.bytes.length, isInline },
     }
@@ -116,6 +126,13 @@ export class ChunkPublisher {
     })
     chunk.storedName = letter.storedName
     return letter
+  }
+
+  /** Agents did not find what it stands for: it is stored again, or done without. */
+  codeIsGone(code: SentCode): void {
+    code.storedAtMs = undefined
+    this.#bundles = this.#bundles.filter(({ bytes }) => bytes.length > 0)
+    for (const bundle of this.#bundles) bundle.storedAtMs = undefined
   }
 
   async #storeCode(code: SentCode): Promise<void> {
@@ -130,4 +147,8 @@ export class ChunkPublisher {
     })()
     await code.storing
   }
+}
+
+function nameOf({ hash, byteLength, url }: NamedBundle): NamedBundle {
+  return { hash, byteLength, url }
 }

@@ -356,7 +356,7 @@ export class ClusterLink implements Link {
   }
 
   #answer(chunk: SentChunk, { messages, attached, isCodeGone }: ResultHead, frames: Uint8Array[]): void {
-    if (isCodeGone) chunk.code.storedAtMs = undefined
+    if (isCodeGone) this.#publisher.codeIsGone(chunk.code)
     const { chunkId } = chunk.head
     const bodies: Body[] = bodiesIn(frames, attached)
     this.#close(chunk)

@@ -3,6 +3,7 @@
  * because the agent knows neither the modules nor the classes of those whose work it runs. Invariant: each item has
  * one outcome in the answer, in the order of the items, as "Chunks" of pool/README.md wants it.
  */
+import type { BundlePlace } from '../serialize/bundles.ts'
 import { encodeThrown } from '../serialize/codec.ts'
 import type { ShippedFunction } from '../pool/function-table.ts'
 import { type ChunkContext, partOfContext } from '../pool/chunk-context.ts'
@@ -47,7 +48,8 @@ export class RelayJob extends Job implements Relay {
   /** How many workers have something of it. */
   #inWorkers = 0
   #onGone: (() => void) | undefined
-  /** Set before it is submitted. */
+  /** Both are set before it is submitted. */
+  bundles: BundlePlace[] | undefined
   resources: Record<string, ResourceShare> | undefined
   #owed: number
   /** Time that its items took in workers. */

@@ -11,6 +11,8 @@ import type { PoolCore } from '../pool/pool-core.ts'
 import { encodeThrown } from '../serialize/codec.ts'
 import { requirementsIn, type Requirements } from '../pool/requirements.ts'
 import type { AgentResources, ResourceWait } from './agent-resources.ts'
+import type { BundlePlace } from '../serialize/bundles.ts'
+import type { BundleFolder } from './bundle-folder.ts'
 import type { CodeCache } from './code-cache.ts'
 import type { Delivery } from './delivery.ts'
 import { LEVELS, type ChunkName, PoolNames, chunkNameIn } from './names.ts'
@@ -27,6 +29,7 @@ import {
   type ChunkPlace,
   type ClassNews,
   type ControlHead,
+  type NamedBundle,
   type ReportHead,
   type ResultHead,
   type WorkHead,
@@ -39,6 +42,7 @@ import {
 export interface PoolHost {
   readonly core: PoolCore
   readonly code: CodeCache
+  readonly bundles: BundleFolder
   readonly resources: AgentResources
   /** How many more chunks it takes now. */
   room(): number
@@ -336,7 +340,7 @@ export class ServedPool {
       return
     }
     this.#strangers.noteOpened()
-    const { chunk: head, code } = letter.head as WorkHead
+    const { chunk: head, code, bundles: named = [] } = letter.head as WorkHead
     held.place = placeOf(head)
     if (!this.#canDo(head)) {
       // Who writes to the server has changed for whom the work of its kind is.
@@ -346,8 +350,9 @@ export class ServedPool {
     const bytes = code.isInline
       ? letter.frames[0]
       : await this.#host.code.get(code, stored => this.#post.payloads.get(stored))
+    const bundles = await this.#bundlesOf(named)
     if (!this.#isHeld(held)) return
-    if (bytes === undefined) {
+    if (bytes === undefined || bundles === undefined) {
       const { chunkId, count } = head
       const message = { type: 'again', bodies: 0, chunkId, count, isSolo: false, deaths: 0 } as const
       await this.#answer(held, [{ message, bodies: [] }], { isCodeGone: true })
@@ -365,6 +370,7 @@ export class ServedPool {
       onReport: answer => this.#report(held.name, answer),
       onGone: () => onGone?.(),
     })
+    if (bundles.length > 0) job.bundles = bundles
     held.job = job
     held.submittedAtMs = performance.now()
     core.assertRunning()
@@ -387,6 +393,17 @@ export class ServedPool {
     // Whatever becomes of it now, it does not get them any more.
     onGone = () => wait.cancel()
     held.wait = wait
+  }
+
+  /** Where they are here; `undefined` when one is not to be had any more. */
+  async #bundlesOf(named: readonly NamedBundle[]): Promise<BundlePlace[] | undefined> {
+    const found: BundlePlace[] = []
+    for (const bundle of named) {
+      const place = await this.#host.bundles.get(bundle, stored => this.#post.payloads.get(stored))
+      if (place === 'gone') return undefined
+      if (place !== undefined) found.push({ hash: bundle.hash, url: bundle.url, place })
+    }
+    return found
   }
 
   #canDo({ elsewhere }: WorkHead['chunk']): boolean {

@@ -7,6 +7,16 @@ export interface WorkHead {
   chunk: ChunkHead
   /** By the hash of its bytes; when it is not in this message, it is stored under that. */
   code: { hash: string; byteLength: number; isInline: boolean }
+  /** Modules that it may import, stored as code is. */
+  bundles?: NamedBundle[]
+}
+
+/** A module as a file. */
+export interface NamedBundle {
+  hash: string
+  byteLength: number
+  /** Where its program has it. */
+  url: string
 }
 
 /** From an agent: what became of the chunk, in order. Frames: the bodies of the messages, each with what is beside it. */

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { ProcessError, invalidArgument } from '../errors.ts'
 import { type AuthKey, authKeyBytes } from '../connection/auth-key.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
+import type { Bundle } from './bundle-option.ts'
 import type { KeptJob } from './kept-call.ts'
 import { checkCount, checkMilliseconds, show } from './option-checks.ts'
 
@@ -61,6 +62,8 @@ export interface ClusterSettings {
   replicas: number | undefined
   connectionMsMax: number
   agentMsMax: number
+  /** Modules that agents get as files. */
+  bundles?: readonly Bundle[]
   /** The call that this link is for, if other programs can go on with it. */
   kept?: KeptJob
 }

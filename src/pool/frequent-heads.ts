@@ -85,7 +85,16 @@ export function frequentFrame(
 }
 
 /** Whether the head of a chunk has fields for which there are no words. */
-function saysMore({ indexes, contexts, attempt, name, times, elsewhere, resources }: ChunkHead): boolean {
+function saysMore({
+  indexes,
+  contexts,
+  attempt,
+  name,
+  times,
+  elsewhere,
+  resources,
+  bundles,
+}: ChunkHead): boolean {
   return (
     indexes !== undefined ||
     contexts !== undefined ||
@@ -93,7 +102,8 @@ function saysMore({ indexes, contexts, attempt, name, times, elsewhere, resource
     name !== undefined ||
     times !== undefined ||
     elsewhere !== undefined ||
-    resources !== undefined
+    resources !== undefined ||
+    bundles !== undefined
   )
 }
 

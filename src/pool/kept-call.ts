@@ -4,6 +4,7 @@
  * asked for. See "Jobs" in cluster/README.md.
  */
 import { childEntry } from '../platform/child-entry.ts'
+import type { Bundle } from './bundle-option.ts'
 import type { ClusterSettings } from './cluster-option.ts'
 import type { CallMode } from './protocol.ts'
 
@@ -15,6 +16,7 @@ export interface KeptCall {
     taskName: string
     items: number
     chunkSize: number | undefined
+    bundles: Omit<Bundle, 'bytes'>[]
   }
   /** The function, as it is sent. */
   readonly task: Uint8Array

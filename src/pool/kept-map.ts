@@ -146,7 +146,9 @@ export class KeptMap {
     }: { items: unknown[]; limits: TaskLimits; taskOf: (core: PoolCore) => ShippedFunction },
   ): void {
     const hooks = this.#hooks
-    const settings = { ...this.#settings, kept }
+    // Who made the call has stored them.
+    const bundles = this.#settings.bundles ?? head.bundles.map(each => ({ ...each, bytes: undefined }))
+    const settings = { ...this.#settings, kept, bundles }
     const core = (this.#core = openClusterCore(settings, {
       name: settings.poolName,
       deathsMax: hooks.deathsMax,

@@ -5,6 +5,7 @@
 import { ProcessError } from '../errors.ts'
 import { cpuCount } from '../platform/cpu-count.ts'
 import type { StartMethod } from '../process/child-boot.ts'
+import { checkBundles } from './bundle-option.ts'
 import { type ClusterSettings, checkCluster } from './cluster-option.ts'
 import { newElsewhere } from './elsewhere.ts'
 import { LIFE_OPTIONS, checkLife } from './life-options.ts'
@@ -33,6 +34,7 @@ export const POOL_OPTIONS = [
   'resourceLimits',
   'name',
   'cluster',
+  'bundle',
   'dashboard',
 ] as const
 
@@ -40,6 +42,7 @@ export const POOL_OPTIONS = [
 const CLUSTER_POOL_OPTIONS: readonly string[] = [
   'cluster',
   'name',
+  'bundle',
   'dashboard',
   'maxDeathsPerItem',
   ...TASK_OPTIONS,
@@ -62,6 +65,12 @@ const deathsMaxDefault = 3
 /** @throws as the constructor of `Pool`. */
 export function openCore(given: PoolOptions, opening: Opening): PoolCore {
   if (given.cluster !== undefined) return checkedClusterCore({ ...given, cluster: given.cluster }, opening)
+  if (given.bundle !== undefined) {
+    throw new ProcessError(
+      'ERR_NOT_SUPPORTED',
+      'The option "bundle" is for pools on a cluster: workers of this machine have its modules\nTo fix: leave it out, or make a pool on a cluster: new Pool({ cluster, name, bundle })',
+    )
+  }
   const method = resolveMethod(given.context)
   const workersHere = workersOfAllPools()
   const processes =
@@ -106,10 +115,14 @@ function checkedClusterCore(
       `The option "${extra[0]}" is not for a pool on a cluster: its workers belong to the agents\nTo fix: leave it out, and see "multiproc worker --help" for what agents can be told`,
     )
   }
-  return openClusterCore(checkCluster(given.cluster, given.name), {
-    name,
-    deathsMax: checkCount('maxDeathsPerItem', given.maxDeathsPerItem),
-  })
+  const settings = checkCluster(given.cluster, given.name)
+  return openClusterCore(
+    { ...settings, bundles: checkBundles(given.bundle) },
+    {
+      name,
+      deathsMax: checkCount('maxDeathsPerItem', given.maxDeathsPerItem),
+    },
+  )
 }
 
 /** The core of a pool on a cluster. */

@@ -61,6 +61,12 @@ export interface PoolOptions extends TaskOptions, LifeOptions {
    */
   cluster?: string | ClusterOptions | undefined
   /**
+   * With `cluster`: files of modules that agents do not have, each an ES module (`.mjs`) with all that it imports in it,
+   * as bundlers make them. What is exported there is called by name, wherever it runs; agents get the files, by their
+   * SHA-256 under the key of the pool, and keep them.
+   */
+  bundle?: string | URL | readonly (string | URL)[] | undefined
+  /**
    * Opens a page on 127.0.0.1 that shows live what the pools of this program do, and prints its address on stderr. It
    * ends with the last pool that has this option. `multiproc dashboard` shows the same of programs without it. Default:
    * false.

@@ -12,6 +12,7 @@ import type { Carrier } from '../insights/carrier.ts'
 import type { WaitRecord } from '../insights/followed-wait.ts'
 import type { ThrownText } from '../insights/thrown-text.ts'
 import type { StopReason } from './current-task.ts'
+import type { BundlePlace } from '../serialize/bundles.ts'
 import type { ResourceShare } from './requirements.ts'
 import { bodyInside, fitsInside, frequentFrame, frequentHead } from './frequent-heads.ts'
 import type { Preload } from './life-options.ts'
@@ -75,6 +76,8 @@ export type ToWorker =
       isExact?: true
       /** For who runs it on another machine, with a pool of its own. */
       elsewhere?: ElsewhereFacts
+      /** Of a chunk that came from another machine: modules that are here as files. */
+      bundles?: BundlePlace[]
       /** Of a chunk that came from another machine: what its tasks have of the resources of this one. */
       resources?: Record<string, ResourceShare>
     }

@@ -50,8 +50,10 @@ export function submitKept(
     )
   }
   const items = Array.from(input)
+  const { bundles: given = [] } = elsewhere.settings
+  const bundles = given.map(({ hash, url, byteLength }) => ({ hash, url, byteLength }))
   const call: KeptCall = {
-    head: { mode, isSettled, taskName: task.name, items: items.length, chunkSize },
+    head: { mode, isSettled, taskName: task.name, items: items.length, chunkSize, bundles },
     task: task.body.bytes,
     taskByValue: new FunctionEncoder(core).encodeByValue(fn)?.bytes ?? nothing,
     content: atCaller(method, () => encodeContent(items, limits)),

@@ -294,7 +294,7 @@ export class Worker {
     let task: Task
     let classes: ClassScope
     try {
-      ;({ task, classes } = await this.#functions.get(functionId, () =>
+      ;({ task, classes } = await this.#functions.get(head, () =>
         journal?.begin(chunkId, loadingFunction, 0),
       ))
     } catch (error) {
