@@ -105,7 +105,7 @@ export class RunningTask implements TaskContext {
   }
 
   get workerState(): unknown {
-    return workerState
+    return lentState ? lentState.value : workerState
   }
 
   get signal(): AbortSignal {
@@ -133,10 +133,22 @@ function reasonOf(why: StopReason): unknown {
 }
 
 let workerState: unknown
+/** What the initializer of the pool returned whose chunk runs, in a worker that works for several. */
+let lentState: { value: unknown } | undefined
 
 /** For the worker: what its initializer returned. */
 export function setWorkerState(state: unknown): void {
   workerState = state
+}
+
+/** For tasks of a pool that is on a cluster, until the next chunk begins. */
+export function lendWorkerState(value: unknown): void {
+  lentState = { value }
+}
+
+/** A chunk begins, of whichever pool. */
+export function endLoanOfState(): void {
+  lentState = undefined
 }
 
 let source: (() => TaskContext | undefined) | undefined

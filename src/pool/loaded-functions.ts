@@ -1,6 +1,7 @@
 /** The functions that a worker was sent: as bytes, and as what they are once somebody has asked for them. */
 import { noteBundle } from '../serialize/bundles.ts'
 import { type ClassScope, decode, prepare } from '../serialize/codec.ts'
+import { endLoanOfState } from './current-task.ts'
 import type { Body, ChunkHead } from './protocol.ts'
 
 export type Task = (...values: unknown[]) => unknown
@@ -32,6 +33,7 @@ export class LoadedFunctions {
     { functionId, bundles = [] }: Pick<ChunkHead, 'functionId' | 'bundles'>,
     onLoading: () => void,
   ): Promise<LoadedFunction> {
+    endLoanOfState()
     for (const bundle of bundles) noteBundle(bundle)
     const entry = this.#functions.get(functionId)
     if (!entry) {

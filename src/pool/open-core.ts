@@ -43,6 +43,8 @@ const CLUSTER_POOL_OPTIONS: readonly string[] = [
   'cluster',
   'name',
   'bundle',
+  'initializer',
+  'initArgs',
   'dashboard',
   'maxDeathsPerItem',
   ...TASK_OPTIONS,

@@ -23,7 +23,8 @@ export interface PoolOptions extends TaskOptions, LifeOptions {
   processes?: number | undefined
   /**
    * Called once in every worker before its first task. If it throws, the pool rejects all its work. What it returns is
-   * `currentTask().workerState` of all tasks of that worker.
+   * `currentTask().workerState` of all tasks of that worker. With `cluster` it is called in each worker of an agent before
+   * the first task of this pool there; if it throws, the tasks that this worker gets fail with `ERR_INITIALIZER_FAILED`.
    */
   initializer?: ((...args: never[]) => unknown) | undefined
   /** Milliseconds that `initializer` may take, after which the pool breaks as if it had thrown. Default: no limit. */
@@ -55,7 +56,7 @@ export interface PoolOptions extends TaskOptions, LifeOptions {
   /**
    * Runs the work on other machines: the URL of a NATS server (2.11 or newer, with JetStream), where agents
    * (`multiproc worker`) fetch it. Such a pool has the same methods, and takes of the options only `name`, those of
-   * tasks and `maxDeathsPerItem`. What differs: a task can run more than once (when a machine or the server fails), so
+   * tasks, `bundle`, `initializer`, `initArgs` and `maxDeathsPerItem`. What differs: a task can run more than once (when a machine or the server fails), so
    * it must do no harm twice; a call takes milliseconds and not microseconds; locks, queues, shared memory and sockets
    * cannot be sent. Needs the packages `@nats-io/transport-node`, `jetstream`, `kv` and `obj`. See docs/guide/cluster.md.
    */

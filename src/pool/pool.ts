@@ -11,6 +11,7 @@ import { checkDashboard, openDashboardOf } from './dashboard-option.ts'
 import { type CallGuards, guardCall } from './call-guards.ts'
 import { carryWith } from './carried-call.ts'
 import { CallerStacks } from './caller-stack.ts'
+import { ClusterInitializer } from './cluster-initializer.ts'
 import type { ShippedFunction } from './function-table.ts'
 import { followCall } from './followed-call.ts'
 import { ImapIterator } from './imap-iterator.ts'
@@ -77,6 +78,8 @@ export class Pool {
   /** Of calls that say nothing else. */
   readonly #limits: TaskLimits
   readonly #signal: AbortSignal | undefined
+  /** Goes along with functions that are sent to other machines. */
+  readonly #initializer: ClusterInitializer | undefined
 
   /**
    * Starts the workers.
@@ -93,6 +96,8 @@ export class Pool {
     this.#signal?.throwIfAborted()
     const dashboard = checkDashboard(given.dashboard)
     this.#core = openCore(given, { opener: Pool, name: given.name ?? `Pool-${poolCount + 1}` })
+    if (given.cluster !== undefined && given.initializer !== undefined)
+      this.#initializer = new ClusterInitializer(this.name, given.initializer, given.initArgs ?? [])
     if (given.name === undefined || given.name === null) poolCount++
     if (this.#signal) cancelAllWhen(this.#signal, this.#core)
     dropped ??= new FinalizationRegistry(finishDropped)
@@ -411,7 +416,17 @@ export class Pool {
     if (options?.jobId !== undefined) {
       const guards = { signal: options.signal, totalTimeoutMs }
       const hooks = { caller, guards, watch, onReport, deathsMax: this.#core.options.deathsMax }
-      const call = { fn, input, limits, chunkSize, into, mode, isSettled, task, method: kind.method }
+      const call = {
+        fn: this.#wrapped(fn),
+        input,
+        limits,
+        chunkSize,
+        into,
+        mode,
+        isSettled,
+        task,
+        method: kind.method,
+      }
       const map = submitKept(this.#core, checkJobId(options.jobId), call, { result, hooks })
       this.#kept.add(map)
       void map.ended.finally(() => this.#kept.delete(map))
@@ -489,9 +504,13 @@ export class Pool {
     if (result && !job.isDone) makeCancellable(result, job)
   }
 
+  #wrapped(fn: (...args: never[]) => unknown): (...args: never[]) => unknown {
+    return this.#initializer && typeof fn === 'function' ? this.#initializer.wrap(fn) : fn
+  }
+
   #ship(fn: (...args: never[]) => unknown, method: (...args: never[]) => unknown): ShippedFunction {
     this.#signal?.throwIfAborted()
-    return shipFunction(this.#core, fn, method)
+    return shipFunction(this.#core, this.#wrapped(fn), method)
   }
 }
 
