@@ -105,6 +105,7 @@ export type { PoolStats, WorkStats, WorkerStats } from './pool/pool-stats.ts'
 export type { WorkerTimes } from './pool/worker-insights.ts'
 export type { NumberArrayConstructor, NumberArrayOf, NumberIn } from './pool/number-array.ts'
 export type {
+  AttachOptions,
   ContextOption,
   ImapOptions,
   MapIntoOptions,
@@ -121,6 +122,7 @@ export type {
   WatchOptions,
 } from './pool/progress-options.ts'
 export { SpawnPool } from './pool/spawn-pool.ts'
+export type { ResourceShare, TaskRequirements } from './pool/requirements.ts'
 export type { TaskOptions } from './pool/task-limits.ts'
 export { ThreadPool } from './pool/thread-pool.ts'
 export { asCompleted, type AsCompletedOptions, type CompletedFutures } from './futures/as-completed.ts'

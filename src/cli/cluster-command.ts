@@ -1,6 +1,7 @@
 /** `multiproc cluster`: what runs on a cluster, for people and for scripts. */
 import { ProcessError } from '../errors.ts'
 import { ClusterAdmin, type DeadLetter, type PoolStatus, type QueuedJob } from '../cluster/cluster-admin.ts'
+import { describeOffer } from '../pool/requirements.ts'
 import { interruptSignal } from '../process/interrupt-signal.ts'
 import { runDevCluster } from './cluster-dev.ts'
 import { clusterOptions, messageForShell, orUsageError, poolNames } from './cluster-options.ts'
@@ -90,9 +91,9 @@ async function act(
       return EXIT_OK
     }
     case 'cancel': {
-      const taken = await admin.cancel(id!)
-      print(`${taken} of its chunks were taken out of the queue\n`)
-      return taken > 0 ? EXIT_OK : EXIT_FAILED
+      const { chunks, isThere } = await admin.cancel(id!)
+      print(`${chunks} of its chunks were taken out of the queue\n`)
+      return isThere ? EXIT_OK : EXIT_FAILED
     }
     case 'dead': {
       if (values.clear === true) {
@@ -174,15 +175,19 @@ function print(what: unknown): void {
 function describeStatus({ server }: ClusterAdmin, pools: readonly PoolStatus[]): string {
   const lines = [`NATS ${server.version} at ${server.name}`, '']
   if (pools.length === 0) lines.push('No program and no agent has used a pool here yet', '')
-  for (const { pool, waiting, running, results, dead, agents } of pools) {
+  for (const { pool, waiting, running, results, dead, agents, requiring } of pools) {
     const { high, normal, low } = waiting
     const processes = agents.reduce((sum, agent) => sum + agent.processes, 0)
+    const special = requiring.map(
+      ({ requires, waiting: left }) => `  waiting for ${requires}: ${count(left, 'chunk')}`,
+    )
     lines.push(
       `Pool ${pool}: ${count(agents.length, 'agent')} with ${count(processes, 'process', 'es')}`,
       `  chunks waiting ${high + normal + low} (high ${high}, normal ${normal}, low ${low}), running ${running}, given up ${dead}; results not taken ${results}`,
+      ...special,
       ...agents.map(
-        ({ agent, host, pid, processes: own, chunks, node }) =>
-          `  ${agent}  ${host} pid ${pid}, Node.js ${node}: ${count(chunks, 'chunk')}, ${count(own, 'process', 'es')}`,
+        ({ agent, host, pid, processes: own, chunks, node, ...offer }) =>
+          `  ${agent}  ${host} pid ${pid}, Node.js ${node}: ${count(chunks, 'chunk')}, ${count(own, 'process', 'es')}, ${describeOffer(offer)}`,
       ),
       '',
     )
@@ -197,7 +202,12 @@ function count(number: number, what: string, plural = 's'): string {
 function describeJobs(jobs: readonly QueuedJob[]): string {
   if (jobs.length === 0) return 'No program has work in the queue\n'
   return jobs
-    .map(({ pool, id, chunks, since }) => `${id}  pool ${pool}: ${count(chunks, 'chunk')} since ${since}\n`)
+    .map(({ pool, id, chunks, since, job }) => {
+      const call = job
+        ? `; job ${job.jobId}: "${job.taskName}" with ${count(job.items, 'item')}, of pid ${job.pid} on ${job.host}`
+        : ''
+      return `${id}  pool ${pool}: ${count(chunks, 'chunk')} since ${since}${call}\n`
+    })
     .join('')
 }
 

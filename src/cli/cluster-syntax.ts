@@ -14,10 +14,13 @@ export const CLUSTER_SYNTAX = {
   operands: [
     ['status', 'for each pool how much work waits and runs, and its agents'],
     ['top', 'the same, again every second'],
-    ['jobs', 'the programs that have work in the queue, with their ids'],
+    [
+      'jobs',
+      'the programs that have work in the queue, with their ids, and the calls that can be attached to',
+    ],
     [
       'cancel <id>',
-      'take the work of such a program out of the queue, stop what runs of it, and fail its calls',
+      'take the work of such a program out of the queue, stop what runs of it, and fail its calls; a call that can be attached to is deleted',
     ],
     ['dead', 'work that was given up, because agents ended again and again, or because it was not signed'],
     [

@@ -9,6 +9,8 @@ export interface OptionSyntax {
   readonly short?: string
   /** The placeholder of its value, such as `n`; an option without one is a switch. */
   readonly value?: string
+  /** It may be given several times. */
+  readonly isRepeated?: true
   /** The only values that it takes. */
   readonly choices?: readonly string[]
   /** What a shell completes its value with. */
@@ -36,7 +38,11 @@ export interface CommandSyntax {
 
 /** The values that {@link CommandSyntax.options} give: texts for options with a value, `true` for switches. */
 export type OptionValues<S extends CommandSyntax> = {
-  [K in keyof S['options']]?: S['options'][K] extends { readonly value: string } ? string : boolean
+  [K in keyof S['options']]?: S['options'][K] extends { readonly isRepeated: true }
+    ? string[]
+    : S['options'][K] extends { readonly value: string }
+      ? string
+      : boolean
 }
 
 /** Every command has it. */

@@ -1,11 +1,13 @@
 /** How the options of `multiproc map` become settings. Complains about all that makes no sense. */
 import { resolve } from 'node:path'
 import { type ClusterOptions, checkCluster } from '../pool/cluster-option.ts'
+import { type TaskRequirements, checkRequires } from '../pool/requirements.ts'
 import { CLUSTER_OPTIONS, clusterOptions, orUsageErrorNow } from './cluster-options.ts'
 import { type HaltPolicy, NEVER_HALT, parseHaltPolicy } from './halt-policy.ts'
 import { MAP_SYNTAX } from './map-syntax.ts'
 import type { OptionValues } from './command-syntax.ts'
 import { parseChoice, parseContext, parseCount, parseOptions, parseTimeMs } from './parse-options.ts'
+import { parsePairs } from './parse-pairs.ts'
 import { UsageError } from './usage-error.ts'
 
 export type InputKind = (typeof MAP_SYNTAX.options.input.choices)[number]
@@ -33,7 +35,7 @@ export interface MapSettings {
   target: Target
   isUnordered: boolean
   /** Where the work goes, if it is not done on this machine. */
-  cluster: { options: ClusterOptions; pool: string } | undefined
+  cluster: { options: ClusterOptions; pool: string; requires: TaskRequirements | undefined } | undefined
   processes: number | undefined
   context: 'spawn' | 'thread'
   chunkSize: number | undefined
@@ -154,7 +156,12 @@ function parseTarget(values: Values): Target {
 function parseCluster(values: Values): MapSettings['cluster'] {
   const { cluster, name } = values
   if (cluster === undefined) {
-    const others = ['name', ...Object.keys(CLUSTER_OPTIONS)] as (keyof Values)[]
+    const others = [
+      'name',
+      'require-label',
+      'require-resource',
+      ...Object.keys(CLUSTER_OPTIONS),
+    ] as (keyof Values)[]
     const other = others.find(option => values[option] !== undefined)
     if (other === undefined) return undefined
     throw new UsageError(
@@ -174,8 +181,14 @@ function parseCluster(values: Values): MapSettings['cluster'] {
   }
   const options = clusterOptions(values)
   // Before anything is opened or emptied.
-  orUsageErrorNow(() => checkCluster(options, name))
-  return { options, pool: name }
+  const labels = parsePairs('require-label', values['require-label'])
+  const resources = parsePairs('require-resource', values['require-resource'])
+  const requires = labels || resources ? { labels, resources } : undefined
+  orUsageErrorNow(() => {
+    checkCluster(options, name)
+    checkRequires(requires)
+  })
+  return { options, pool: name, requires }
 }
 
 function parseRetries(values: Values): { retries: number; retryDelayMs: number } {

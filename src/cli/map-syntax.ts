@@ -74,6 +74,16 @@ export const MAP_SYNTAX = {
       help: 'let the agents of this cluster do the work: a NATS server, such as nats://host:4222; several with commas',
     },
     name: { value: 'pool', help: 'with --cluster: the pool that the agents serve' },
+    'require-label': {
+      value: 'name=value',
+      isRepeated: true,
+      help: 'with --cluster: only on machines whose agent has this label; again for another one',
+    },
+    'require-resource': {
+      value: 'name=amount',
+      isRepeated: true,
+      help: 'with --cluster: what of the resources of its agent each input needs, such as gpu=1; again for another one',
+    },
     'chunk-size': {
       value: 'n',
       help: 'inputs in one message to a worker. Default: chosen by the time that calls take',

@@ -28,7 +28,11 @@ export function openMapPool(
   const { cluster, processes, context } = settings
   const forWorkers = workerSettings(settings, location)
   if (cluster) {
-    const pool = new Pool({ cluster: cluster.options, name: cluster.pool })
+    const pool = new Pool({
+      cluster: cluster.options,
+      name: cluster.pool,
+      requires: cluster.requires,
+    })
     return { pool, runItem: itemRunner(task, forWorkers) }
   }
   const pool = new Pool({

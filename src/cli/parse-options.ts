@@ -14,10 +14,11 @@ export function parseOptions<S extends CommandSyntax>(
   args: readonly string[],
 ): { values: OptionValues<S>; positionals: string[] } {
   const options: NonNullable<ParseArgsConfig['options']> = {}
-  for (const [name, { short, value }] of Object.entries(syntax.options)) {
+  for (const [name, { short, value, isRepeated }] of Object.entries(syntax.options)) {
     options[name] = {
       type: value === undefined ? 'boolean' : 'string',
       ...(short === undefined ? {} : { short }),
+      ...(isRepeated ? { multiple: true } : {}),
     }
   }
   try {

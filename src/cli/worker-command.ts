@@ -5,6 +5,7 @@ import { clusterOptions, messageForShell, orUsageError, poolNames } from './clus
 import { renderHelp } from './command-syntax.ts'
 import { EXIT_FAILED, EXIT_OK } from './exit-codes.ts'
 import { parseCount, parseOptions, parseTimeMs } from './parse-options.ts'
+import { parsePairs } from './parse-pairs.ts'
 import { UsageError } from './usage-error.ts'
 import { WORKER_SYNTAX } from './worker-syntax.ts'
 
@@ -40,6 +41,8 @@ export async function workerCommand(args: readonly string[]): Promise<number> {
     lease: parseTimeMs('lease', values.lease, { msMin: leaseMsMin }),
     maxDeliveries: parseCount('max-deliveries', values['max-deliveries']),
   }
+  const labels = parsePairs('label', values.label)
+  const resources = parsePairs('resource', values.resource)
   const interrupted = interruptSignal()
   try {
     const agent = await orUsageError(() =>
@@ -47,6 +50,8 @@ export async function workerCommand(args: readonly string[]): Promise<number> {
         cluster,
         pools,
         processes: parseCount('processes', values.processes),
+        labels,
+        resources,
         preload: values.preload,
         maxTasksPerChild: parseCount('max-tasks', values['max-tasks']),
         maxMemoryPerChild: memoryMebibytes === undefined ? undefined : memoryMebibytes * bytesPerMebibyte,

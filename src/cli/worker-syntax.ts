@@ -20,6 +20,16 @@ export const WORKER_SYNTAX = {
       value: 'n',
       help: 'how many processes. Default: as many as this machine, its container or its batch job may use CPUs',
     },
+    label: {
+      value: 'name=value',
+      isRepeated: true,
+      help: 'what this machine is, for tasks that choose by it; again for another one',
+    },
+    resource: {
+      value: 'name=amount',
+      isRepeated: true,
+      help: 'what it has for tasks that need it, such as gpu=2 or memory=64G, each for one task at a time; again for another one',
+    },
     preload: {
       value: 'module',
       completes: 'file',
@@ -43,6 +53,7 @@ export const WORKER_SYNTAX = {
   exitCodes: '0 ended as asked, 1 the cluster or the processes cannot be used, 2 wrong usage',
   examples: [
     'MULTIPROC_AUTH_KEY_FILE=/etc/multiproc/key multiproc worker --cluster nats://queue:4222 --pool render',
+    'multiproc worker --cluster nats://queue:4222 --pool train --label zone=eu --resource gpu=2 --resource memory=64G',
     'multiproc worker --cluster tls://a:4222,tls://b:4222 --creds worker.creds --pool render,thumbs -p 8',
   ],
 } as const satisfies CommandSyntax

@@ -37,10 +37,10 @@ function renderCommand({ name, options, completesOperands }: CommandSyntax): str
 }
 
 function renderOption([long, option]: [string, OptionSyntax]): string {
-  const { short, value, help } = option
+  const { short, value, help, isRepeated } = option
   const description = `[${shorten(help).replaceAll(/[[\]:\\]/g, '\\$&')}]`
   const action = value === undefined ? '' : `:${value}:${renderValue(option)}`
-  const form = `--${long}${value === undefined ? '' : '='}${description}${action}`
+  const form = `${isRepeated ? '*' : ''}--${long}${value === undefined ? '' : '='}${description}${action}`
   if (short === undefined) return quote(form)
   const shortForm = `-${short}${value === undefined ? '' : '+'}${description}${action}`
   const exclusive = quote(`(-${short} --${long})`)

@@ -15,6 +15,9 @@ import { openCore } from '../pool/open-core.ts'
 import { checkCount, checkMilliseconds } from '../pool/option-checks.ts'
 import type { PoolCore } from '../pool/pool-core.ts'
 import type { PoolOptions } from '../pool/pool-options.ts'
+import { checkOffer } from '../pool/requirements.ts'
+import { AgentResources } from './agent-resources.ts'
+import { BundleFolder } from './bundle-folder.ts'
 import { CodeCache } from './code-cache.ts'
 import { LookAhead } from './look-ahead.ts'
 import { type Nats, closeNats, connectNats, connectionError } from './nats-client.ts'
@@ -41,13 +44,20 @@ export interface AgentOptions extends Pick<
   pools: string | readonly string[]
   /** How many worker processes. Default: `cpuCount()`, which knows the limits of containers and of batch systems. */
   processes?: number | undefined
+  /** What it is, for tasks that choose by the option `requires`: `{ zone: 'eu', gpu: 'a100' }`. Default: nothing. */
+  labels?: Readonly<Record<string, string>> | undefined
+  /**
+   * What it has for tasks that require it, each for one task at a time: `{ gpu: 2, memory: '64G' }`. It is counted and
+   * not measured. Default: nothing.
+   */
+  resources?: Readonly<Record<string, number | string>> | undefined
   /** Serves `GET /healthz` on this port of 127.0.0.1: 200 while it works, 503 when it has no server or is ending. */
   healthPort?: number | undefined
   /** On which address the port is. Default: 127.0.0.1. */
   healthHost?: string | undefined
 }
 
-const AGENT_OPTIONS = ['cluster', 'pools', 'healthPort', 'healthHost']
+const AGENT_OPTIONS = ['cluster', 'pools', 'labels', 'resources', 'healthPort', 'healthHost']
 const WORKER_OPTIONS = [
   'processes',
   'maxTasksPerChild',
@@ -122,9 +132,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const settings = [...new Set(pools)].map(name => checkCluster(options.cluster, name))
   const healthPort = checkCount('healthPort', options.healthPort, { max: 65_535 })
   const processes = checkCount('processes', options.processes) ?? processesHere()
+  const resources = new AgentResources(checkOffer(options))
   const nats = await connectNats(settings[0]!, { name: 'agent' })
   try {
-    return await RunningAgent.start(nats, { ...options, processes, healthPort }, settings)
+    return await RunningAgent.start(nats, { ...options, processes, healthPort }, { settings, resources })
   } catch (error) {
     await closeNats(nats)
     throw error
@@ -137,6 +148,12 @@ function processesHere(): number {
   return ofBatchJob >= 1 ? Math.min(cpuCount(), ofBatchJob) : cpuCount()
 }
 
+/** What was checked. */
+interface AgentSetup {
+  settings: readonly ClusterSettings[]
+  resources: AgentResources
+}
+
 class RunningAgent implements Agent {
   readonly #hostName = hostName()
   readonly name = `${this.#hostName}-${randomBytes(3).toString('hex')}`
@@ -145,7 +162,9 @@ class RunningAgent implements Agent {
   readonly #nats: Nats
   readonly #core: PoolCore
   readonly #settings: readonly ClusterSettings[]
+  readonly #resources: AgentResources
   readonly #code = new CodeCache()
+  readonly #bundles = new BundleFolder()
   #pools: ServedPool[] = []
   /** Chunks that are short are fetched ahead; long ones wait where any agent can have them. */
   readonly #ahead = new LookAhead({ longMs: prefetchMsMax })
@@ -160,13 +179,11 @@ class RunningAgent implements Agent {
   #resolve!: () => void
   #reject!: (reason: unknown) => void
 
-  private constructor(
-    nats: Nats,
-    options: AgentOptions & { processes: number },
-    settings: readonly ClusterSettings[],
-  ) {
+  private constructor(nats: Nats, options: AgentOptions & { processes: number }, given: AgentSetup) {
+    const { settings, resources } = given
     this.#nats = nats
     this.#settings = settings
+    this.#resources = resources
     this.processes = options.processes
     const workers = Object.fromEntries(
       WORKER_OPTIONS.map(key => [key, options[key as keyof AgentOptions]]),
@@ -187,9 +204,9 @@ class RunningAgent implements Agent {
   static async start(
     nats: Nats,
     options: AgentOptions & { processes: number },
-    settings: readonly ClusterSettings[],
+    given: AgentSetup,
   ): Promise<RunningAgent> {
-    const agent = new RunningAgent(nats, options, settings)
+    const agent = new RunningAgent(nats, options, given)
     try {
       await agent.#open(options)
     } catch (error) {
@@ -206,6 +223,8 @@ class RunningAgent implements Agent {
         await ServedPool.open(this.#nats, settings, {
           core: this.#core,
           code: this.#code,
+          bundles: this.#bundles,
+          resources: this.#resources,
           room: () => this.#room,
           onRoom: elapsedMs => this.#onRoom(elapsedMs),
           facts: () => this.#facts(),
@@ -231,13 +250,13 @@ class RunningAgent implements Agent {
     return this.processes * (this.#isStuck ? 1 : this.#ahead.perProcess(bytes)) - this.chunks
   }
 
-  /** All processes have been busy for longer than was to be expected: another agent may have one that is idle. */
+  /** What waits for longer than was to be expected, for a process or for resources: another agent may have them. */
   #giveBackWaiting(): void {
     const begunCount = this.#pools.reduce((sum, pool) => sum + pool.begunCount, 0)
-    if (begunCount < this.processes) return
+    const isBusy = begunCount >= this.processes
     const beforeMs = performance.now() - prefetchMsMax
     for (const pool of this.#pools) {
-      if (pool.giveBackWaiting(beforeMs)) this.#isStuck = true
+      if (pool.giveBackWaiting(beforeMs, { isBusy })) this.#isStuck = true
     }
   }
 
@@ -262,6 +281,7 @@ class RunningAgent implements Agent {
       pid: process.pid,
       node: process.version,
       processes: this.processes,
+      ...this.#resources.offer,
     }
   }
 

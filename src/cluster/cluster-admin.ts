@@ -2,18 +2,22 @@
  * What people can see of a cluster and do about it, for `multiproc cluster`. Invariant: looking changes nothing, and
  * whoever calls work off has the key of its pool.
  */
+import type { ConsumerInfo } from '@nats-io/jetstream'
 import type { ClusterOptions, ClusterSettings } from '../pool/cluster-option.ts'
 import { checkCluster } from '../pool/cluster-option.ts'
+import { describeRequirements, requirementsIn } from '../pool/requirements.ts'
 import { AgentsView } from './agents-view.ts'
 import { type Nats, closeNats, connectNats } from './nats-client.ts'
 import { LEVELS, PoolNames, chunkNameIn } from './names.ts'
 import { PayloadStore } from './payload-store.ts'
+import { sessionOf } from './kept-jobs.ts'
 import { type PoolRules, isNotFound, openStreams } from './pool-streams.ts'
 import { Post } from './post.ts'
+import { classesOf, laneOf, levelIn } from './requirement-classes.ts'
 import { StateNames, checkStateName } from './state-names.ts'
 import { StateStore } from './state-store.ts'
 import { openQueueStream, openStateStream } from './state-streams.ts'
-import type { AgentFacts, ControlHead, WorkHead } from './work-message.ts'
+import type { AgentFacts, ControlHead, DriverHead, WorkHead } from './work-message.ts'
 
 /** What `multiproc cluster status` tells of one pool. */
 export interface PoolStatus {
@@ -22,6 +26,8 @@ export interface PoolStatus {
   waiting: Record<(typeof LEVELS)[number], number>
   /** Chunks that agents have. */
   running: number
+  /** Of those that wait, the ones that require something of their machine. */
+  requiring: { requires: string; waiting: number }[]
   /** Results that no program has taken yet. */
   results: number
   /** Chunks that were given up. */
@@ -30,15 +36,27 @@ export interface PoolStatus {
   agents: AgentFacts[]
 }
 
-/** The work of one program in the queue of a pool. */
+/** A call with which programs can go on. */
+export interface ShownJob {
+  /** To be given to `Pool.attach()`. */
+  jobId: string
+  taskName: string
+  items: number
+  /** The program that goes on with it, or did. */
+  host: string
+  pid: number
+}
+
+/** The work of one program in the queue of a pool, or of a call that is kept. */
 export interface QueuedJob {
   pool: string
   /** To be named to `multiproc cluster cancel`. */
   id: string
   /** Chunks that wait or run. */
   chunks: number
-  /** Since when the oldest of them is there. */
+  /** Since when the oldest of them is there, or the call was made. */
   since: string
+  job?: ShownJob
 }
 
 /** A chunk that no agent could answer. */
@@ -128,17 +146,27 @@ export class ClusterAdmin {
     const { manager } = this.#nats
     try {
       const [levels, results, dead] = await Promise.all([
-        Promise.all(LEVELS.map(level => manager.consumers.info(names.tasks, level))),
+        this.#consumersOf(names),
         manager.streams.info(names.results),
         manager.streams.info(names.dead),
         new Promise(resolve => {
           setTimeout(resolve, rollCallMs)
         }),
       ])
-      const [high, normal, low] = levels.map(({ num_pending: waiting }) => waiting)
+      const waiting = { high: 0, normal: 0, low: 0 }
+      const requiring = new Map<string, number>()
+      for (const { name, num_pending: count, config } of levels) {
+        const level = levelIn(name)
+        if (level) waiting[level] += count
+        const requires = requirementsIn(config.metadata?.['requires'] ?? '')
+        if (!requires || count === 0) continue
+        const what = describeRequirements(requires)
+        requiring.set(what, (requiring.get(what) ?? 0) + count)
+      }
       return {
         pool,
-        waiting: { high: high!, normal: normal!, low: low! },
+        waiting,
+        requiring: Array.from(requiring, ([requires, count]) => ({ requires, waiting: count })),
         running: levels.reduce((sum, { num_ack_pending: count }) => sum + count, 0),
         results: results.state.messages,
         dead: dead.state.messages,
@@ -147,6 +175,12 @@ export class ClusterAdmin {
     } finally {
       view.close()
     }
+  }
+
+  async #consumersOf({ tasks }: PoolNames): Promise<ConsumerInfo[]> {
+    const found: ConsumerInfo[] = []
+    for await (const info of this.#nats.manager.consumers.list(tasks)) found.push(info)
+    return found
   }
 
   async jobs(): Promise<QueuedJob[]> {
@@ -167,7 +201,11 @@ export class ClusterAdmin {
       if (known && known.chunkId < chunkId) oldest.set(session, { ...known, chunks })
       else oldest.set(session, { subject, chunkId, chunks })
     }
-    const found: QueuedJob[] = []
+    const found = await this.#keptOf(pool)
+    for (const kept of found) {
+      kept.chunks = oldest.get(kept.id)?.chunks ?? 0
+      oldest.delete(kept.id)
+    }
     for (const [id, { subject, chunks }] of oldest) {
       const message = await this.#messageAt(names.tasks, subject)
       // It was done meanwhile.
@@ -176,7 +214,23 @@ export class ClusterAdmin {
     return found
   }
 
-  async #messageAt(stream: string, subject: string): Promise<{ time: Date } | undefined> {
+  /** Calls that are kept, also those that are done, without their chunks. */
+  async #keptOf(pool: string): Promise<QueuedJob[]> {
+    const { names, post } = this.#toolsOf(pool)
+    const filter = names.driver('*')
+    const { state } = await this.#nats.manager.streams.info(names.results, { subjects_filter: filter })
+    const found: QueuedJob[] = []
+    for (const subject of Object.keys(state.subjects ?? {})) {
+      const message = await this.#messageAt(names.results, subject)
+      const driver = message && (post.readNote(subject, message.data)?.head as DriverHead | undefined)
+      if (!driver) continue
+      const { jobId, taskName, items, host, pid, since } = driver
+      found.push({ pool, id: sessionOf(jobId), chunks: 0, since, job: { jobId, taskName, items, host, pid } })
+    }
+    return found
+  }
+
+  async #messageAt(stream: string, subject: string): Promise<{ time: Date; data: Uint8Array } | undefined> {
     try {
       return (await this.#nats.manager.streams.getMessage(stream, { last_by_subj: subject })) ?? undefined
     } catch (error) {
@@ -187,10 +241,12 @@ export class ClusterAdmin {
 
   /**
    * Takes the work of a program out of the queue, and stops what runs of it. If the program lives, its pool breaks: all
-   * its calls fail. Gives the number of chunks that were there.
+   * its calls fail. A call that was kept is deleted. Gives the number of
+   * chunks that were there, and whether there was anything.
    */
-  async cancel(id: string): Promise<number> {
+  async cancel(id: string): Promise<{ chunks: number; isThere: boolean }> {
     let count = 0
+    let isThere = false
     for (const pool of await this.pools()) {
       const { names, post } = this.#toolsOf(pool)
       const control: ControlHead = { session: id, graceMs: 1000, isByOthers: true }
@@ -202,8 +258,10 @@ export class ClusterAdmin {
       this.#nats.connection.publish(names.control, post.note(names.control, control))
       await this.#nats.connection.flush()
       await this.#nats.manager.streams.purge(names.tasks, { filter })
+      const kept = await this.#nats.manager.streams.purge(names.results, { filter: names.resultsOf(id) })
+      isThere ||= kept.purged > 0
     }
-    return count
+    return { chunks: count, isThere: isThere || count > 0 }
   }
 
   /** The dead letters, the newest first, a hundred of each pool at most. */
@@ -217,6 +275,7 @@ export class ClusterAdmin {
     const { names, post } = this.#toolsOf(pool)
     const { manager } = this.#nats
     const { state } = await manager.streams.info(names.dead)
+    const classes = new Set((await classesOf(this.#nats, names)).keys())
     const letters: DeadLetter[] = []
     for (
       let sequence = state.last_seq;
@@ -232,7 +291,7 @@ export class ClusterAdmin {
       }
       const { session, chunkId } = chunkNameIn(message?.subject ?? '') ?? {}
       if (!message || session === undefined) continue
-      const work = await workIn(post, names, { session, chunkId: chunkId!, bytes: message.data })
+      const work = await workIn(post, names, { session, chunkId: chunkId!, bytes: message.data, classes })
       letters.push({
         pool,
         id: `${session}.${chunkId}`,
@@ -263,15 +322,22 @@ export class ClusterAdmin {
   }
 }
 
-/** A dead letter was sealed for the subject of its work, of which only the level is not in its own. */
+/** A dead letter was sealed for the subject of its work, of which only the level and the kind are not in its own. */
 async function workIn(
   post: Post,
   names: PoolNames,
-  { session, chunkId, bytes }: { session: string; chunkId: number; bytes: Uint8Array },
+  {
+    session,
+    chunkId,
+    bytes,
+    classes,
+  }: { session: string; chunkId: number; bytes: Uint8Array; classes: ReadonlySet<string> },
 ): Promise<WorkHead | undefined> {
-  for (const level of LEVELS) {
-    const letter = await post.read(names.task(level, { session, chunkId }), bytes)
-    if (typeof letter === 'object') return letter.head as WorkHead
+  for (const requires of [undefined, ...classes]) {
+    for (const level of LEVELS) {
+      const letter = await post.read(names.task(laneOf(level, requires), { session, chunkId }), bytes)
+      if (typeof letter === 'object') return letter.head as WorkHead
+    }
   }
   return undefined
 }

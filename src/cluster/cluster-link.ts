@@ -5,39 +5,32 @@
  */
 import { randomBytes } from 'node:crypto'
 import { AuthenticationError, ClusterError } from '../errors.ts'
-import type { Link, LinkEvents } from '../pool/elsewhere.ts'
+import type { Link, LinkEvents, Machine } from '../pool/elsewhere.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 import type { Body, ChunkHead, FromWorker, ToWorker } from '../pool/protocol.ts'
 import { encodeThrown } from '../serialize/codec.ts'
 import { AgentsView } from './agents-view.ts'
+import { ChunkPublisher } from './chunk-publisher.ts'
 import { ClusterTables } from './cluster-tables.ts'
 import { ConnectionWatch } from './connection-watch.ts'
 import { LookAhead } from './look-ahead.ts'
 import { type Nats, closeNats, connectionError, serverError } from './nats-client.ts'
 import { PoolNames, levelOf } from './names.ts'
+import type { KeptJob } from '../pool/kept-call.ts'
+import { describeRequirements, requirementsIn } from '../pool/requirements.ts'
 import { PayloadStore, hashOf } from './payload-store.ts'
 import { type PoolRules, isNotFound } from './pool-streams.ts'
 import { Post, bodiesIn } from './post.ts'
+import { laneOf } from './requirement-classes.ts'
 import { ResultFeed } from './result-feed.ts'
 import type { SentChunk, SentCode } from './sent-chunk.ts'
-import {
-  type ControlHead,
-  type ReportHead,
-  type ResultHead,
-  type WorkHead,
-  codeName,
-} from './work-message.ts'
+import { UnmetRequirements } from './unmet-requirements.ts'
+import { type ControlHead, type DriverHead, type ReportHead, type ResultHead } from './work-message.ts'
 
-/** A shorter function goes along with each chunk. */
-const inlineCodeBytesMax = 4096
-/** Stored code is deleted by the server after a day. */
-const codeMsMax = 12 * 3600_000
-const chunksMin = 4
 /** However long chunks take: one that runs, and one where an agent can fetch it. */
 const chunksPerProcess = 2
 /** After so long without an agent a program is warned. */
 const warnAfterMs = 10_000
-const betweenPublishesMs = 200
 const checkEveryMs = 1000
 /** A chunk that so often was refused by agents with another key fails although others have the right one. */
 const refusalsMax = 20
@@ -57,17 +50,20 @@ export class ClusterLink implements Link {
   readonly #agents: AgentsView
   readonly #watch: ConnectionWatch
   readonly #tables: ClusterTables
+  readonly #publisher: ChunkPublisher
+  /** Set when other programs can go on with what this one sends. */
+  readonly #kept: KeptJob | undefined
+  readonly #unmet: UnmetRequirements
   readonly #code = new Map<number, SentCode>()
   /** In the order in which they were taken. */
   readonly #open = new Map<number, SentChunk>()
   readonly #timer: NodeJS.Timeout
   #feed: ResultFeed | undefined
   #newest = 0
-  #bufferedBytes = 0
   /** What `#open` has, to be kept until it is answered. */
   #openBytes = 0
   readonly #ahead = new LookAhead({ longMs: Infinity })
-  #chunksMax = 0
+  #perProcess = 0
   #aloneSinceMs: number | undefined
   #isStopping = false
   #isEnded = false
@@ -92,8 +88,11 @@ export class ClusterLink implements Link {
     this.#nats = nats
     this.#rules = rules
     this.#session = session
+    this.#kept = settings.kept
     this.#names = new PoolNames(settings.poolName)
     this.#post = new Post(settings.key, nats, new PayloadStore(nats, this.#names))
+    this.#publisher = this.#newPublisher()
+    this.#unmet = new UnmetRequirements(settings.agentMsMax)
     this.#agents = new AgentsView(nats, this.#names, { post: this.#post, onChange: () => this.#noteAgents() })
     this.#watch = new ConnectionWatch(nats, {
       awayMsMax: settings.connectionMsMax,
@@ -126,21 +125,27 @@ export class ClusterLink implements Link {
     events: LinkEvents,
     { nats, rules }: { nats: Nats; rules: PoolRules },
   ): Promise<ClusterLink> {
-    const session = randomBytes(12).toString('hex')
+    const { kept } = settings
+    const session = kept?.session ?? randomBytes(12).toString('hex')
     const link = new ClusterLink({ settings, events, nats, rules, session })
+    if (kept) link.#adopt(kept)
     link.#feed = await ResultFeed.open(nats, link.#names, {
       session,
+      isKept: kept !== undefined,
       events: {
+        onOther: (subject, bytes) => link.#hearDriver(subject, bytes),
         onResult: (chunkId, subject, bytes) => void link.#receive(chunkId, subject, bytes),
         oldestOpen: () => link.#open.keys().next().value,
         newest: () => link.#newest,
       },
     })
+    // What was written before: results, and that yet another program goes on.
+    if (kept) void link.#feed.replay()
     return link
   }
 
   get bufferedBytes(): number {
-    return this.#bufferedBytes
+    return this.#publisher.bufferedBytes
   }
 
   take(head: ToWorker, bodies: Body[]): void {
@@ -166,7 +171,9 @@ export class ClusterLink implements Link {
         return
       case 'stop':
         this.#isStopping = true
-        this.#endIfDone()
+        // What is left of a call that is done belongs to nobody.
+        if (this.#kept) this.#end()
+        else this.#endIfDone()
         return
       case 'pin':
       case 'recall':
@@ -176,7 +183,7 @@ export class ClusterLink implements Link {
 
   kill({ isHard }: { isHard: boolean }): void {
     if (this.#isEnded) return
-    if (!isHard) this.#callOff({ session: this.#session, graceMs: 1000 })
+    if (!isHard && !this.#kept) this.#callOff({ session: this.#session, graceMs: 1000 })
     this.#end()
   }
 
@@ -185,13 +192,17 @@ export class ClusterLink implements Link {
   #takeChunk(head: ChunkHead, bodies: Body[]): void {
     const level = levelOf(head.elsewhere?.priority ?? 0)
     const { chunkId } = head
+    const key = head.elsewhere?.requires
+    const requires = key === undefined ? undefined : requirementsIn(key)
     this.#newest = chunkId
     const chunk: SentChunk = {
       head,
       bodies,
       code: this.#code.get(head.functionId)!,
       level,
-      subject: this.#names.task(level, { session: this.#session, chunkId }),
+      requires,
+      subject: this.#names.task(laneOf(level, key), { session: this.#session, chunkId }),
+      isAdopted: false,
       isPublishing: false,
       byteLength: bodies.reduce((sum, { bytes }) => sum + bytes.length, 0),
       sentAtMs: performance.now(),
@@ -204,78 +215,94 @@ export class ClusterLink implements Link {
     this.#openBytes += chunk.byteLength
     this.#noteRoom()
     if (this.#agents.processes === 0) this.#aloneSinceMs ??= performance.now()
-    void this.#publish(chunk)
-  }
-
-  async #publish(chunk: SentChunk): Promise<void> {
-    if (chunk.isPublishing) return
-    chunk.isPublishing = true
-    chunk.sends++
-    this.#bufferedBytes += chunk.byteLength
-    try {
-      await this.#publishUntilTaken(chunk)
-    } finally {
-      this.#bufferedBytes -= chunk.byteLength
-      chunk.isPublishing = false
-      chunk.sentAtMs = performance.now()
-      // It was called off, or answered after all, while it went out.
-      if (!this.#isOpen(chunk)) this.#withdraw(chunk)
+    const failure = requires && this.#unmet.failureOf(chunk, this.#present)
+    if (failure) {
+      // Not at once: who is told sends more of the same.
+      setImmediate(() => this.#failChunk(chunk, failure))
+      return
     }
+    this.#publish(chunk)
   }
 
-  async #publishUntilTaken(chunk: SentChunk): Promise<void> {
-    const beganMs = performance.now()
-    const { chunkId } = chunk.head
-    let letter: { bytes: Uint8Array } | undefined
-    while (this.#isOpen(chunk)) {
-      try {
-        letter ??= await this.#write(chunk)
-        const msgID = `${this.#session}.${chunkId}.${chunk.sends}`
-        await this.#nats.writer.write(chunk.subject, letter.bytes, { msgID })
-        return
-      } catch (error) {
-        const isFull = error instanceof Error && /maximum (?:messages|bytes)/.test(error.message)
-        const isLate = performance.now() - beganMs > this.#settings.connectionMsMax
-        if (!isFull && !this.#watch.isAway && isLate) {
-          this.#fail(serverError('it takes no work', error))
-          return
-        }
-        if (isFull) this.#warn('full', 'the cluster has as much work as it takes, and this program waits')
-        await new Promise<void>(resolve => {
-          setTimeout(resolve, betweenPublishesMs)
-        })
+  #newPublisher(): ChunkPublisher {
+    return new ChunkPublisher(
+      { nats: this.#nats, names: this.#names, post: this.#post, leaseMs: this.#rules.leaseMs },
+      this.#settings,
+      {
+        session: this.#session,
+        isAway: () => this.#watch.isAway,
+        isOpen: chunk => this.#isOpen(chunk),
+        withdraw: chunk => this.#withdraw(chunk),
+        failed: (chunk, error) => this.#failChunk(chunk, error),
+        onStuck: error => this.#fail(serverError('it takes no work', error)),
+        onFull: () => this.#warn('full', 'the cluster has as much work as it takes, and this program waits'),
+      },
+    )
+  }
+
+  #publish(chunk: SentChunk): void {
+    if (chunk.isAdopted) this.#sendAnew(chunk)
+    else void this.#publisher.publish(chunk)
+  }
+
+  // ---- What programs before have sent of this call ----
+
+  /** Takes over what another program has sent. Its results are read again from the first. */
+  #adopt({ known }: KeptJob): void {
+    for (const { chunkId, subject, ...place } of known) {
+      const elsewhere = { ...place, taskName: '', timeoutMs: undefined, graceMs: 0, priority: 0 }
+      const chunk: SentChunk = {
+        head: {
+          type: 'chunk',
+          bodies: 0,
+          chunkId,
+          functionId: 0,
+          mode: 'item',
+          isPacked: true,
+          ...place,
+          elsewhere,
+        },
+        bodies: [],
+        code: { bytes: new Uint8Array(), hash: '', storedAtMs: undefined, storing: undefined },
+        level: 'normal',
+        requires: place.requires === undefined ? undefined : requirementsIn(place.requires),
+        subject: subject ?? this.#names.task('normal', { session: this.#session, chunkId }),
+        isAdopted: true,
+        isPublishing: false,
+        byteLength: 0,
+        sentAtMs: performance.now(),
+        sends: 1,
+        storedName: undefined,
+        refusals: 0,
+        isArriving: false,
       }
+      this.#open.set(chunkId, chunk)
+      this.#newest = chunkId
     }
+    if (this.#open.size > 0 && this.#agents.processes === 0) this.#aloneSinceMs = performance.now()
   }
 
-  async #write(chunk: SentChunk): Promise<{ bytes: Uint8Array }> {
-    const { code, head, bodies } = chunk
-    const isInline = code.bytes.length <= inlineCodeBytesMax
-    if (!isInline) await this.#storeCode(code)
-    const work: WorkHead = {
-      chunk: head,
-      code: { hash: code.hash, byteLength: code.bytes.length, isInline },
-    }
-    const letter = await this.#post.write(chunk.subject, {
-      name: `${this.#session}-${head.chunkId}-${chunk.sends}`,
-      head: work,
-      frames: [...(isInline ? [code.bytes] : []), ...bodies.map(({ bytes }) => bytes)],
-    })
-    chunk.storedName = letter.storedName
-    return letter
+  /** It is lost, and this program has other bodies for its items. */
+  #sendAnew(chunk: SentChunk): void {
+    if (!this.#isOpen(chunk)) return
+    const { chunkId, count, elsewhere } = chunk.head
+    this.#close(chunk)
+    const { isSolo, deaths } = elsewhere!
+    this.#events.emit({ type: 'again', bodies: 0, chunkId, count, isSolo, deaths }, [])
   }
 
-  async #storeCode(code: SentCode): Promise<void> {
-    if (code.storedAtMs !== undefined && performance.now() - code.storedAtMs < codeMsMax) return
-    code.storing ??= (async () => {
-      try {
-        await this.#post.payloads.put(codeName(code.hash), code.bytes)
-        code.storedAtMs = performance.now()
-      } finally {
-        code.storing = undefined
-      }
-    })()
-    await code.storing
+  /** Another program goes on with the call. */
+  #hearDriver(subject: string, bytes: Uint8Array): void {
+    const kept = this.#kept
+    if (!kept || subject !== this.#names.driver(this.#session)) return
+    const driver = this.#post.readNote(subject, bytes)?.head as DriverHead | undefined
+    if (!driver || driver.epoch <= kept.epoch) return
+    this.#fail(
+      new ClusterError(
+        'ERR_TERMINATED',
+        `The program with the process id ${driver.pid} on ${driver.host} has attached to the job "${kept.jobId}", and gets its results instead of this one\nTo fix: attach from one program at a time`,
+      ),
+    )
   }
 
   // ---- Calling off ----
@@ -329,9 +356,9 @@ export class ClusterLink implements Link {
       if (!this.#isOpen(chunk)) return
       if (letter === 'forged') this.#doubt(chunk, bytes)
       // A result that cannot be read any more is as good as none: the chunk runs again.
-      else if (letter === 'gone') void this.#publish(chunk)
+      else if (letter === 'gone') this.#publish(chunk)
       else {
-        if (letter.storedName !== undefined) this.#post.payloads.delete(letter.storedName)
+        if (letter.storedName !== undefined && !this.#kept) this.#post.payloads.delete(letter.storedName)
         this.#answer(chunk, letter.head as ResultHead, letter.frames)
       }
     } catch {
@@ -342,7 +369,7 @@ export class ClusterLink implements Link {
   }
 
   #answer(chunk: SentChunk, { messages, attached, isCodeGone }: ResultHead, frames: Uint8Array[]): void {
-    if (isCodeGone) chunk.code.storedAtMs = undefined
+    if (isCodeGone) this.#publisher.codeIsGone(chunk.code)
     const { chunkId } = chunk.head
     const bodies: Body[] = bodiesIn(frames, attached)
     this.#close(chunk)
@@ -373,13 +400,19 @@ export class ClusterLink implements Link {
         'strangers',
         'agents with another key took its work, and it is sent again for those with the right one\nTo fix: give all agents of the pool the same MULTIPROC_AUTH_KEY',
       )
-      void this.#publish(chunk)
+      this.#publish(chunk)
       return
     }
     const error = new AuthenticationError(
       `No agent of the pool "${this.#names.pool}" has run the work of this program: they have another key\nTo fix: give programs and agents of the pool the same MULTIPROC_AUTH_KEY`,
       { reason: 'another key' },
     )
+    this.#failChunk(chunk, error)
+  }
+
+  /** All of its items fail. */
+  #failChunk(chunk: SentChunk, error: Error): void {
+    if (!this.#isOpen(chunk)) return
     const { chunkId, count } = chunk.head
     this.#close(chunk)
     for (let index = 0; index < count; index++) {
@@ -431,18 +464,15 @@ export class ClusterLink implements Link {
     const { processes } = this.#agents
     if (processes > 0) this.#aloneSinceMs = undefined
     else if (this.#open.size > 0) this.#aloneSinceMs ??= performance.now()
-    this.#chunksMax = 0
-    this.#noteRoom()
+    this.#events.noteMachines(this.#agents.all)
   }
 
-  /** Says how many chunks may be on their way, when that has changed. */
+  /** Says how many chunks may be on their way for each process, when that has changed. */
   #noteRoom(): void {
-    const { processes } = this.#agents
     const perProcess = Math.max(chunksPerProcess, this.#ahead.perProcess(this.#openBytes))
-    const chunksMax = Math.max(chunksMin, processes * perProcess)
-    if (chunksMax === this.#chunksMax) return
-    this.#chunksMax = chunksMax
-    this.#events.noteMachines({ processes: Math.max(1, processes), chunksMax })
+    if (perProcess === this.#perProcess) return
+    this.#perProcess = perProcess
+    this.#events.noteLookAhead(perProcess)
   }
 
   #back(): void {
@@ -453,6 +483,7 @@ export class ClusterLink implements Link {
   /** Looks for what should not happen: no agents, and chunks that nobody has. */
   async #check(): Promise<void> {
     this.#checkAgents()
+    this.#checkRequirements()
     if (this.#watch.isAway || this.#isChecking || this.#isEnded) return
     this.#isChecking = true
     try {
@@ -481,6 +512,29 @@ export class ClusterLink implements Link {
     }
   }
 
+  /** Work that needs what no agent has. Without any agent the pool as a whole waits. */
+  #checkRequirements(): void {
+    if (this.#agents.processes === 0) return
+    const warnMs = Math.min(warnAfterMs, this.#settings.agentMsMax / 2)
+    const open = Array.from(this.#open.values())
+    const { failed, late } = this.#unmet.look(open, { ...this.#present, warnAfterMs: warnMs })
+    // The kinds of work are kept for as long as something of them waits.
+    for (const { requires } of open)
+      if (requires) void this.#publisher.classes.ensure(requires).catch(() => {})
+    for (const requires of late) {
+      const what = describeRequirements(requires)
+      this.#warn(`unmet ${what}`, `no agent has what tasks require (${what}), and these wait`)
+    }
+    for (const [chunk, error] of failed) {
+      this.#withdraw(chunk)
+      this.#failChunk(chunk, error)
+    }
+  }
+
+  get #present(): { machines: readonly Machine[]; pool: string } {
+    return { machines: this.#agents.all, pool: this.#names.pool }
+  }
+
   /**
    * A chunk is in the stream until an agent has written its result. One that is in neither was lost: with a stream that
    * somebody deleted, or by an agent that said so and wrote nothing. It is sent again.
@@ -496,7 +550,7 @@ export class ClusterLink implements Link {
       chunk.sentAtMs = performance.now()
       if (await this.#isQueued(chunk)) continue
       await this.#feed?.replay()
-      if (this.#isOpen(chunk) && !chunk.isArriving) void this.#publish(chunk)
+      if (this.#isOpen(chunk) && !chunk.isArriving) this.#publish(chunk)
     }
   }
 
@@ -528,13 +582,20 @@ export class ClusterLink implements Link {
     if (this.#open.size === 0) this.#aloneSinceMs = undefined
   }
 
+  /** Nobody can go on with it any more. */
+  #forgetJob({ storedName }: KeptJob): void {
+    this.#callOff({ session: this.#session, graceMs: 1000 })
+    this.#feed?.purge()
+    if (storedName !== undefined) this.#post.payloads.delete(storedName)
+  }
+
   #endIfDone(): void {
     if (this.#isStopping && this.#open.size === 0) this.#end()
   }
 
   #fail(error: ClusterError): void {
     if (this.#isEnded) return
-    this.#callOff({ session: this.#session, graceMs: 1000 })
+    if (!this.#kept) this.#callOff({ session: this.#session, graceMs: 1000 })
     this.#end(error)
   }
 
@@ -545,6 +606,7 @@ export class ClusterLink implements Link {
     this.#tables.close()
     this.#agents.close()
     this.#watch.close()
+    if (this.#kept?.isCalledOff) this.#forgetJob(this.#kept)
     this.#feed?.close()
     this.#open.clear()
     void closeNats(this.#nats)

@@ -4,6 +4,7 @@
  * two seconds at most.
  */
 import { type InspectedTable, addInspectedTable } from '../insights/inspected-tables.ts'
+import { describeOffer } from '../pool/requirements.ts'
 import type { AgentsView } from './agents-view.ts'
 import type { Nats } from './nats-client.ts'
 import type { PoolNames } from './names.ts'
@@ -50,13 +51,23 @@ export class ClusterTables {
     if (heard.length === 0) return undefined
     return {
       title: `Machines that serve the pool ${names.pool}`,
-      columns: ['machine', 'agent', 'process id', 'Node.js', 'processes', 'chunks', 'last heard'],
+      columns: [
+        'machine',
+        'agent',
+        'process id',
+        'Node.js',
+        'processes',
+        'labels and resources',
+        'chunks',
+        'last heard',
+      ],
       rows: heard.map(({ facts, heardAtMs }) => [
         facts.host,
         facts.agent,
         String(facts.pid),
         facts.node,
         String(facts.processes),
+        describeOffer(facts),
         String(facts.chunks),
         `${secondsSince(heardAtMs)} ago`,
       ]),

@@ -32,16 +32,22 @@ export class PoolNames {
     this.payloads = `MP_P_${pool}`
   }
 
-  task(level: Level, { session, chunkId }: ChunkName): string {
-    return `mp.t.${this.pool}.${level}.${session}.${chunkId}`
+  /** `lane`: a level, or a kind of work and a level; see "Requirements" in README.md. */
+  task(lane: string, { session, chunkId }: ChunkName): string {
+    return `mp.t.${this.pool}.${lane}.${session}.${chunkId}`
   }
 
   tasksOf(session: string): string {
     return `mp.t.${this.pool}.*.${session}.>`
   }
 
-  tasksAt(level: Level): string {
-    return `mp.t.${this.pool}.${level}.>`
+  tasksAt(lane: string): string {
+    return `mp.t.${this.pool}.${lane}.>`
+  }
+
+  /** Whether a chunk of this subject requires nothing. */
+  isPlain(subject: string): boolean {
+    return LEVELS.some(level => subject.startsWith(this.tasksAt(level).slice(0, -1)))
   }
 
   result({ session, chunkId }: ChunkName): string {
@@ -50,6 +56,16 @@ export class PoolNames {
 
   resultsOf(session: string): string {
     return `mp.r.${this.pool}.${session}.>`
+  }
+
+  /** What another program needs to go on with a call; see "Jobs" in README.md. */
+  job(session: string): string {
+    return `mp.r.${this.pool}.${session}.job`
+  }
+
+  /** Which program goes on with it. With `*`: those of all calls. */
+  driver(session: string): string {
+    return `mp.r.${this.pool}.${session}.driver`
   }
 
   deadLetter({ session, chunkId }: ChunkName): string {

@@ -4,11 +4,13 @@
  * one outcome in the answer, in the order of the items, as "Chunks" of pool/README.md wants it.
  */
 import { WorkerDiedError } from '../errors.ts'
+import type { BundlePlace } from '../serialize/bundles.ts'
 import { encodeThrown } from '../serialize/codec.ts'
 import type { ShippedFunction } from '../pool/function-table.ts'
 import { type ChunkContext, partOfContext } from '../pool/chunk-context.ts'
 import { Job, type JobCounts, type Part, type Relay, firstPart } from '../pool/job.ts'
 import type { Body, ChunkHead, FromWorker } from '../pool/protocol.ts'
+import type { ResourceShare } from '../pool/requirements.ts'
 
 /** A message for the program that sent the chunk, with its bodies. */
 export interface Answer {
@@ -23,6 +25,8 @@ export interface RelayJobOptions {
   /** Called once. Without answers: it was called off, or the pool of the agent has ended. */
   onEnd(answers: Answer[] | undefined): void
   onReport(answer: Answer): void
+  /** Called once, when no worker has anything of it any more, and none will. */
+  onGone?(): void
 }
 
 /** Where an outcome belongs; those that end no item come before it. */
@@ -44,11 +48,17 @@ export class RelayJob extends Job implements Relay {
   /** Of items whose worker was ended by SIGTERM. */
   readonly #terminated = new Set<FromWorker>()
   #isTaken = false
+  /** How many workers have something of it. */
+  #inWorkers = 0
+  #onGone: (() => void) | undefined
+  /** Both are set before it is submitted. */
+  bundles: BundlePlace[] | undefined
+  resources: Record<string, ResourceShare> | undefined
   #owed: number
   /** Time that its items took in workers. */
   elapsedMs = 0
 
-  constructor({ task, head, bodies, onEnd, onReport }: RelayJobOptions) {
+  constructor({ task, head, bodies, onEnd, onReport, onGone }: RelayJobOptions) {
     const { timeoutMs, graceMs = 1000, priority = 0 } = head.elsewhere ?? {}
     super({
       task,
@@ -62,6 +72,7 @@ export class RelayJob extends Job implements Relay {
     this.#context = { contexts: head.contexts ?? [], stores: bodies.slice(itemBodies) }
     this.#onEnd = onEnd
     this.#onReport = onReport
+    this.#onGone = onGone
     this.#first = head.first ?? 0
     this.#owed = head.count
     // What listens to reports is where the chunk came from.
@@ -133,6 +144,15 @@ export class RelayJob extends Job implements Relay {
   /** Some of its items, counted within the chunk, are not wanted any more. */
   noteCalledOff(indexes: readonly number[]): void {
     for (const index of indexes) this.#calledOff.add(index)
+  }
+
+  entered(): void {
+    this.#inWorkers++
+  }
+
+  left(): void {
+    this.#inWorkers--
+    this.#noteGone()
   }
 
   // ---- What becomes of its items ----
@@ -253,6 +273,15 @@ export class RelayJob extends Job implements Relay {
     if (this.isDone) return
     this.done()
     this.#onEnd(answers)
+    this.#noteGone()
+  }
+
+  /** A task that was called off has ended for its caller, but may run on for its grace period. */
+  #noteGone(): void {
+    if (!this.isDone || this.#inWorkers > 0) return
+    const onGone = this.#onGone
+    this.#onGone = undefined
+    onGone?.()
   }
 }
 

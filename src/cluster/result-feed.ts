@@ -7,20 +7,18 @@
 import type { Subscription } from '@nats-io/transport-node'
 import type { Nats } from './nats-client.ts'
 import { type PoolNames, chunkNameIn } from './names.ts'
+import { readAll } from './read-all.ts'
 
 export interface FeedEvents {
   onResult(chunkId: number, subject: string, bytes: Uint8Array): void
+  /** What is no result, and is there too. */
+  onOther(subject: string, bytes: Uint8Array): void
   /** The lowest chunk that has no result yet, or `undefined` when all have. */
   oldestOpen(): number | undefined
   /** The chunk that was sent last. */
   newest(): number
 }
 
-/** How many results are asked for at once: many short ones, and few of some MiB, because the server cuts off who has 64 MB to read. */
-const replayBatch = { min: 8, max: 256, bytes: 16 << 20 }
-const replayExpiresMs = 2000
-/** The server deletes the consumer of a replay whose program was killed after this time. */
-const consumerMsMax = 30_000
 const attemptsMax = 30
 const betweenAttemptsMs = 300
 const moveEveryMs = 5000
@@ -30,6 +28,8 @@ export class ResultFeed {
   readonly #names: PoolNames
   readonly #session: string
   readonly #events: FeedEvents
+  /** Others may want them, too: nothing is deleted. */
+  readonly #isKept: boolean
   readonly #subscription: Subscription
   readonly #timer: NodeJS.Timeout
   /** Nothing that is wanted lies before it. */
@@ -43,12 +43,18 @@ export class ResultFeed {
   private constructor(
     nats: Nats,
     names: PoolNames,
-    { session, events, fromSequence }: { session: string; events: FeedEvents; fromSequence: number },
+    {
+      session,
+      events,
+      isKept,
+      fromSequence,
+    }: { session: string; events: FeedEvents; isKept: boolean; fromSequence: number },
   ) {
     this.#nats = nats
     this.#names = names
     this.#session = session
     this.#events = events
+    this.#isKept = isKept
     this.#fromSequence = fromSequence
     this.#subscription = nats.connection.subscribe(names.resultsOf(session), {
       callback: (error, message) => {
@@ -63,10 +69,11 @@ export class ResultFeed {
   static async open(
     nats: Nats,
     names: PoolNames,
-    { session, events }: { session: string; events: FeedEvents },
+    { session, events, isKept }: { session: string; events: FeedEvents; isKept: boolean },
   ): Promise<ResultFeed> {
     const { state } = await nats.manager.streams.info(names.results)
-    const feed = new ResultFeed(nats, names, { session, events, fromSequence: state.last_seq + 1 })
+    const fromSequence = isKept ? 1 : state.last_seq + 1
+    const feed = new ResultFeed(nats, names, { session, events, isKept, fromSequence })
     // The server has the subscription before any chunk.
     await nats.connection.flush()
     return feed
@@ -100,49 +107,34 @@ export class ResultFeed {
     this.#isClosed = true
     clearInterval(this.#timer)
     this.#subscription.unsubscribe()
+    if (!this.#isKept) this.purge()
+  }
+
+  /** Deletes all of them. */
+  purge(sequence?: number): void {
+    const filter = this.#names.resultsOf(this.#session)
     this.#nats.manager.streams
-      .purge(this.#names.results, { filter: this.#names.resultsOf(this.#session) })
+      .purge(this.#names.results, { filter, ...(sequence === undefined ? {} : { seq: sequence }) })
       .catch(() => {})
   }
 
   async #readAgain(): Promise<void> {
-    const { manager, publisher } = this.#nats
-    const { name } = await manager.consumers.add(this.#names.results, {
-      filter_subject: this.#names.resultsOf(this.#session),
-      deliver_policy: 'by_start_sequence',
-      opt_start_seq: this.#fromSequence,
-      ack_policy: 'none',
-      mem_storage: true,
-      num_replicas: 1,
-      inactive_threshold: consumerMsMax * 1e6,
-    })
-    try {
-      const consumer = await publisher.consumers.get(this.#names.results, name)
-      let batch = replayBatch.min
-      let left = (await consumer.info()).num_pending
-      while (left > 0 && !this.#isClosed) {
-        let read = 0
-        let bytes = 0
-        for await (const message of await consumer.fetch({
-          max_messages: Math.min(left, batch),
-          expires: replayExpiresMs,
-        })) {
-          read++
-          bytes += message.data.length
-          this.#tell(message.subject, message.data)
-        }
-        batch = Math.floor((replayBatch.bytes * read) / (bytes + 1))
-        batch = Math.max(replayBatch.min, Math.min(replayBatch.max, batch))
-        left = read === 0 ? (await consumer.info()).num_pending : left - read
-      }
-    } finally {
-      manager.consumers.delete(this.#names.results, name).catch(() => {})
+    const filter = this.#names.resultsOf(this.#session)
+    for await (const { subject, data } of readAll(
+      this.#nats,
+      this.#names.results,
+      filter,
+      this.#fromSequence,
+    )) {
+      if (this.#isClosed) return
+      this.#tell(subject, data)
     }
   }
 
   #tell(subject: string, bytes: Uint8Array): void {
     const name = chunkNameIn(subject)
-    if (name?.session === this.#session) this.#events.onResult(name.chunkId, subject, bytes)
+    if (name === undefined) this.#events.onOther(subject, bytes)
+    else if (name.session === this.#session) this.#events.onResult(name.chunkId, subject, bytes)
   }
 
   /** A long program does not read all again that it has ever had, and what it has had makes room. */
@@ -152,12 +144,7 @@ export class ResultFeed {
     if (next && (oldest === undefined || oldest > next.newest)) {
       this.#fromSequence = next.sequence
       this.#next = undefined
-      this.#nats.manager.streams
-        .purge(this.#names.results, {
-          filter: this.#names.resultsOf(this.#session),
-          seq: next.sequence,
-        })
-        .catch(() => {})
+      if (!this.#isKept) this.purge(next.sequence)
     }
     if (this.#next) return
     try {

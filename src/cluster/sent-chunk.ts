@@ -1,5 +1,6 @@
 /** A chunk that a program has sent and that has no result yet. */
 import type { Body, ChunkHead } from '../pool/protocol.ts'
+import type { Requirements } from '../pool/requirements.ts'
 import type { Level } from './names.ts'
 
 export interface SentChunk {
@@ -7,9 +8,12 @@ export interface SentChunk {
   readonly bodies: readonly Body[]
   readonly code: SentCode
   readonly level: Level
+  readonly requires: Requirements | undefined
   readonly subject: string
   /** Of its bodies. */
   readonly byteLength: number
+  /** Another program has sent it, and its bodies are not here. */
+  readonly isAdopted: boolean
   /** Set while it waits for room on the server, or for a server. */
   isPublishing: boolean
   /** When it was given to the server last, by `performance.now()`. */

@@ -8,6 +8,10 @@ import { WorkerDiedError } from '../errors.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 import type { PoolCore } from '../pool/pool-core.ts'
 import { encodeThrown } from '../serialize/codec.ts'
+import { requirementsIn, type Requirements } from '../pool/requirements.ts'
+import type { AgentResources, ResourceWait } from './agent-resources.ts'
+import type { BundlePlace } from '../serialize/bundles.ts'
+import type { BundleFolder } from './bundle-folder.ts'
 import type { CodeCache } from './code-cache.ts'
 import type { Delivery } from './delivery.ts'
 import { LEVELS, type ChunkName, PoolNames, chunkNameIn } from './names.ts'
@@ -16,22 +20,29 @@ import { PayloadStore } from './payload-store.ts'
 import { type PoolRules, isNotFound, openStreams } from './pool-streams.ts'
 import { Post } from './post.ts'
 import { type Answer, RelayJob } from './relay-job.ts'
+import { classesMax, classesOf, laneOf } from './requirement-classes.ts'
 import { StrangerPause } from './stranger-pause.ts'
 import { TaskPuller } from './task-puller.ts'
 import {
   type AgentFacts,
+  type ChunkPlace,
+  type ClassNews,
   type ControlHead,
+  type NamedBundle,
   type ReportHead,
   type ResultHead,
   type WorkHead,
   announceEveryMs,
   heldShownMax,
+  placeOf,
 } from './work-message.ts'
 
 /** The agent, as its pools see it. */
 export interface PoolHost {
   readonly core: PoolCore
   readonly code: CodeCache
+  readonly bundles: BundleFolder
+  readonly resources: AgentResources
   /** How many more chunks it takes now. */
   room(): number
   /** A chunk has ended, and there is room. */
@@ -43,10 +54,14 @@ export interface PoolHost {
 interface Held {
   name: ChunkName
   delivery: Delivery
+  /** Once it was opened. */
+  place: ChunkPlace | undefined
   /** Set once it runs, or waits for a worker. */
   job: RelayJob | undefined
-  /** When it was given to the agent's workers, by `performance.now()`. */
+  /** When it was given to the agent's workers, or began to wait for resources, by `performance.now()`. */
   submittedAtMs: number
+  /** Set while it waits for resources that others have. */
+  wait: ResourceWait | undefined
 }
 
 const sessions = /^[0-9a-f]{24}$/
@@ -55,6 +70,8 @@ const strangerDelayMs = 500
 const betweenPublishesMs = 250
 /** So many chunks are remembered whose acknowledgement may have been lost. */
 const finishedMax = 2000
+/** So often it is looked whether there is work of kinds of which the news was lost. */
+const lookForClassesEveryMs = 60_000
 /** Chunks that nobody could answer are kept up to this length. */
 const deadBytesMax = 256 * 1024
 /** So much later an agent may hear a signal that was sent to its worker at the same time. */
@@ -68,7 +85,10 @@ export class ServedPool {
   readonly #rules: PoolRules
   readonly #held = new Map<string, Held>()
   #heldBytes = 0
-  readonly #pullers: TaskPuller[]
+  readonly #inbox: string
+  #pullers: TaskPuller[]
+  /** The kinds of work with requirements that it fetches. */
+  readonly #classes = new Map<string, TaskPuller[]>()
   readonly #subscriptions: Subscription[] = []
   readonly #timers: NodeJS.Timeout[]
   readonly #strangers = new StrangerPause(() => this.pull())
@@ -77,6 +97,7 @@ export class ServedPool {
   #isLeaving = false
   #isClosed = false
   #hasWarned = false
+  #hasWarnedOfClasses = false
   #onEmpty: (() => void) | undefined
 
   private constructor(
@@ -89,29 +110,19 @@ export class ServedPool {
     this.#rules = rules
     this.names = names
     this.#post = new Post(settings.key, nats, new PayloadStore(nats, names))
-    const inbox = newInbox(settings)
-    this.#pullers = LEVELS.map(
-      level =>
-        new TaskPuller(
-          nats,
-          names,
-          {
-            level,
-            room: () => (this.#isLeaving ? 0 : this.#strangers.limit(host.room(), this.#held.size)),
-            onDelivery: delivery => void this.#take(delivery),
-          },
-          `${inbox}.${level}`,
-        ),
-    )
+    this.#inbox = newInbox(settings)
+    this.#pullers = this.#newPullers(undefined)
     this.#listen(names.control, bytes => this.#control(bytes))
     this.#listen(names.rollCall, bytes => this.announce(Buffer.from(bytes).toString('latin1')))
     // Stopped in close().
     this.#timers = [
       setInterval(() => this.#renew(), rules.leaseMs / 3),
       setInterval(() => this.announce(), announceEveryMs),
+      setInterval(() => void this.#findClasses(), lookForClassesEveryMs),
     ]
     this.announce()
     this.pull()
+    void this.#findClasses()
   }
 
   /** @throws ClusterError. */
@@ -130,6 +141,14 @@ export class ServedPool {
     return this.#heldBytes
   }
 
+  /** How many chunks have come that may take resources as soon as they are opened. */
+  get #arrivingCount(): number {
+    let count = 0
+    for (const { job, delivery } of this.#held.values())
+      if (!job && !this.names.isPlain(delivery.subject)) count++
+    return count
+  }
+
   /** How many of its chunks a worker has been given. */
   get begunCount(): number {
     let count = 0
@@ -138,18 +157,19 @@ export class ServedPool {
   }
 
   /**
-   * Gives back what has waited for a worker since before `beforeMs`; returns whether there was anything. Its program
+   * Gives back what has waited since before `beforeMs` for a worker, if all are busy, or for resources; returns whether
+   * there was anything for a worker. Its program
    * sends it anew: that it was here is no sign that it ends agents, as a delivery more would be. What agents have died of
    * is counted on, and is given back so often at most.
    */
-  giveBackWaiting(beforeMs: number): boolean {
+  giveBackWaiting(beforeMs: number, { isBusy }: { isBusy: boolean }): boolean {
     let hasGivenBack = false
-    for (const { job, delivery, submittedAtMs } of Array.from(this.#held.values())) {
-      if (job?.isUntouched !== true || submittedAtMs > beforeMs) continue
+    for (const { job, delivery, submittedAtMs, wait } of Array.from(this.#held.values())) {
+      if (job?.isUntouched !== true || submittedAtMs > beforeMs || !(isBusy || wait)) continue
       const deaths = job.deaths + delivery.deliveries - 1
       if (deaths >= this.#rules.deliveriesMax) continue
       job.withdraw({ deaths })
-      hasGivenBack = true
+      if (!wait) hasGivenBack = true
     }
     return hasGivenBack
   }
@@ -162,6 +182,7 @@ export class ServedPool {
   reconnected(): void {
     for (const puller of this.#pullers) puller.restart()
     this.announce()
+    void this.#findClasses()
   }
 
   /** Says that this agent is here; to a program that asks by its session also which chunks of it are. */
@@ -221,6 +242,65 @@ export class ServedPool {
     for (const { delivery } of this.#held.values()) delivery.renew()
   }
 
+  // ---- Which work ----
+
+  /** Of work that requires nothing, or this. */
+  #newPullers(requires: Requirements | undefined): TaskPuller[] {
+    const room = (): number => {
+      if (this.#isLeaving) return 0
+      const { resources } = this.#host
+      const own = this.#host.room()
+      return this.#strangers.limit(
+        requires ? Math.min(own, resources.room(requires) - this.#arrivingCount) : own,
+        this.#held.size,
+      )
+    }
+    return LEVELS.map(level => {
+      const lane = laneOf(level, requires?.key)
+      const onDelivery = (delivery: Delivery): void => void this.#take(delivery)
+      return new TaskPuller(this.#nats, this.names, { lane, room, onDelivery }, `${this.#inbox}.${lane}`)
+    })
+  }
+
+  /** What the server says is as true as who may write there. Chunks are looked at whether they ask for what is here. */
+  #learnClass(key: string): void {
+    const { resources } = this.#host
+    if (this.#isLeaving || this.#classes.has(key) || this.#classes.size >= classesMax) return
+    const requires = requirementsIn(key)
+    if (!requires || !resources.canDo(requires)) return
+    const pullers = this.#newPullers(requires)
+    this.#classes.set(key, pullers)
+    this.#pullers.push(...pullers)
+    for (const puller of pullers) puller.pull()
+  }
+
+  /** Nobody asks the server for such work any more, so that it forgets the kind; whoever has some tells of it anew. */
+  #dropClass(key: string): void {
+    const pullers = this.#classes.get(key)
+    if (!pullers) return
+    this.#classes.delete(key)
+    this.#pullers = this.#pullers.filter(puller => !pullers.includes(puller))
+    for (const puller of pullers) puller.close()
+  }
+
+  /** An agent that has nothing special does not look. */
+  async #findClasses(): Promise<void> {
+    if (this.#host.resources.isPlain) return
+    try {
+      for (const [key, { isUsed }] of await classesOf(this.#nats, this.names)) {
+        if (isUsed) this.#learnClass(key)
+        else this.#dropClass(key)
+      }
+    } catch (error) {
+      if (this.#isClosed || this.#nats.connection.isClosed() || this.#hasWarnedOfClasses) return
+      this.#hasWarnedOfClasses = true
+      process.emitWarning(
+        `The agent cannot look which work of the pool "${this.names.pool}" requires labels or resources (${(error as Error).message}), and fetches such work only when it hears of it\nTo fix: if users of the server have rights, let this one publish to $JS.API.CONSUMER.LIST.${this.names.tasks}`,
+        'ClusterWarning',
+      )
+    }
+  }
+
   // ---- Taking work ----
 
   async #take(delivery: Delivery): Promise<void> {
@@ -241,7 +321,7 @@ export class ServedPool {
       known.delivery = delivery
       return
     }
-    const held: Held = { name, delivery, job: undefined, submittedAtMs: 0 }
+    const held: Held = { name, delivery, place: undefined, job: undefined, submittedAtMs: 0, wait: undefined }
     this.#held.set(id, held)
     this.#heldBytes += delivery.bytes.length
     try {
@@ -270,12 +350,19 @@ export class ServedPool {
       return
     }
     this.#strangers.noteOpened()
-    const { chunk: head, code } = letter.head as WorkHead
+    const { chunk: head, code, bundles: named = [] } = letter.head as WorkHead
+    held.place = placeOf(head)
+    if (!this.#canDo(head)) {
+      // Who writes to the server has changed for whom the work of its kind is.
+      this.#letGo(held, { delayMs: strangerDelayMs })
+      return
+    }
     const bytes = code.isInline
       ? letter.frames[0]
       : await this.#host.code.get(code, stored => this.#post.payloads.get(stored))
+    const bundles = await this.#bundlesOf(named)
     if (!this.#isHeld(held)) return
-    if (bytes === undefined) {
+    if (bytes === undefined || bundles === undefined) {
       const { chunkId, count } = head
       const message = { type: 'again', bodies: 0, chunkId, count, isSolo: false, deaths: 0 } as const
       await this.#answer(held, [{ message, bodies: [] }], { isCodeGone: true })
@@ -283,22 +370,68 @@ export class ServedPool {
     }
     const frames = code.isInline ? letter.frames.slice(1) : letter.frames
     const { core } = this.#host
+    // What is to be done when no worker has it any more.
+    let onGone: (() => void) | undefined
     const job = new RelayJob({
       task: core.functions.shipBytes(head.elsewhere?.taskName ?? 'anonymous', { bytes }),
       head,
       bodies: frames.map(frame => ({ bytes: frame })),
       onEnd: answers => void this.#ended(held, job, answers),
       onReport: answer => this.#report(held.name, answer),
+      onGone: () => onGone?.(),
     })
+    if (bundles.length > 0) job.bundles = bundles
     held.job = job
     held.submittedAtMs = performance.now()
     core.assertRunning()
-    core.submit(job)
+    const { requires } = head.elsewhere ?? {}
+    if (requires === undefined) {
+      core.submit(job)
+      return
+    }
+    const { resources } = this.#host
+    const wait = resources.take(requirementsIn(requires)!, taken => {
+      held.wait = undefined
+      onGone = () => {
+        taken.release()
+        this.#host.onRoom(0)
+      }
+      job.resources = taken.shares
+      core.submit(job)
+    })
+    if (onGone) return
+    // Whatever becomes of it now, it does not get them any more.
+    onGone = () => wait.cancel()
+    held.wait = wait
+  }
+
+  /** Where they are here; `undefined` when one is not to be had any more. */
+  async #bundlesOf(named: readonly NamedBundle[]): Promise<BundlePlace[] | undefined> {
+    const found: BundlePlace[] = []
+    for (const bundle of named) {
+      const place = await this.#host.bundles.get(bundle, stored => this.#post.payloads.get(stored))
+      if (place === 'gone') return undefined
+      if (place !== undefined) found.push({ hash: bundle.hash, url: bundle.url, place })
+    }
+    return found
+  }
+
+  #canDo({ elsewhere }: WorkHead['chunk']): boolean {
+    const key = elsewhere?.requires
+    const requires = key === undefined ? undefined : requirementsIn(key)
+    return key === undefined || (requires !== undefined && this.#host.resources.canDo(requires))
   }
 
   #control(bytes: Uint8Array): void {
-    const control = this.#post.readNote(this.names.control, bytes)?.head as ControlHead | undefined
+    const control = this.#post.readNote(this.names.control, bytes)?.head as
+      | ControlHead
+      | ClassNews
+      | undefined
     if (!control) return
+    if ('requires' in control) {
+      this.#learnClass(control.requires)
+      return
+    }
     const { session, chunkId, indexes, graceMs } = control
     for (const { name, job } of Array.from(this.#held.values())) {
       if (name.session !== session || (chunkId !== undefined && name.chunkId !== chunkId) || !job) continue
@@ -342,7 +475,7 @@ export class ServedPool {
     const { name } = held
     const subject = this.names.result(name)
     const { head, frames } = this.#result(answers)
-    Object.assign(head, more)
+    Object.assign(head, more, held.place ? { place: held.place } : {})
     let letter: { bytes: Uint8Array } | undefined
     await this.#untilWritten(held, async () => {
       letter ??= await this.#post.write(subject, {
@@ -411,7 +544,9 @@ export class ServedPool {
       })
     })
     if (typeof letter === 'object') {
-      await this.#answer(held, this.#lastWords((letter.head as WorkHead).chunk, delivery))
+      const { chunk } = letter.head as WorkHead
+      held.place = placeOf(chunk)
+      await this.#answer(held, this.#lastWords(chunk, delivery))
       return
     }
     await this.#untilWritten(held, async () => {

@@ -1,14 +1,15 @@
 /**
- * Asks the server for chunks of one level, as many as the agent has room for, and never twice for the same room.
+ * Asks the server for chunks of one level and kind, as many as the agent has room for, and never twice for the same room.
  * Invariant: an agent that has room has asked, or will within a moment, whatever became of the server meanwhile.
  */
 import type { MsgHdrs, Subscription } from '@nats-io/transport-node'
 import { Delivery } from './delivery.ts'
 import type { Nats } from './nats-client.ts'
-import type { Level, PoolNames } from './names.ts'
+import type { PoolNames } from './names.ts'
 
 export interface PullerOptions {
-  level: Level
+  /** The name of the consumer. */
+  lane: string
   /** How many more chunks the agent takes now. */
   room(): number
   onDelivery(delivery: Delivery): void
@@ -39,7 +40,7 @@ export class TaskPuller {
   constructor(nats: Nats, names: PoolNames, options: PullerOptions, inbox: string) {
     this.#nats = nats
     this.#options = options
-    this.#subject = `$JS.API.CONSUMER.MSG.NEXT.${names.tasks}.${options.level}`
+    this.#subject = `$JS.API.CONSUMER.MSG.NEXT.${names.tasks}.${options.lane}`
     this.#inbox = inbox
     this.#subscription = nats.connection.subscribe(`${inbox}.*`, {
       callback: (error, message) => {

@@ -1,4 +1,5 @@
 /** What programs and agents say to each other of one chunk; frames follow as each says. See "Messages" in README.md. */
+import type { KeptCall } from '../pool/kept-call.ts'
 import type { ChunkHead, FromWorker } from '../pool/protocol.ts'
 
 /** From a program: a chunk to run. Frames: the function, when it is `isInline`; then the bodies of the chunk. */
@@ -6,6 +7,16 @@ export interface WorkHead {
   chunk: ChunkHead
   /** By the hash of its bytes; when it is not in this message, it is stored under that. */
   code: { hash: string; byteLength: number; isInline: boolean }
+  /** Modules that it may import, stored as code is. */
+  bundles?: NamedBundle[]
+}
+
+/** A module as a file. */
+export interface NamedBundle {
+  hash: string
+  byteLength: number
+  /** Where its program has it. */
+  url: string
 }
 
 /** From an agent: what became of the chunk, in order. Frames: the bodies of the messages, each with what is beside it. */
@@ -14,8 +25,46 @@ export interface ResultHead {
   messages: FromWorker[]
   /** For each body how many frames beside it follow. */
   attached: number[]
+  /** Which items of their map these are, and in which run: for who has not sent them itself. */
+  place?: ChunkPlace
   /** The function was not found, and has to be stored again. */
   isCodeGone?: true
+}
+
+/** Items of a map that one chunk had. */
+export interface ChunkPlace {
+  first: number
+  count: number
+  attempt: number
+  deaths: number
+  isSolo: boolean
+  requires?: string
+}
+
+/** Of a chunk of a map. */
+export function placeOf({ first, count, attempt = 1, elsewhere }: ChunkHead): ChunkPlace | undefined {
+  if (first === undefined) return undefined
+  const { deaths = 0, isSolo = false, requires } = elsewhere ?? {}
+  return { first, count, attempt, deaths, isSolo, ...(requires === undefined ? {} : { requires }) }
+}
+
+/** From a program: a call with which another one can go on. Frames: those of {@link KeptCall}. */
+export interface JobHead {
+  jobId: string
+  call: KeptCall['head']
+  /** When it began. */
+  since: string
+}
+
+/** From a program: it goes on with the call. The highest epoch counts. */
+export interface DriverHead {
+  jobId: string
+  taskName: string
+  items: number
+  since: string
+  epoch: number
+  host: string
+  pid: number
 }
 
 /** From an agent that does not know the key, unsealed and believed as far as that a chunk may fail of it. */
@@ -35,6 +84,12 @@ export interface ControlHead {
   isByOthers?: true
 }
 
+/** From a program: there is work with these requirements. Comes where control messages do. */
+export interface ClassNews {
+  /** Their key. */
+  requires: string
+}
+
 /** From an agent: what a task says before its result. Frames: the body, with what is beside it. */
 export interface ReportHead {
   report: Extract<FromWorker, { type: 'report' | 'timedOut' }>
@@ -49,6 +104,9 @@ export interface AgentFacts {
   /** The version of Node.js. */
   node: string
   processes: number
+  /** What it has for tasks that require something. */
+  labels: Readonly<Record<string, string>>
+  resources: Readonly<Record<string, number>>
   /** Chunks that it has. */
   chunks: number
   /** To a roll call that names a program: which of its chunks it has, {@link heldShownMax} at most. */

@@ -4,9 +4,9 @@
  * closed to all others, and is not used if it is not so. What `kill -9` left is removed by the next one who looks.
  */
 import { randomBytes } from 'node:crypto'
-import { lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { privateFolder } from './private-folder.ts'
 import { mayRun } from './process-facts.ts'
 import { assertLocalName } from './socket-path.ts'
 
@@ -25,21 +25,7 @@ const NAME = /^(\d+)\.([0-9a-f]{8})(?:\.([0-9a-z]{1,32}))?\.(?:sock|pipe)$/
 
 /** The folder of this user, if it is there and nobody else can use it. */
 function folderOf({ isMade }: { isMade: boolean }): string | undefined {
-  const uid = process.getuid?.()
-  const folder = join(tmpdir(), uid === undefined ? 'multiproc-inspect' : `multiproc-inspect-${uid}`)
-  try {
-    if (isMade) mkdirSync(folder, { mode: 0o700 })
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') return undefined
-  }
-  try {
-    // Not what a link leads to: anybody may make one in a directory for temporary files.
-    const facts = lstatSync(folder)
-    const isPrivate = uid === undefined || (facts.uid === uid && (facts.mode & 0o077) === 0)
-    return facts.isDirectory() && isPrivate ? folder : undefined
-  } catch {
-    return undefined
-  }
+  return privateFolder('multiproc-inspect', { isMade })
 }
 
 /** A name at which this program can listen for inspectors. */

@@ -29,6 +29,12 @@ export function carryWith(job: Job, called: Called): void {
   }
 }
 
+/** The stores of this moment in bytes, or nothing. @throws as `carryWith`. */
+export function carriedBytes(called: Called): Uint8Array | undefined {
+  const values = takeCarried()
+  return values && encodeValues(values, called)
+}
+
 /** In one piece: nothing beside the bytes has to be kept for workers that have not read them yet. */
 function encodeValues(values: CarriedValues, called: Called): Uint8Array {
   const bytes = atCaller(called, () =>

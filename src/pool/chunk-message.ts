@@ -31,6 +31,8 @@ export function chunkMessage(
     ...(times ? { times } : {}),
     ...(chunk.isExact ? { isExact: true } : {}),
     ...(isElsewhere ? { elsewhere: factsOf(chunk) } : {}),
+    ...(part.job.relay?.bundles ? { bundles: part.job.relay.bundles } : {}),
+    ...(part.job.relay?.resources ? { resources: part.job.relay.resources } : {}),
   }
   return { head, bodies }
 }
@@ -49,6 +51,14 @@ function placesOf({ parts }: Chunk): { first?: number; indexes?: number[] } {
 
 function factsOf({ parts, task }: Chunk): ElsewhereFacts {
   const { job, deaths, isSolo } = parts[0]!
-  const { timeoutMs, graceMs, priority } = job.limits
-  return { taskName: task.name, timeoutMs, graceMs, priority, deaths, isSolo }
+  const { timeoutMs, graceMs, priority, requires } = job.limits
+  return {
+    taskName: task.name,
+    timeoutMs,
+    graceMs,
+    priority,
+    deaths,
+    isSolo,
+    ...(requires ? { requires: requires.key } : {}),
+  }
 }

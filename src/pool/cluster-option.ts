@@ -6,6 +6,8 @@ import { accessSync, constants, readFileSync } from 'node:fs'
 import { ProcessError, invalidArgument } from '../errors.ts'
 import { type AuthKey, authKeyBytes } from '../connection/auth-key.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
+import type { Bundle } from './bundle-option.ts'
+import type { KeptJob } from './kept-call.ts'
 import { checkCount, checkMilliseconds, show } from './option-checks.ts'
 
 /**
@@ -77,6 +79,10 @@ export interface ClusterSettings {
   firstConnectionMsMax: number
   connectionMsMax: number
   agentMsMax: number
+  /** Modules that agents get as files. */
+  bundles?: readonly Bundle[]
+  /** The call that this link is for, if other programs can go on with it. */
+  kept?: KeptJob
 }
 
 const CLUSTER_OPTIONS = [

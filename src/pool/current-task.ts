@@ -4,6 +4,7 @@
  */
 import { TimeoutError, invalidState } from '../errors.ts'
 import { processState } from '../process/process-state.ts'
+import type { ResourceShare } from './requirements.ts'
 
 /** Why a task is called off. */
 export type StopReason = 'timeout' | 'cancelled'
@@ -18,6 +19,22 @@ export interface TaskContext<State = unknown> {
   readonly workerName: string
   /** What the pool's `initializer` returned in this worker, the same object for all of its tasks. */
   readonly workerState: State
+  /**
+   * What it has of the resources of its machine, by name: what its `requires` asked for. No other task of that agent has
+   * the same while this one runs. Empty for tasks that require nothing.
+   *
+   * @example
+   * ```ts
+   * import { currentTask } from 'multiproc'
+   *
+   * export function train(): string {
+   *   const { gpu } = currentTask().resources
+   *   // In a process that has not begun to use CUDA, or for one that the task starts.
+   *   return (process.env['CUDA_VISIBLE_DEVICES'] = gpu?.indexes.join(',') ?? '')
+   * }
+   * ```
+   */
+  readonly resources: Readonly<Record<string, ResourceShare>>
   /**
    * Aborts when the task is called off: its reason is a {@link TimeoutError} after its `timeout`, else an `AbortError`.
    * The worker is killed when the task does not end within the grace period.
@@ -51,11 +68,14 @@ export interface TaskContext<State = unknown> {
   report(value: unknown): boolean
 }
 
+const noResources: Readonly<Record<string, ResourceShare>> = Object.freeze({})
+
 /** The worker's side of the context. Its signal is made when somebody asks for it. */
 export class RunningTask implements TaskContext {
   readonly index: number | undefined
   readonly attempt: number
   readonly workerName = processState.name
+  readonly resources: Readonly<Record<string, ResourceShare>>
   /** Reports that were not sent, because the parent had not taken those before. */
   dropped = 0
   readonly #report: ((task: RunningTask, value: unknown) => boolean) | undefined
@@ -65,15 +85,18 @@ export class RunningTask implements TaskContext {
   constructor({
     index,
     attempt,
+    resources = noResources,
     report,
   }: {
     index: number | undefined
     attempt: number
+    resources: Readonly<Record<string, ResourceShare>> | undefined
     /** Absent when nobody listens. */
     report: ((task: RunningTask, value: unknown) => boolean) | undefined
   }) {
     this.index = index
     this.attempt = attempt
+    this.resources = resources
     this.#report = report
   }
 
@@ -82,7 +105,7 @@ export class RunningTask implements TaskContext {
   }
 
   get workerState(): unknown {
-    return workerState
+    return lentState ? lentState.value : workerState
   }
 
   get signal(): AbortSignal {
@@ -110,10 +133,22 @@ function reasonOf(why: StopReason): unknown {
 }
 
 let workerState: unknown
+/** What the initializer of the pool returned whose chunk runs, in a worker that works for several. */
+let lentState: { value: unknown } | undefined
 
 /** For the worker: what its initializer returned. */
 export function setWorkerState(state: unknown): void {
   workerState = state
+}
+
+/** For tasks of a pool that is on a cluster, until the next chunk begins. */
+export function lendWorkerState(value: unknown): void {
+  lentState = { value }
+}
+
+/** A chunk begins, of whichever pool. */
+export function endLoanOfState(): void {
+  lentState = undefined
 }
 
 let source: (() => TaskContext | undefined) | undefined

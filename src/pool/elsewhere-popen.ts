@@ -6,7 +6,7 @@
 import type { ExitStatus, Popen } from '../process/popen.ts'
 import type { Connection } from '../transport/connection.ts'
 import { encode } from '../serialize/codec.ts'
-import { type Elsewhere, type Link, type LinkEvents, openLink } from './elsewhere.ts'
+import { type Elsewhere, type Link, type LinkEvents, openLink, slotsAmong } from './elsewhere.ts'
 import { type Body, type FromWorker, MessageReader, type ToWorker } from './protocol.ts'
 
 export class ElsewherePopen implements Popen {
@@ -55,8 +55,13 @@ export class ElsewherePopen implements Popen {
     const isOver = (): boolean => this.#exitStatus !== undefined
     return {
       emit: (head, bodies) => this.#emit(head, bodies),
-      noteMachines: facts => {
-        Object.assign(elsewhere, facts)
+      noteMachines: machines => {
+        elsewhere.machines = machines
+        elsewhere.processes = Math.max(1, slotsAmong(machines, undefined))
+        onChange()
+      },
+      noteLookAhead: chunksPerProcess => {
+        elsewhere.chunksPerProcess = chunksPerProcess
         onChange()
       },
       get isOver() {

@@ -85,14 +85,25 @@ export function frequentFrame(
 }
 
 /** Whether the head of a chunk has fields for which there are no words. */
-function saysMore({ indexes, contexts, attempt, name, times, elsewhere }: ChunkHead): boolean {
+function saysMore({
+  indexes,
+  contexts,
+  attempt,
+  name,
+  times,
+  elsewhere,
+  resources,
+  bundles,
+}: ChunkHead): boolean {
   return (
     indexes !== undefined ||
     contexts !== undefined ||
     attempt !== undefined ||
     name !== undefined ||
     times !== undefined ||
-    elsewhere !== undefined
+    elsewhere !== undefined ||
+    resources !== undefined ||
+    bundles !== undefined
   )
 }
 

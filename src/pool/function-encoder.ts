@@ -24,6 +24,15 @@ export class FunctionEncoder {
     return encodeBody(fn, this.#wire, { rootName, byValue, isReadOften: true })
   }
 
+  /** With what it needs of its modules, or `undefined` where that cannot be sent. */
+  encodeByValue(fn: (...args: never[]) => unknown): Body | undefined {
+    try {
+      return encodeBody(fn, this.#wire, { rootName: 'function', byValue: () => true, isReadOften: true })
+    } catch {
+      return undefined
+    }
+  }
+
   /**
    * A worker could not load a module that the function was to be imported from: it runs under other loader hooks, or on
    * another machine. What the function needs of that module is then sent by value. Returns whether that can help.
@@ -31,6 +40,12 @@ export class FunctionEncoder {
   sendByValue({ task, taskVersion }: Chunk, reason: unknown): boolean {
     // Another worker said the same before, and the function has been encoded anew since.
     if (taskVersion < task.version) return true
+    if (task.byValue && reason instanceof ModuleLoadError) {
+      task.body = task.byValue
+      delete task.byValue
+      task.version++
+      return true
+    }
     const source = task.source?.deref()
     if (!(reason instanceof ModuleLoadError) || !reason.canSendByValue || !source) return false
     if (this.#byValue.has(reason.url)) return false

@@ -19,6 +19,8 @@ export interface ShippedFunction {
   version: number
   /** The function itself, while somebody else holds it. Absent: it came from another machine. */
   source?: WeakRef<(...values: never[]) => unknown>
+  /** The same by value, for workers that cannot load it so; of what came from another program. */
+  byValue?: Body
   /** Workers that died while they loaded it, since one could. */
   fatalLoads: number
 }

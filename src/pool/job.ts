@@ -4,6 +4,7 @@
  * nothing more will be taken and everything taken is settled.
  */
 import type { ShippedFunction } from './function-table.ts'
+import type { BundlePlace } from '../serialize/bundles.ts'
 import type { Values } from './number-array.ts'
 import { AsyncResource } from 'node:async_hooks'
 import type { Carrier } from '../insights/carrier.ts'
@@ -11,6 +12,7 @@ import type { CallMessage } from '../insights/channels.ts'
 import type { ChunkContext } from './chunk-context.ts'
 import type { ReportListener } from './progress-options.ts'
 import { type Body, type CallMode, type WorkerIdentity, releaseBodies } from './protocol.ts'
+import type { ResourceShare } from './requirements.ts'
 import type { TaskLimits } from './task-limits.ts'
 import type { Account } from './turn-order.ts'
 
@@ -46,6 +48,14 @@ export interface Relay {
   contextOf(index: number, count: number): ChunkContext
   /** Whether each item is to be marked in a way that can be relied on when one of them is stopped. */
   readonly isExact: boolean
+  /** Modules that are here as files. */
+  readonly bundles: BundlePlace[] | undefined
+  /** What its tasks have of the resources of this machine. */
+  readonly resources: Record<string, ResourceShare> | undefined
+  /** A worker has been given it. */
+  entered(): void
+  /** That worker has nothing of it any more: it has answered, or is dead. */
+  left(): void
   received(
     index: number,
     results: { count: number; isPacked: boolean; bodies: Body[]; elapsedMs: number },

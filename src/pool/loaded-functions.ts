@@ -1,6 +1,8 @@
 /** The functions that a worker was sent: as bytes, and as what they are once somebody has asked for them. */
+import { noteBundle } from '../serialize/bundles.ts'
 import { type ClassScope, decode, prepare } from '../serialize/codec.ts'
-import type { Body } from './protocol.ts'
+import { endLoanOfState } from './current-task.ts'
+import type { Body, ChunkHead } from './protocol.ts'
 
 export type Task = (...values: unknown[]) => unknown
 
@@ -26,8 +28,13 @@ export class LoadedFunctions {
     this.#functions.delete(functionId)
   }
 
-  /** Loads it once; `onLoading` is called before that may end this process. */
-  async get(functionId: number, onLoading: () => void): Promise<LoadedFunction> {
+  /** Loads that of a chunk once; `onLoading` is called before that may end this process. */
+  async get(
+    { functionId, bundles = [] }: Pick<ChunkHead, 'functionId' | 'bundles'>,
+    onLoading: () => void,
+  ): Promise<LoadedFunction> {
+    endLoanOfState()
+    for (const bundle of bundles) noteBundle(bundle)
     const entry = this.#functions.get(functionId)
     if (!entry) {
       throw new Error(`This is a bug in multiproc, please report it: function ${functionId} is not here`)

@@ -5,7 +5,8 @@
 import { ProcessError } from '../errors.ts'
 import { cpuCount } from '../platform/cpu-count.ts'
 import type { StartMethod } from '../process/child-boot.ts'
-import { checkCluster } from './cluster-option.ts'
+import { checkBundles } from './bundle-option.ts'
+import { type ClusterSettings, checkCluster } from './cluster-option.ts'
 import { newElsewhere } from './elsewhere.ts'
 import { LIFE_OPTIONS, checkLife } from './life-options.ts'
 import { workersOfAllPools } from './live-pools.ts'
@@ -33,6 +34,7 @@ export const POOL_OPTIONS = [
   'resourceLimits',
   'name',
   'cluster',
+  'bundle',
   'dashboard',
 ] as const
 
@@ -40,6 +42,9 @@ export const POOL_OPTIONS = [
 const CLUSTER_POOL_OPTIONS: readonly string[] = [
   'cluster',
   'name',
+  'bundle',
+  'initializer',
+  'initArgs',
   'dashboard',
   'maxDeathsPerItem',
   ...TASK_OPTIONS,
@@ -61,7 +66,13 @@ const deathsMaxDefault = 3
 
 /** @throws as the constructor of `Pool`. */
 export function openCore(given: PoolOptions, opening: Opening): PoolCore {
-  if (given.cluster !== undefined) return openClusterCore({ ...given, cluster: given.cluster }, opening)
+  if (given.cluster !== undefined) return checkedClusterCore({ ...given, cluster: given.cluster }, opening)
+  if (given.bundle !== undefined) {
+    throw new ProcessError(
+      'ERR_NOT_SUPPORTED',
+      'The option "bundle" is for pools on a cluster: workers of this machine have its modules\nTo fix: leave it out, or make a pool on a cluster: new Pool({ cluster, name, bundle })',
+    )
+  }
   const method = resolveMethod(given.context)
   const workersHere = workersOfAllPools()
   const processes =
@@ -93,7 +104,7 @@ export function openCore(given: PoolOptions, opening: Opening): PoolCore {
 }
 
 /** The core of a pool whose workers belong to the agents of a cluster. */
-function openClusterCore(
+function checkedClusterCore(
   given: PoolOptions & Required<Pick<PoolOptions, 'cluster'>>,
   { name }: Opening,
 ): PoolCore {
@@ -106,9 +117,23 @@ function openClusterCore(
       `The option "${extra[0]}" is not for a pool on a cluster: its workers belong to the agents\nTo fix: leave it out, and see "multiproc worker --help" for what agents can be told`,
     )
   }
-  const elsewhere = newElsewhere(checkCluster(given.cluster, given.name))
+  const settings = checkCluster(given.cluster, given.name)
+  return openClusterCore(
+    { ...settings, bundles: checkBundles(given.bundle) },
+    {
+      name,
+      deathsMax: checkCount('maxDeathsPerItem', given.maxDeathsPerItem),
+    },
+  )
+}
+
+/** The core of a pool on a cluster. */
+export function openClusterCore(
+  settings: ClusterSettings,
+  { name, deathsMax = deathsMaxDefault }: { name: string; deathsMax: number | undefined },
+): PoolCore {
   return new PoolCore({
-    elsewhere,
+    elsewhere: newElsewhere(settings),
     method: 'spawn',
     // One runner stands for all of them.
     processes: 1,
@@ -117,7 +142,7 @@ function openClusterCore(
     life: checkLife({}, { method: 'spawn', processes: 1, workersMax: WORKERS_MAX }),
     initializerTimeoutMs: undefined,
     heartbeatMs: undefined,
-    deathsMax: checkCount('maxDeathsPerItem', given.maxDeathsPerItem) ?? deathsMaxDefault,
+    deathsMax,
     resourceLimits: undefined,
     name,
     workerName: () => 'cluster',

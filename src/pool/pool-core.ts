@@ -35,7 +35,8 @@ import { outcomeEvents } from './outcome-events.ts'
 import { EndedWorkers } from './pool-stats.ts'
 import { type Body, type SetupStage, totalBytes } from './protocol.ts'
 import { RunSupervisor } from './run-supervisor.ts'
-import { Scheduler } from './scheduler.ts'
+import { workOrder } from './requirement-lanes.ts'
+import type { WorkOrder } from './scheduler.ts'
 import { TaskOutcomes, rebuild } from './task-outcomes.ts'
 import type { TaskActivity } from './task-activity.ts'
 import { type LaunchOptions, type WorkerOptions, launchElsewhere, launchWorker } from './worker-launch.ts'
@@ -71,7 +72,7 @@ export class PoolCore implements JobOwner, LivePool {
   readonly options: PoolCoreOptions
   readonly functions = new FunctionTable()
   readonly ended = new EndedWorkers()
-  readonly #scheduler = new Scheduler()
+  readonly #scheduler: WorkOrder
   readonly #workforce: Workforce
   readonly #runners: Set<WorkerRunner>
   readonly #jobs = new Set<Job>()
@@ -86,7 +87,7 @@ export class PoolCore implements JobOwner, LivePool {
   #state: PoolState = 'running'
   #broken: BrokenPoolError | undefined
   #workerCount = 0
-  #lastChunkId = 0
+  #lastChunkId: number
   #startDeaths = 0
   readonly #memory: MemoryLimit
   readonly #kernelKills = new KernelKills()
@@ -105,6 +106,7 @@ export class PoolCore implements JobOwner, LivePool {
 
   constructor(options: PoolCoreOptions) {
     this.options = options
+    this.#lastChunkId = options.elsewhere?.chunksBefore ?? 0
     this.#encoder = new FunctionEncoder(this)
     this.#outcomes = new TaskOutcomes({
       deathsMax: options.deathsMax,
@@ -115,6 +117,7 @@ export class PoolCore implements JobOwner, LivePool {
     this.#memory = new MemoryLimit(options.name, options.life.memoryBytesMax)
     this.#workforce = new Workforce(this.#asOwner(), options)
     this.#runners = this.#workforce.runners
+    this.#scheduler = workOrder(options.elsewhere, () => this.#workforce.chunks())
     this.#recall = new ChunkRecall({
       runners: this.#runners,
       highestWaiting: () => this.#scheduler.highestPriority,
@@ -418,12 +421,12 @@ export class PoolCore implements JobOwner, LivePool {
     let best: WorkerRunner | undefined
     for (const runner of this.#runners) {
       if (!runner.takesWork) continue
-      if (runner.chunkCount === 0) return runner
       if (runner.elsewhere) {
-        const isFull = runner.bufferedBytes > bufferedBytesMax
-        if (runner.chunkCount < runner.elsewhere.chunksMax && !isFull) return runner
+        // How many of what it takes is known where the work waits.
+        if (runner.chunkCount === 0 || runner.bufferedBytes <= bufferedBytesMax) return runner
         continue
       }
+      if (runner.chunkCount === 0) return runner
       if (runner.chunkCount > 1 || runner.bufferedBytes > bufferedBytesMax) continue
       const [running] = runner.chunks
       const isRelayed = running!.parts[0]!.job.relay !== undefined

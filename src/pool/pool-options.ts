@@ -23,7 +23,8 @@ export interface PoolOptions extends TaskOptions, LifeOptions {
   processes?: number | undefined
   /**
    * Called once in every worker before its first task. If it throws, the pool rejects all its work. What it returns is
-   * `currentTask().workerState` of all tasks of that worker.
+   * `currentTask().workerState` of all tasks of that worker. With `cluster` it is called in each worker of an agent before
+   * the first task of this pool there; if it throws, the tasks that this worker gets fail with `ERR_INITIALIZER_FAILED`.
    */
   initializer?: ((...args: never[]) => unknown) | undefined
   /** Milliseconds that `initializer` may take, after which the pool breaks as if it had thrown. Default: no limit. */
@@ -55,11 +56,17 @@ export interface PoolOptions extends TaskOptions, LifeOptions {
   /**
    * Runs the work on other machines: the URL of a NATS server (2.11 or newer, with JetStream), where agents
    * (`multiproc worker`) fetch it. Such a pool has the same methods, and takes of the options only `name`, those of
-   * tasks and `maxDeathsPerItem`. What differs: a task can run more than once (when a machine or the server fails), so
+   * tasks, `bundle`, `initializer`, `initArgs` and `maxDeathsPerItem`. What differs: a task can run more than once (when a machine or the server fails), so
    * it must do no harm twice; a call takes milliseconds and not microseconds; locks, queues, shared memory and sockets
    * cannot be sent. Needs the packages `@nats-io/transport-node`, `jetstream`, `kv` and `obj`. See docs/guide/cluster.md.
    */
   cluster?: string | ClusterOptions | undefined
+  /**
+   * With `cluster`: files of modules that agents do not have, each an ES module (`.mjs`) with all that it imports in it,
+   * as bundlers make them. What is exported there is called by name, wherever it runs; agents get the files, by their
+   * SHA-256 under the key of the pool, and keep them.
+   */
+  bundle?: string | URL | readonly (string | URL)[] | undefined
   /**
    * Opens a page on 127.0.0.1 that shows live what the pools of this program do, and prints its address on stderr. It
    * ends with the last pool that has this option. `multiproc dashboard` shows the same of programs without it. Default:
@@ -68,8 +75,27 @@ export interface PoolOptions extends TaskOptions, LifeOptions {
   dashboard?: boolean | DashboardOptions | undefined
 }
 
+/** What stands for a call that other programs can go on with: any text of 1 to 128 characters without spaces. */
+const jobIds = /^[\x21-\x7e]{1,128}$/
+
+/** @throws TypeError. */
+export function checkJobId(value: unknown): string {
+  if (typeof value === 'string' && jobIds.test(value)) return value
+  throw invalidArgument(
+    TypeError,
+    `The id of a job must be a text of 1 to 128 characters without spaces, but it is ${show(value)}\nTo fix: pass such a text, as in { jobId: 'nightly-2026-11-27' }`,
+  )
+}
+
 /** Options of a call that maps. `timeout`, `gracePeriod` and `retries` are those of each item. */
 export interface MapOptions extends TaskOptions, WatchOptions {
+  /**
+   * With `cluster`, for `map`, `starmap` and `mapSettled`: the name of this call, by which another program can go on with
+   * it ({@link Pool.attach}) when this one has ended, for a day from now on. The pool has no other call of that name
+   * within the day. Its items are an array or another iterable, and are kept on the server. Default: what of the call is
+   * not done ends with the program.
+   */
+  jobId?: string | undefined
   /** Milliseconds that the whole call may take, from the call on. Default: no limit. */
   totalTimeout?: number | undefined
   /**
@@ -88,8 +114,16 @@ export interface MapIntoOptions<C extends NumberArrayConstructor> extends MapOpt
   into: C
 }
 
+/** Options of {@link Pool.attach}. */
+export interface AttachOptions extends WatchOptions {
+  /** Where the job is, as in `new Pool({ cluster })`. */
+  cluster: string | ClusterOptions
+  /** The name of its pool. */
+  name: string
+}
+
 /** Options of `imap` and `imapUnordered`. */
-export interface ImapOptions extends MapOptions {
+export interface ImapOptions extends Omit<MapOptions, 'jobId'> {
   /**
    * How many items may be read from the input ahead of the results that were consumed. Default: chosen from the
    * time that items take.

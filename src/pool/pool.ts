@@ -11,12 +11,16 @@ import { checkDashboard, openDashboardOf } from './dashboard-option.ts'
 import { type CallGuards, guardCall } from './call-guards.ts'
 import { carryWith } from './carried-call.ts'
 import { CallerStacks } from './caller-stack.ts'
+import { ClusterInitializer } from './cluster-initializer.ts'
 import type { ShippedFunction } from './function-table.ts'
 import { followCall } from './followed-call.ts'
 import { ImapIterator } from './imap-iterator.ts'
 import { ImapJob } from './imap-job.ts'
 import type { Input } from './input-reader.ts'
 import type { Job } from './job.ts'
+import { KeptMap } from './kept-map.ts'
+import { checkCluster } from './cluster-option.ts'
+import { submitKept } from './submit-kept.ts'
 import { MapJob } from './map-job.ts'
 import { workersOfAllPools } from './live-pools.ts'
 import { WORKERS_MAX, assertMayNest } from './nesting.ts'
@@ -26,17 +30,19 @@ import { checkCount, checkMilliseconds } from './option-checks.ts'
 import { type ApplyOptions, WATCH_OPTIONS, checkReportListener, checkWatch } from './progress-options.ts'
 import type { PoolCore } from './pool-core.ts'
 import {
+  type AttachOptions,
   type ImapOptions,
   type MapIntoOptions,
   type MapOptions,
   type PoolOptions,
   checkInput,
+  checkJobId,
 } from './pool-options.ts'
 import { type PoolStats, statsOf } from './pool-stats.ts'
 import type { CallMode } from './protocol.ts'
 import { type Called, copyArguments, shipFunction } from './ship-call.ts'
 import { statsTable } from './stats-table.ts'
-import { NO_LIMITS, TASK_OPTIONS, type TaskLimits, checkLimits } from './task-limits.ts'
+import { NO_LIMITS, NO_LIMITS_ON_CLUSTER, TASK_OPTIONS, type TaskLimits, checkLimits } from './task-limits.ts'
 import { watchJob } from './watch-job.ts'
 
 let poolCount = 0
@@ -67,9 +73,13 @@ let dropped: FinalizationRegistry<PoolCore> | undefined
 export class Pool {
   readonly #core: PoolCore
   readonly #callers = new CallerStacks()
+  /** Calls that other programs could go on with, which have cores of their own. */
+  readonly #kept = new Set<KeptMap>()
   /** Of calls that say nothing else. */
   readonly #limits: TaskLimits
   readonly #signal: AbortSignal | undefined
+  /** Goes along with functions that are sent to other machines. */
+  readonly #initializer: ClusterInitializer | undefined
 
   /**
    * Starts the workers.
@@ -81,11 +91,13 @@ export class Pool {
   constructor(options?: number | PoolOptions) {
     const given = typeof options === 'number' ? { processes: options } : (options ?? {})
     assertKnownOptions('Pool', given, POOL_OPTIONS)
-    this.#limits = checkLimits(given, NO_LIMITS)
+    this.#limits = checkLimits(given, given.cluster === undefined ? NO_LIMITS : NO_LIMITS_ON_CLUSTER)
     this.#signal = given.signal
     this.#signal?.throwIfAborted()
     const dashboard = checkDashboard(given.dashboard)
     this.#core = openCore(given, { opener: Pool, name: given.name ?? `Pool-${poolCount + 1}` })
+    if (given.cluster !== undefined && given.initializer !== undefined)
+      this.#initializer = new ClusterInitializer(this.name, given.initializer, given.initArgs ?? [])
     if (given.name === undefined || given.name === null) poolCount++
     if (this.#signal) cancelAllWhen(this.#signal, this.#core)
     dropped ??= new FinalizationRegistry(finishDropped)
@@ -259,6 +271,36 @@ export class Pool {
     return this.#imap(fn, items, options, { isOrdered: false, method: this.imapUnordered })
   }
 
+  /**
+   * Goes on with a call of `map`, `starmap` or `mapSettled` that was given a `jobId` on a cluster, when the program that
+   * made it has ended: gives all of its results, those that are there and those to come, once each and in order. What the
+   * program had not sent yet is sent now. It can be done for a day from the call on, also when all is done, and again.
+   *
+   * A program that still waits for the call gets a {@link ClusterError} of code `ERR_TERMINATED` instead: one program at
+   * a time goes on with it, the last one that attached. `cancel()` of the result calls the work off, and deletes it.
+   *
+   * @returns a promise of what the call would have given
+   * @throws TypeError for options that make no sense. Rejects with ProcessError `ERR_NOT_FOUND` when there is no such job,
+   * AuthenticationError when it was submitted with another key, and as `map`.
+   * @example
+   * ```ts
+   * import { Pool } from 'multiproc'
+   *
+   * const cluster = process.env['MULTIPROC_CLUSTER'] ?? 'nats://127.0.0.1:4222'
+   * const sizes = await Pool.attach<number[]>('nightly', { cluster, name: 'render' })
+   * console.log(sizes.length)
+   * ```
+   */
+  static attach<R = unknown>(jobId: string, options: AttachOptions): AsyncResult<R> {
+    assertKnownOptions('attach', options, ['cluster', 'name', ...WATCH_OPTIONS])
+    const id = checkJobId(jobId)
+    const settings = checkCluster(options.cluster, options.name)
+    const hooks = { caller: {}, watch: checkWatch(options), onReport: checkReportListener(options) }
+    const result = new AsyncResult<R>()
+    KeptMap.attach(settings, id, { result, hooks: { ...hooks, deathsMax: undefined } })
+    return result
+  }
+
   /** Accepts no more work. The workers end when what was submitted is done. Calling it again does nothing. */
   close(): void {
     this.#core.close()
@@ -273,8 +315,9 @@ export class Pool {
    */
   async terminate(): Promise<void> {
     this.#core.terminate()
+    for (const map of this.#kept) map.terminate()
     dropped?.unregister(this)
-    await this.#core.join()
+    await this.#joinAll()
   }
 
   /**
@@ -289,14 +332,18 @@ export class Pool {
       )
     }
     for (const job of Array.from(this.#core.jobs)) if (job instanceof ImapJob) job.drain()
-    await this.#core.join()
+    await this.#joinAll()
   }
 
   /** Closes the pool and waits until all submitted work is done. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.close()
     for (const job of Array.from(this.#core.jobs)) if (job instanceof ImapJob) job.dropUnlessAwaited()
-    await this.#core.join()
+    await this.#joinAll()
+  }
+
+  async #joinAll(): Promise<void> {
+    await Promise.all([this.#core.join(), ...Array.from(this.#kept, ({ ended }) => ended)])
   }
 
   /**
@@ -352,6 +399,7 @@ export class Pool {
       'chunkSize',
       'totalTimeout',
       ...(isSettled ? [] : ['into']),
+      'jobId',
       ...WATCH_OPTIONS,
       ...TASK_OPTIONS,
     ]
@@ -365,6 +413,25 @@ export class Pool {
     const task = this.#ship(fn, kind.method)
     const caller = this.#callers.take(task, kind.method)
     const result = new AsyncResult<R>()
+    if (options?.jobId !== undefined) {
+      const guards = { signal: options.signal, totalTimeoutMs }
+      const hooks = { caller, guards, watch, onReport, deathsMax: this.#core.options.deathsMax }
+      const call = {
+        fn: this.#wrapped(fn),
+        input,
+        limits,
+        chunkSize,
+        into,
+        mode,
+        isSettled,
+        task,
+        method: kind.method,
+      }
+      const map = submitKept(this.#core, checkJobId(options.jobId), call, { result, hooks })
+      this.#kept.add(map)
+      void map.ended.finally(() => this.#kept.delete(map))
+      return result
+    }
     let job: MapJob
     try {
       job = new MapJob({ task, mode, chunkSize, caller, limits, input, isSettled, into }, result)
@@ -437,9 +504,13 @@ export class Pool {
     if (result && !job.isDone) makeCancellable(result, job)
   }
 
+  #wrapped(fn: (...args: never[]) => unknown): (...args: never[]) => unknown {
+    return this.#initializer && typeof fn === 'function' ? this.#initializer.wrap(fn) : fn
+  }
+
   #ship(fn: (...args: never[]) => unknown, method: (...args: never[]) => unknown): ShippedFunction {
     this.#signal?.throwIfAborted()
-    return shipFunction(this.#core, fn, method)
+    return shipFunction(this.#core, this.#wrapped(fn), method)
   }
 }
 

@@ -12,6 +12,8 @@ import type { Carrier } from '../insights/carrier.ts'
 import type { WaitRecord } from '../insights/followed-wait.ts'
 import type { ThrownText } from '../insights/thrown-text.ts'
 import type { StopReason } from './current-task.ts'
+import type { BundlePlace } from '../serialize/bundles.ts'
+import type { ResourceShare } from './requirements.ts'
 import { bodyInside, fitsInside, frequentFrame, frequentHead } from './frequent-heads.ts'
 import type { Preload } from './life-options.ts'
 import type { SpanKind } from './task-spans.ts'
@@ -74,6 +76,10 @@ export type ToWorker =
       isExact?: true
       /** For who runs it on another machine, with a pool of its own. */
       elsewhere?: ElsewhereFacts
+      /** Of a chunk that came from another machine: modules that are here as files. */
+      bundles?: BundlePlace[]
+      /** Of a chunk that came from another machine: what its tasks have of the resources of this one. */
+      resources?: Record<string, ResourceShare>
     }
   /**
    * These items (without `indexes`: all) are called off: those that run are told, those that have not begun never do.
@@ -178,6 +184,8 @@ export interface ElsewhereFacts {
   /** How many workers died that had it, without a sign that it had been started. */
   deaths: number
   isSolo: boolean
+  /** The key of what the machine must have. */
+  requires?: string
 }
 
 export type ChunkHead = Extract<ToWorker, { type: 'chunk' }>

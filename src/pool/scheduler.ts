@@ -14,7 +14,8 @@ interface Level {
   returned: Part[]
 }
 
-interface Demand {
+/** Who wants work. */
+export interface Demand {
   workers: number
   /** So many items at most. */
   countMax: number
@@ -22,7 +23,22 @@ interface Demand {
   target?: ChunkTarget | undefined
 }
 
-export class Scheduler {
+/** Where work waits, as the core of a pool sees it. */
+export interface WorkOrder {
+  /** The job may have items to take. */
+  offer(job: Job): void
+  /** These were sent to a worker and not run. */
+  giveBack(parts: Part[]): void
+  /** The priority of what goes next, or `undefined` when nothing waits. */
+  readonly highestPriority: number | undefined
+  /** The parts of the next chunk. */
+  next(demand: Demand): Part[] | undefined
+  /** How many items wait to be taken, at most `countMax`. */
+  waiting(countMax: number): number
+  clear(): void
+}
+
+export class Scheduler implements WorkOrder {
   /** The highest priority first. A level is here while something of it waits. */
   readonly #levels: Level[] = []
   /** Where the orders that were left have stopped: what a new one begins with, so that nobody is behind for ever. */

@@ -2,8 +2,9 @@
  * What a call may say of how long its items may take, how often they may run, and who can call it off. A pool has the
  * same options as defaults of its calls. Invariant: what is checked here needs no further check.
  */
-import { invalidArgument } from '../errors.ts'
+import { ProcessError, invalidArgument } from '../errors.ts'
 import { checkMilliseconds } from './option-checks.ts'
+import { type Requirements, type TaskRequirements, checkRequires } from './requirements.ts'
 import { type Retries, type RetryPolicy, checkRetries } from './retry-policy.ts'
 
 /** Options of `Pool.apply`, and of each item of a map. */
@@ -25,12 +26,18 @@ export interface TaskOptions {
    * number. Default: that of the pool, or 0.
    */
   priority?: number | undefined
+  /**
+   * With `cluster`: what the machine must have that runs a task, as labels and resources of its agent (Ray's `num_gpus` and
+   * `resources`, Dask's `resources`). The task is given to no other one. Default: that of the pool, or nothing; a call
+   * passes `{}` for nothing.
+   */
+  requires?: TaskRequirements | undefined
   /** Calls everything off when it aborts; what is not done fails with the signal's reason. */
   signal?: AbortSignal | undefined
 }
 
 /** The names of these options. */
-export const TASK_OPTIONS = ['timeout', 'gracePeriod', 'retries', 'priority', 'signal'] as const
+export const TASK_OPTIONS = ['timeout', 'gracePeriod', 'retries', 'priority', 'requires', 'signal'] as const
 
 /** The checked options of one call. */
 export interface TaskLimits {
@@ -38,25 +45,52 @@ export interface TaskLimits {
   graceMs: number
   retries: Retries | undefined
   priority: number
+  /** What the machine must have. */
+  requires?: Requirements | undefined
+  /** Whether there are several machines, so that calls can require something of theirs. */
+  hasMachines?: boolean
 }
 
 /** Those of a pool whose options say nothing. */
 export const NO_LIMITS: TaskLimits = { timeoutMs: undefined, graceMs: 1000, retries: undefined, priority: 0 }
+/** The same of a pool on a cluster. */
+export const NO_LIMITS_ON_CLUSTER: TaskLimits = { ...NO_LIMITS, hasMachines: true }
 
 /** The limits of a call, with what it leaves out from the pool's. */
 export function checkLimits(options: TaskOptions | undefined, defaults: TaskLimits): TaskLimits {
   if (options === undefined) return defaults
-  const { timeout, gracePeriod, retries, priority, signal } = options
+  const { timeout, gracePeriod, retries, priority, requires, signal } = options
   if (signal !== undefined) checkSignal(signal)
   const isDefault =
-    timeout === undefined && gracePeriod === undefined && retries === undefined && priority === undefined
+    timeout === undefined &&
+    gracePeriod === undefined &&
+    retries === undefined &&
+    priority === undefined &&
+    requires === undefined
   if (isDefault) return defaults
   return {
     timeoutMs: checkMilliseconds('timeout', timeout, 1) ?? defaults.timeoutMs,
     graceMs: checkMilliseconds('gracePeriod', gracePeriod, 0) ?? defaults.graceMs,
     retries: checkRetries(retries) ?? defaults.retries,
     priority: checkPriority(priority) ?? defaults.priority,
+    ...(defaults.hasMachines ? { hasMachines: true } : {}),
+    ...requirementsFor(requires, defaults),
   }
+}
+
+function requirementsFor(
+  given: unknown,
+  { requires, hasMachines }: TaskLimits,
+): Pick<TaskLimits, 'requires'> {
+  if (given === undefined || given === null) return requires === undefined ? {} : { requires }
+  const own = checkRequires(given)
+  if (hasMachines !== true) {
+    throw new ProcessError(
+      'ERR_NOT_SUPPORTED',
+      'The option "requires" chooses among machines, and this pool has workers on this machine alone\nTo fix: leave it out, or make a pool on a cluster: new Pool({ cluster, name, requires })',
+    )
+  }
+  return own === undefined ? {} : { requires: own }
 }
 
 function checkPriority(value: unknown): number | undefined {

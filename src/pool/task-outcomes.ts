@@ -13,7 +13,8 @@ import type { Values } from './number-array.ts'
 import type { Body, WorkerIdentity } from './protocol.ts'
 import { type Recovery, loadingFunction, recoverChunk } from './recover-chunk.ts'
 import { isRetried, retryDelayMs } from './retry-policy.ts'
-import type { Death, WorkerRunner } from './worker-runner.ts'
+import type { Death } from './worker-death.ts'
+import type { WorkerRunner } from './worker-runner.ts'
 
 export interface OutcomesOptions {
   /** An item that may be retried is not, when so many workers have died while they ran it. */

@@ -25,10 +25,13 @@ import {
   type WorkerSetup,
   sendMessage,
 } from './protocol.ts'
+import type { Death, Sentence } from './worker-death.ts'
 import { traceChunk, traceEnd, traceReady, traceTasks } from './pool-trace.ts'
 import { WorkerInsights } from './worker-insights.ts'
 import type { WorkerStart } from './workforce.ts'
 import { LongTimer } from '../platform/long-timer.ts'
+
+export type { Death } from './worker-death.ts'
 
 /** In the order of life. */
 export type RunnerState = 'starting' | 'ready' | 'stopping' | 'dead'
@@ -38,35 +41,6 @@ const functionsMax = 1000
 
 /** A worker that does not end within this time after it was asked to is killed. */
 const terminateGraceMs = 1000
-
-/** What a dead worker leaves to its pool. */
-export interface Death {
-  status: ExitStatus
-  /** What the worker said before it ended, if it could. */
-  lastWords: Body | undefined
-  /** Whether it ended before it was ready. */
-  wasStarting: boolean
-  /** Whether it was asked to end by the pool. */
-  wasAsked: boolean
-  /** Chunks in the order they were sent; the first may have been running. */
-  chunks: Chunk[]
-  /** What it had written down of the running chunk. */
-  journal: JournalEntry | undefined
-  /** Why the pool killed it, if it did. */
-  sentence: Sentence | undefined
-  /** The last lines that it wrote to stderr. */
-  stderr: string
-  /** Its memory when it was last looked at. */
-  memoryBytes: number | undefined
-  /** How its finalizer ended it, if it did: its time was up, or it took the whole worker with it. */
-  finalizerEnd: 'timedOut' | 'died' | undefined
-}
-
-/** Why a pool kills a worker, and what that was running at that moment. Nothing else was started since. */
-export interface Sentence {
-  why: StopReason | 'frozen' | 'unresponsive'
-  run: RunningMark | undefined
-}
 
 export interface RunnerEvents {
   /** `memoryBytes`: what it has before its first item, where that is limited. */
@@ -258,6 +232,7 @@ export class WorkerRunner {
     this.#functions.delete(task.id)
     this.#functions.set(task.id, task.version)
     this.#chunks.set(id, chunk)
+    chunk.parts[0]!.job.relay?.entered()
     if (this.#chunks.size === 1) chunk.firstSinceMs = monotonicMs()
     this.tasksLeft -= chunk.count
     traceChunk(chunk, this)
@@ -275,6 +250,11 @@ export class WorkerRunner {
     } finally {
       if (isAwaited) this.#popen.connection.flush()
     }
+  }
+
+  /** Takes over a chunk that another program has sent to where this one's workers are. */
+  adopt(chunk: Chunk): void {
+    this.#chunks.set(chunk.id, chunk)
   }
 
   /** Asks for what of a chunk has not been started, so that another worker can have it. */
@@ -380,7 +360,9 @@ export class WorkerRunner {
     this.stop()
   }
 
+  /** Other machines give nothing back: what is there is run, or has been called off. */
   #recallWaiting(): void {
+    if (this.elsewhere) return
     const [, ...waiting] = this.#chunks.values()
     for (const chunk of waiting) this.recall(chunk)
   }
@@ -525,6 +507,7 @@ export class WorkerRunner {
 
   #forget(chunk: Chunk, ending?: { lost: number }): void {
     this.#chunks.delete(chunk.id)
+    chunk.parts[0]?.job.relay?.left()
     chunk.endTrace?.(ending)
     chunk.followed?.end(ending)
     if (this.#chunks.size === 0) this.idleSinceMs = performance.now()
@@ -601,6 +584,7 @@ export class WorkerRunner {
     if (sentence && journal) journal = sentence.run ? { ...journal, ...sentence.run } : undefined
     const chunks = [...this.#chunks.values()]
     this.#chunks.clear()
+    for (const { parts } of chunks) parts[0]?.job.relay?.left()
     this.#tellEnd(status, chunks, journal)
     const stderr = this.#stderr.text
     this.#events.onDeath({

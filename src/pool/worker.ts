@@ -237,10 +237,10 @@ export class Worker {
 
   #taskNow(): RunningTask {
     const { head } = this.#running!
-    const { attempt = 1, wantsReports } = head
+    const { attempt = 1, wantsReports, resources } = head
     const index = indexInMap(head, this.#runningIndex)
     const report = wantsReports && ((task: RunningTask, value: unknown) => this.#report(task, value))
-    return (this.#task ??= new RunningTask({ index, attempt, report }))
+    return (this.#task ??= new RunningTask({ index, attempt, report, resources }))
   }
 
   /** Sends what the task that runs reports, behind the results of those before it. */
@@ -294,7 +294,7 @@ export class Worker {
     let task: Task
     let classes: ClassScope
     try {
-      ;({ task, classes } = await this.#functions.get(functionId, () =>
+      ;({ task, classes } = await this.#functions.get(head, () =>
         journal?.begin(chunkId, loadingFunction, 0),
       ))
     } catch (error) {

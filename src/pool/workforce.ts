@@ -4,6 +4,7 @@
  * are wanted, and no more. See "How many workers there are" in README.md.
  */
 import { ClosedError } from '../errors.ts'
+import type { Chunk } from './chunk.ts'
 import type { Life } from './life-options.ts'
 import { RestartGuard } from './restart-guard.ts'
 import type { WorkerRunner } from './worker-runner.ts'
@@ -66,6 +67,11 @@ export class Workforce {
 
   get processes(): number {
     return this.#processes
+  }
+
+  /** Those that workers have. */
+  *chunks(): Generator<Chunk> {
+    for (const { chunks } of this.runners) yield* chunks
   }
 
   /** Whether workers could be started for work that waits. */

@@ -13,7 +13,7 @@ import { connectState } from 'multiproc/cluster'
 import { Latches, passLatch } from '../latch.js'
 import { eventually } from '../leak-check.js'
 import { KEY, POOL, TestCluster, needsServer } from '../cluster/started-server.js'
-import { runCommand, startCommand } from './run-command.js'
+import { fixture, runCommand, startCommand } from './run-command.js'
 
 function environment(cluster: TestCluster): NodeJS.ProcessEnv {
   return { MULTIPROC_CLUSTER: cluster.url, MULTIPROC_AUTH_KEY: KEY }
@@ -64,6 +64,51 @@ describe('multiproc worker', needsServer, () => {
     latches.release('running')
     assert.equal(await result, worker.pid)
     assert.deepEqual(await once(worker, 'exit'), [0, null])
+  })
+
+  test('--label and --resource say what the machine has, which status shows and map can require', async () => {
+    await using cluster = await TestCluster.start()
+    const env = environment(cluster)
+    const worker = startCommand(
+      [
+        'worker',
+        '--pool',
+        POOL,
+        '-p',
+        '1',
+        '--label',
+        'zone=eu',
+        '--label',
+        'disk=ssd',
+        '--resource',
+        'gpu=2,memory=64G',
+      ],
+      { env },
+    )
+    await once(createInterface(worker.stderr), 'line')
+    await cluster.agent()
+    const requires = { labels: { zone: 'eu' }, resources: { memory: '60G' } }
+    assert.equal(await cluster.pool({ requires }).apply(() => process.ppid), worker.pid)
+    const { stdout: status } = await runCommand(['cluster', 'status'], { env })
+    assert.match(status, /1 process, zone=eu, disk=ssd, gpu=2, memory=64G\n/)
+    assert.match(status, /no labels and no resources\n/)
+    const task = fixture('elsewhere.mjs#whoSquares')
+    const flags = ['--cluster', cluster.url, '--name', POOL, '--require-resource', 'gpu=1']
+    const mapped = await runCommand(['map', task, ...flags, '3'], { env })
+    assert.deepEqual(JSON.parse(mapped.stdout), { square: 9, caller: worker.pid }, mapped.stderr)
+    for (const wrong of [
+      ['--label', 'zone'],
+      ['--label', 'a=1', '--label', 'a=2'],
+      ['--resource', 'gpu=many'],
+    ]) {
+      const { code, stderr } = await runCommand(['worker', '--pool', POOL, ...wrong], { env })
+      assert.equal(code, 2, stderr)
+      assert.match(stderr, /To fix: /)
+    }
+    const here = await runCommand(['map', task, '--require-label', 'zone=eu', '3'])
+    assert.equal(here.code, 2)
+    worker.kill('SIGTERM')
+    await once(worker, 'exit')
   })
 
   test('says what is wrong with its options, and that a server cannot be reached', async () => {

@@ -49,6 +49,8 @@ test(
     ])
     assert.deepEqual(await offeredByBash(['multiproc', 'ma']), ['map'])
     assert.deepEqual(await offeredByBash(['multiproc', 'map', '--re']), [
+      '--require-label',
+      '--require-resource',
       '--retries',
       '--retry-delay',
       '--resume',

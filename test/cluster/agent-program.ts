@@ -5,6 +5,8 @@ const agent = await startAgent({
   cluster: { servers: process.env['CLUSTER_URL']!, lease: 1000 },
   pools: process.env['CLUSTER_POOL']!,
   processes: Number(process.argv[2]),
+  // `gpu=1`, if it has anything.
+  resources: Object.fromEntries(process.argv.slice(3).map(text => text.split('='))) as Record<string, string>,
 })
 process.once('SIGTERM', () => void agent.stop())
 console.log('ready')

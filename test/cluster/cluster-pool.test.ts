@@ -347,7 +347,7 @@ describe('the option cluster', () => {
       /nats:/,
     )
     assert.throws(() => new Pool({ cluster, name: 'p', processes: 2 }), { code: 'ERR_NOT_SUPPORTED' })
-    assert.throws(() => new Pool({ cluster, name: 'p', initializer: () => {} }), {
+    assert.throws(() => new Pool({ cluster, name: 'p', finalizer: () => {} }), {
       code: 'ERR_NOT_SUPPORTED',
     })
   })

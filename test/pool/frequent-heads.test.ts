@@ -107,7 +107,15 @@ test('a frame that is cut short is no head', () => {
 test('every field of both heads is either a word or a flag, or leaves the head to the codec', () => {
   type Written = 'type' | 'bodies' | 'chunkId' | 'count' | 'isPacked' | 'first'
   type OfChunk = 'functionId' | 'mode' | 'isExact' | 'wantsReports'
-  type LeftToCodec = 'indexes' | 'contexts' | 'attempt' | 'name' | 'times' | 'elsewhere'
+  type LeftToCodec =
+    | 'indexes'
+    | 'contexts'
+    | 'attempt'
+    | 'name'
+    | 'times'
+    | 'elsewhere'
+    | 'resources'
+    | 'bundles'
   expectTypeOf<keyof ChunkHead>().toEqualTypeOf<Written | OfChunk | LeftToCodec>()
   expectTypeOf<keyof ResultsHead>().toEqualTypeOf<Written | 'elapsedMs'>()
 })

@@ -27,6 +27,7 @@ import { nodeModuleMember, recheckNodeModules } from './node-module-index.ts'
 import { encodeObject, isPrimitive } from './object-encoding.ts'
 import { modulesOfReducer, receiverOf, reducerFor, type Reducer } from '../reducers.ts'
 import { Unsendable } from '../unsendable.ts'
+import { type BundlePlace, bundleAt } from '../bundles.ts'
 import { isOwnModule, ownPathOf } from '../own-modules.ts'
 import { cachedPayload, cachePayload } from './payload-cache.ts'
 import { PackedArrays } from './packed-arrays.ts'
@@ -210,7 +211,9 @@ class GraphEncoder implements Encoding {
     let index = this.moduleIndexes.get(key)
     if (index === undefined) {
       const own = ownPathOf(module.url)
-      index = this.modules.push(own === undefined ? module : { ...module, own }) - 1
+      const bundle = own === undefined ? bundleFor(module) : undefined
+      const named = bundle ? { ...module, url: bundle.url, bundle: bundle.hash } : module
+      index = this.modules.push(own === undefined ? named : { ...module, own }) - 1
       this.moduleIndexes.set(key, index)
     }
     return index
@@ -393,4 +396,9 @@ function nameOf(value: unknown): string {
     return value.name ? `${kind} ${value.name}` : `an anonymous ${kind}`
   }
   return 'the value'
+}
+
+/** What came here with the name of a bundle keeps that. */
+function bundleFor({ kind, url, bundle }: ModuleReference): BundlePlace | undefined {
+  return kind === 'esm' && bundle === undefined ? bundleAt(url) : undefined
 }

@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from 'node:url'
 import { ModuleLoadError } from '../../errors.ts'
+import { placeOfBundle } from '../bundles.ts'
 import { ownModuleAt } from '../own-modules.ts'
 import { importFrom, requireFrom } from './dynamic-import.ts'
 import { keyOfModule, type ModuleReference } from './module-reference.ts'
@@ -50,9 +51,10 @@ function requireModule(module: ModuleReference): unknown {
 }
 
 async function importModule(key: string, module: ModuleReference): Promise<void> {
-  const { url, base, own, attributes } = module
+  const { url, base, own, bundle, attributes } = module
+  const place = bundle === undefined ? undefined : placeOfBundle(bundle)
   try {
-    loaded.set(key, await importFrom(base, own === undefined ? url : ownModuleAt(own), attributes))
+    loaded.set(key, await importFrom(base, place ?? (own === undefined ? url : ownModuleAt(own)), attributes))
   } catch (error) {
     throw loadError(module, error)
   }

@@ -7,12 +7,14 @@ export interface ModuleReference {
   base?: string
   /** The path within the library, for its own modules: on another machine their URL may be another one. */
   own?: string
+  /** The SHA-256 of the module, where it travels as a file; see bundles.ts. */
+  bundle?: string
   attributes?: Record<string, string>
 }
 
 /** What tells one reference from another. */
-export function keyOfModule({ kind, url, base = '', attributes }: ModuleReference): string {
-  return `${kind} ${url} ${base}${attributes ? ` ${JSON.stringify(attributes)}` : ''}`
+export function keyOfModule({ kind, url, base = '', bundle, attributes }: ModuleReference): string {
+  return `${kind} ${url} ${base}${bundle === undefined ? '' : ` ${bundle}`}${attributes ? ` ${JSON.stringify(attributes)}` : ''}`
 }
 
 /** What a payload is made of. `body` is plain data: primitives, arrays, plain objects and `Uint8Array`. */

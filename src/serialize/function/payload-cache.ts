@@ -2,10 +2,13 @@
  * Payloads that stay the same from call to call: of functions that are imported, and of functions that capture nothing.
  * Codecs may cache the bytes of a payload by its identity, too.
  */
+import { bundleGeneration } from '../bundles.ts'
 import type { GraphPayload } from './module-reference.ts'
 
 interface Entry {
   payload: GraphPayload
+  /** When references to modules were as they are in it. */
+  bundles: number
   /** What could have been added to the function since. */
   ownKeys: number
   prototypeKeys: number
@@ -17,6 +20,7 @@ const entries = new WeakMap<Function, Entry>()
 export function cachedPayload(fn: Function): GraphPayload | undefined {
   const entry = entries.get(fn)
   if (!entry) return undefined
+  if (entry.bundles !== bundleGeneration()) return undefined
   const isSame =
     entry.payload.modules.length > 0 ||
     (Reflect.ownKeys(fn).length === entry.ownKeys &&
@@ -28,6 +32,7 @@ export function cachedPayload(fn: Function): GraphPayload | undefined {
 export function cachePayload(fn: Function, payload: GraphPayload): void {
   entries.set(fn, {
     payload,
+    bundles: bundleGeneration(),
     ownKeys: Reflect.ownKeys(fn).length,
     prototypeKeys: prototypeKeysOf(fn),
     parent: Object.getPrototypeOf(fn) as object | null,
