@@ -7,6 +7,7 @@ import type { ConnectionOptions, NatsConnection } from '@nats-io/transport-node'
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
 import { ClusterError } from '../errors.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
+import { type Waiting, untilAnswered } from './until-answered.ts'
 
 /** One connection to the servers, and what speaks over it. */
 export interface Nats {
@@ -26,6 +27,8 @@ const betweenAttemptsMs = 250
 const closeMsMax = 1000
 /** Who asks a server that is killed meanwhile gets no answer: it is asked again after this time. */
 const writeMsMax = 2000
+/** As long for what is asked seldom, and can take a server some time. */
+const requestMsMax = 10_000
 
 async function loadPackages(): Promise<{
   transport: typeof import('@nats-io/transport-node')
@@ -54,14 +57,20 @@ async function loadPackages(): Promise<{
  */
 export async function connectNats(
   settings: ClusterSettings,
-  { name, ...waiting }: { name: string } & ConnectingOptions,
+  { name, ...waiting }: { name: string } & Waiting,
 ): Promise<Nats> {
   const { transport, jetStream } = await loadPackages()
   const options = connectionOptions(settings, name, transport.credsAuthenticator)
   const connection = await untilConnected(() => transport.connect(options), { settings, ...waiting })
   try {
     assertServer(connection)
-    const manager = await jetStream.jetstreamManager(connection, { timeout: 10_000 })
+    // Servers that have just started, or lost one of them, may have no leader yet.
+    await untilAnswered(
+      settings,
+      () => jetStream.jetstreamManager(connection, { timeout: attemptMs }),
+      waiting,
+    )
+    const manager = await jetStream.jetstreamManager(connection, { timeout: requestMsMax, checkAPI: false })
     const { max_payload: payloadBytesMax } = connection.info!
     return {
       connection,
@@ -129,18 +138,9 @@ function tlsFiles(tls: ClusterSettings['tls']): NonNullable<ConnectionOptions['t
   }
 }
 
-interface ConnectingOptions {
-  isCancelled?: () => boolean
-  isBackground?: boolean
-}
-
 async function untilConnected(
   connect: () => Promise<NatsConnection>,
-  {
-    settings,
-    isCancelled = () => false,
-    isBackground = false,
-  }: { settings: ClusterSettings } & ConnectingOptions,
+  { settings, isCancelled = () => false, isBackground = false }: { settings: ClusterSettings } & Waiting,
 ): Promise<NatsConnection> {
   const beganMs = performance.now()
   for (;;) {

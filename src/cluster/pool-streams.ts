@@ -6,6 +6,7 @@ import type { Nats } from './nats-client.ts'
 import { serverError } from './nats-client.ts'
 import { LEVELS, type Level, type PoolNames } from './names.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
+import { type Waiting, untilAnswered } from './until-answered.ts'
 
 /** What was agreed on by whoever made the streams. */
 export interface PoolRules {
@@ -27,6 +28,7 @@ export async function openStreams(
   { manager }: Pick<Nats, 'manager'>,
   names: PoolNames,
   settings: ClusterSettings,
+  waiting: Waiting = {},
 ): Promise<PoolRules> {
   const { leaseMs = leaseMsDefault, deliveriesMax = deliveriesMaxDefault, replicas = 1 } = settings
   const common = {
@@ -85,9 +87,15 @@ export async function openStreams(
         }),
     )
   try {
-    await Promise.all(streams.map(add))
-    await Promise.all(LEVELS.map(addConsumer))
-    const rules = await rulesOf(manager, names)
+    const rules = await untilAnswered(
+      settings,
+      async () => {
+        await Promise.all(streams.map(add))
+        await Promise.all(LEVELS.map(addConsumer))
+        return await rulesOf(manager, names)
+      },
+      waiting,
+    )
     warnOfOthers(names, settings, rules)
     return rules
   } catch (cause) {

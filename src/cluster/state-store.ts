@@ -11,6 +11,7 @@ import { type Nats, connectionError, serverError } from './nats-client.ts'
 import { open, seal } from './sealed-message.ts'
 import type { StateNames } from './state-names.ts'
 import { LATE, StateWaits } from './state-waits.ts'
+import { isForbidden, isPassing } from './until-answered.ts'
 
 /** What is under a key. */
 export interface StateEntry {
@@ -79,7 +80,7 @@ export class StateStore {
         if (answer !== LATE) return answer
       } catch (error) {
         this.waits.assertOpen()
-        if (!isPassing(error))
+        if (!isPassing(error) || isStoreFull(error))
           throw isRefusal(error) ? refusal('it refuses a request of shared state', error) : error
         failure = error
       }
@@ -265,34 +266,11 @@ export function wrongKey(state: string): AuthenticationError {
   )
 }
 
-/** Whether it may be another time: the server is away, or has no leader. */
-function isPassing(error: unknown): boolean {
-  if (isForbidden(error)) return false
-  const { name, code, status } = error as { name?: string; code?: unknown; status?: unknown }
-  if (name === 'JetStreamApiError') return status === 503 && !STORE_FULL.has(code as number)
-  return [
-    'TimeoutError',
-    'NoRespondersError',
-    'RequestError',
-    'ConnectionError',
-    'ClosedConnectionError',
-    'DrainingConnectionError',
-    'JetStreamNotEnabled',
-    'JetStreamError',
-  ].includes(name ?? '')
-}
-
 /** A stream that somebody has deleted, a right that this user does not have. */
 function isRefusal(error: unknown): boolean {
   if (isStoreFull(error)) return false
   if (isForbidden(error)) return true
   return /^(?:JetStream|StreamNotFound|ConsumerNotFound)/.test((error as Error).name)
-}
-
-/** This user may not do that: the client says so in the error itself, or in its cause. */
-function isForbidden(error: unknown): boolean {
-  const { name, cause } = error as Error
-  return name === 'PermissionViolationError' || (cause !== undefined && isForbidden(cause))
 }
 
 /** What the server refuses is an error of the cluster. */

@@ -11,6 +11,7 @@ export class StateProgram {
   readonly child: ChildProcess
   readonly lines: string[] = []
   readonly #closed: Promise<unknown>
+  #hasEnded = false
   #wake: (() => void) | undefined
 
   constructor(url: string, args: readonly string[]) {
@@ -25,7 +26,10 @@ export class StateProgram {
       this.#wake?.()
     })
     this.#closed = once(lines, 'close')
-    void this.#closed.then(() => this.#wake?.())
+    lines.once('close', () => {
+      this.#hasEnded = true
+      this.#wake?.()
+    })
   }
 
   /** The rest of the first line that begins so. */
@@ -33,10 +37,8 @@ export class StateProgram {
     for (;;) {
       const line = this.lines.find(text => text.startsWith(start))
       if (line !== undefined) return line.slice(start.length)
-      let hasEnded = false
-      void this.#closed.then(() => (hasEnded = true))
-      await new Promise<void>(resolve => (this.#wake = resolve))
-      if (hasEnded) throw new Error(`it ended and had said: ${this.lines.join(', ')}`)
+      if (!this.#hasEnded) await new Promise<void>(resolve => (this.#wake = resolve))
+      else throw new Error(`it ended and had said: ${this.lines.join(', ')}`)
     }
   }
 
