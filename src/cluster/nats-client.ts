@@ -7,6 +7,7 @@ import type { ConnectionOptions, NatsConnection } from '@nats-io/transport-node'
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
 import { ClusterError } from '../errors.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
+import { reconnectDelay } from './reconnect-delay.ts'
 import { type Waiting, untilAnswered } from './until-answered.ts'
 
 /** One connection to the servers, and what speaks over it. */
@@ -116,7 +117,7 @@ function connectionOptions(
     name: `multiproc ${name} ${poolName}`,
     // Work waits while there is no server; how long is decided above.
     maxReconnectAttempts: -1,
-    reconnectTimeWait: betweenAttemptsMs,
+    reconnectDelayHandler: reconnectDelay(betweenAttemptsMs),
     timeout: attemptMs,
     pingInterval: 5000,
     ...(credentials === undefined ? {} : { authenticator: credsAuthenticator(readFileSync(credentials)) }),

@@ -41,8 +41,8 @@ export class StartedNodes {
     this.#nodes = nodes
   }
 
-  /** As a cluster for tests, with agents and pools. All end with it. */
-  static async start({ count = 3, host = '127.0.0.1' } = {}): Promise<
+  /** As a cluster for tests, with agents and pools. All end with it. `more`: lines of the configuration. */
+  static async start({ count = 3, host = '127.0.0.1', more = [] as readonly string[] } = {}): Promise<
     TestCluster & { readonly nodes: StartedNodes }
   > {
     const folder = mkdtempSync(join(tmpdir(), 'multiproc-nodes-'))
@@ -65,6 +65,7 @@ export class StartedNodes {
           // Who answers nothing for some seconds is cut off, so that tests need not wait for minutes.
           'ping_interval: "2s"',
           'ping_max: 1',
+          ...more,
           `authorization { token: "${TOKEN}" }`,
           `jetstream { store_dir: ${JSON.stringify(join(own, 'store'))}, sync_interval: "1s" }`,
           count > 1

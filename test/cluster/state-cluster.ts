@@ -14,11 +14,11 @@ export class StateProgram {
   #hasEnded = false
   #wake: (() => void) | undefined
 
-  constructor(url: string, args: readonly string[]) {
+  constructor(url: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     const file = fileURLToPath(new URL('state-program.js', import.meta.url))
     this.child = spawn(process.execPath, [file, ...args], {
       stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, MULTIPROC_AUTH_KEY: KEY, CLUSTER_URL: url, CLUSTER_POOL: POOL },
+      env: { ...process.env, MULTIPROC_AUTH_KEY: KEY, CLUSTER_URL: url, CLUSTER_POOL: POOL, ...env },
     })
     const lines = createInterface(this.child.stdout!)
     lines.on('line', line => {
@@ -77,7 +77,11 @@ export class StateCluster implements AsyncDisposable {
   }
 
   program(...args: string[]): StateProgram {
-    const program = new StateProgram(this.server.url, args)
+    return this.programWith({}, ...args)
+  }
+
+  programWith(env: NodeJS.ProcessEnv, ...args: string[]): StateProgram {
+    const program = new StateProgram(this.server.url, args, env)
     this.#programs.push(program)
     return program
   }
