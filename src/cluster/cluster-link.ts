@@ -120,15 +120,21 @@ export class ClusterLink implements Link {
   ): Promise<ClusterLink> {
     const session = randomBytes(12).toString('hex')
     const link = new ClusterLink({ settings, events, nats, rules, session })
-    link.#feed = await ResultFeed.open(nats, link.#names, {
-      session,
-      events: {
-        onResult: (chunkId, subject, bytes) => void link.#receive(chunkId, subject, bytes),
-        oldestOpen: () => link.#open.keys().next().value,
-        newest: () => link.#newest,
-      },
-    })
-    return link
+    try {
+      link.#feed = await ResultFeed.open(nats, link.#names, {
+        session,
+        settings,
+        events: {
+          onResult: (chunkId, subject, bytes) => void link.#receive(chunkId, subject, bytes),
+          oldestOpen: () => link.#open.keys().next().value,
+          newest: () => link.#newest,
+        },
+      })
+      return link
+    } catch (error) {
+      link.#release()
+      throw error
+    }
   }
 
   get bufferedBytes(): number {
@@ -516,6 +522,12 @@ export class ClusterLink implements Link {
 
   #end(error?: ClusterError): void {
     if (this.#isEnded) return
+    this.#release()
+    void closeNats(this.#nats)
+    this.#events.ended(error)
+  }
+
+  #release(): void {
     this.#isEnded = true
     clearInterval(this.#timer)
     this.#tables.close()
@@ -523,7 +535,5 @@ export class ClusterLink implements Link {
     this.#watch.close()
     this.#feed?.close()
     this.#open.clear()
-    void closeNats(this.#nats)
-    this.#events.ended(error)
   }
 }

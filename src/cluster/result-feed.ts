@@ -5,8 +5,10 @@
  * See "Results" in README.md.
  */
 import type { Subscription } from '@nats-io/transport-node'
-import type { Nats } from './nats-client.ts'
+import type { ClusterSettings } from '../pool/cluster-option.ts'
+import { type Nats, serverError } from './nats-client.ts'
 import { type PoolNames, chunkNameIn } from './names.ts'
+import { untilAnswered } from './until-answered.ts'
 
 export interface FeedEvents {
   onResult(chunkId: number, subject: string, bytes: Uint8Array): void
@@ -58,16 +60,22 @@ export class ResultFeed {
     this.#timer = setInterval(() => void this.#move(), moveEveryMs).unref()
   }
 
-  /** To be opened before the first chunk is sent. */
+  /** To be opened before the first chunk is sent. @throws ClusterError when the server does not answer. */
   static async open(
     nats: Nats,
     names: PoolNames,
-    { session, events }: { session: string; events: FeedEvents },
+    { session, settings, events }: { session: string; settings: ClusterSettings; events: FeedEvents },
   ): Promise<ResultFeed> {
-    const { state } = await nats.manager.streams.info(names.results)
-    const feed = new ResultFeed(nats, names, { session, events, fromSequence: state.last_seq + 1 })
-    // The server has the subscription before any chunk.
-    await nats.connection.flush()
+    let fromSequence: number
+    try {
+      const { state } = await untilAnswered(settings, () => nats.manager.streams.info(names.results))
+      fromSequence = state.last_seq + 1
+    } catch (cause) {
+      throw serverError('it does not say where its results end', cause)
+    }
+    const feed = new ResultFeed(nats, names, { session, events, fromSequence })
+    // The server has the subscription before any chunk; if it goes away instead, it has it before anything else.
+    await nats.connection.flush().catch(() => {})
     return feed
   }
 

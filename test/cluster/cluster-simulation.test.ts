@@ -1,0 +1,51 @@
+/**
+ * The protocol of src/cluster in stories that follow from a seed, in time that is not real: every item has one outcome,
+ * whoever is killed or cut off, and nothing is left. `node scripts/simulate-cluster.mjs` plays thousands of them.
+ */
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { randomNumbers, seed } from '../queue/random-numbers.js'
+import { simulate, storyOf } from './simulation/simulation.js'
+
+const STORIES = 15
+const random = randomNumbers(seed)
+
+describe('a simulated cluster', () => {
+  test(`gives each item one outcome in ${STORIES} stories`, async () => {
+    for (let played = 0; played < STORIES; played++) {
+      const number = random(2 ** 31)
+      try {
+        await simulate(storyOf(number))
+      } catch (error) {
+        throw new Error(`The story ${number}: node scripts/simulate-cluster.mjs --only ${number}`, {
+          cause: error,
+        })
+      }
+    }
+  })
+
+  test('tells the same story for the same seed', async () => {
+    const number = random(2 ** 31)
+    const [one, other] = [await simulate(storyOf(number)), await simulate(storyOf(number))]
+    assert.deepEqual(one, other)
+  })
+
+  test('with 100 agents, of which many are killed or cut off, does 40,000 items', async () => {
+    const outcome = await simulate({
+      ...storyOf(random(2 ** 31)),
+      items: 40_000,
+      agents: 100,
+      processes: 4,
+      programs: 1,
+      chunkSize: 100,
+      itemMs: 10,
+      padding: 0,
+      leaseMs: 3000,
+      latencyMs: 0.2,
+      jitterMs: 1,
+      faultEveryMs: 1000,
+      isPoisoned: false,
+    })
+    assert.ok(outcome.openMax > 100)
+  })
+})
