@@ -478,7 +478,8 @@ export class ClusterLink implements Link {
     for (const chunk of old) {
       chunk.sentAtMs = performance.now()
       if (await this.#isQueued(chunk)) continue
-      await this.#feed?.replay()
+      // Its result may be among those that are being read again, and then it need not run again.
+      if (!(await this.#feed?.replay())) return
       if (this.#isOpen(chunk) && !chunk.isArriving) void this.#publish(chunk)
     }
   }

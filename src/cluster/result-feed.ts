@@ -37,7 +37,7 @@ export class ResultFeed {
   #fromSequence: number
   /** What `#fromSequence` becomes once the chunks up to this one have their results. */
   #next: { sequence: number; newest: number } | undefined
-  #isReplaying = false
+  #replaying: Promise<boolean> | undefined
   #isAsked = false
   #isClosed = false
 
@@ -79,28 +79,33 @@ export class ResultFeed {
     return feed
   }
 
-  /** Some results may not have been heard. */
-  async replay(): Promise<void> {
+  /**
+   * Some results may not have been heard. Resolves when all of them have been told: false if the server was away for too
+   * long.
+   */
+  async replay(): Promise<boolean> {
     this.#isAsked = true
-    if (this.#isReplaying) return
-    this.#isReplaying = true
-    try {
-      for (let attempt = 0; this.#isAsked && !this.#isClosed && attempt < attemptsMax;) {
-        this.#isAsked = false
-        try {
-          await this.#readAgain()
-        } catch {
-          // The server is not back yet, or has gone again; the next reconnection, or who misses something, asks again.
-          this.#isAsked = true
-          attempt++
-          await new Promise(resolve => {
-            setTimeout(resolve, betweenAttemptsMs)
-          })
-        }
+    this.#replaying ??= this.#readUntilDone()
+    return await this.#replaying
+  }
+
+  async #readUntilDone(): Promise<boolean> {
+    for (let attempt = 0; this.#isAsked && !this.#isClosed && attempt < attemptsMax;) {
+      this.#isAsked = false
+      try {
+        await this.#readAgain()
+      } catch {
+        // The server is not back yet, or has gone again; the next reconnection, or who misses something, asks again.
+        this.#isAsked = true
+        attempt++
+        await new Promise(resolve => {
+          setTimeout(resolve, betweenAttemptsMs)
+        })
       }
-    } finally {
-      this.#isReplaying = false
     }
+    // At once, so that who asks from now on has it read again.
+    this.#replaying = undefined
+    return !this.#isAsked
   }
 
   close(): void {

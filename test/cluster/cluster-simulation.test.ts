@@ -24,6 +24,31 @@ describe('a simulated cluster', () => {
     }
   })
 
+  // A program looked for a chunk that seemed lost while its results were still being read again, and sent it once more.
+  test('runs nothing twice because the network of the program was cut', async () => {
+    const outcome = await simulate({
+      seed: 28,
+      items: 1997,
+      agents: 3,
+      processes: 2,
+      programs: 1,
+      chunkSize: 6,
+      itemMs: 1,
+      padding: 3000,
+      codeBytes: 10_000,
+      cancelEvery: 0,
+      latencyMs: 0.1,
+      jitterMs: 200,
+      leaseMs: 1000,
+      inlineBytesMax: 4096,
+      faultEveryMs: 2000,
+      workerDeathEvery: 0,
+      isPoisoned: false,
+      isGentle: true,
+    })
+    assert.ok(outcome.faults['program cut for long']! > 0)
+  })
+
   test('tells the same story for the same seed', async () => {
     const number = random(2 ** 31)
     const [one, other] = [await simulate(storyOf(number)), await simulate(storyOf(number))]
@@ -44,6 +69,7 @@ describe('a simulated cluster', () => {
       latencyMs: 0.2,
       jitterMs: 1,
       faultEveryMs: 1000,
+      isGentle: false,
       isPoisoned: false,
     })
     assert.ok(outcome.openMax > 100)

@@ -26,6 +26,7 @@ function mapOn(agents: number, items: number): SimulationOptions {
     leaseMs: 15_000,
     inlineBytesMax: 512 * 1024,
     faultEveryMs: 0,
+    isGentle: true,
     workerDeathEvery: 0,
     isPoisoned: false,
   }
@@ -47,7 +48,7 @@ export async function measureGrowth(items: number): Promise<void> {
       'messages an item',
       'bytes an item',
       'most open chunks',
-      'their MB',
+      'their MB, everywhere',
       'events',
       'events a real second',
     ],
@@ -57,12 +58,10 @@ export async function measureGrowth(items: number): Promise<void> {
     const own = Math.max(10_000, Math.round((items * agents) / AGENTS.at(-1)!))
     const clock = process.hrtime.bigint.bind(process.hrtime)
     const began = clock()
-    const before = memoryMb()
-    let peakMb = 0
+    let [emptyMb, fullMb] = [0, 0]
     const outcome = await simulate(mapOn(agents, own), {
-      onOpenMax: () => {
-        peakMb = Math.max(peakMb, memoryMb() - before)
-      },
+      onEmpty: () => (emptyMb = memoryMb()),
+      onFull: () => (fullMb = memoryMb()),
     })
     const seconds = Number(clock() - began) / 1e9
     rows.push([
@@ -73,7 +72,7 @@ export async function measureGrowth(items: number): Promise<void> {
       (outcome.messages / own).toFixed(3),
       (outcome.bytes / own).toFixed(1),
       outcome.openMax,
-      peakMb.toFixed(1),
+      (fullMb - emptyMb).toFixed(1),
       outcome.events,
       Math.round(outcome.events / seconds),
     ])

@@ -19,6 +19,8 @@ export type Fate = 'result' | 'worker dies' | 'agent dies'
 
 export interface AgentEvents {
   fateOf(item: number): Fate
+  /** These have run to their end. */
+  onRun(items: Items): void
   /** A worker of it died. */
   onWorkerDeath(item: number): void
   onAgentDeath(agent: SimulatedAgent): void
@@ -174,6 +176,7 @@ export class SimulatedAgent {
     this.#network.time.after(itemMs * Math.min(items.count, done + 1), () => {
       if (this.isDead || job.isDone) return
       const elapsedMs = itemMs * done
+      this.#events.onRun({ first: items.first, count: done })
       if (last < 0) {
         job.received(first, { count: done, isPacked: true, bodies: [resultBody(items)], elapsedMs })
         return

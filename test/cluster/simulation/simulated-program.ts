@@ -104,9 +104,8 @@ export class SimulatedProgram {
     return this.#hasEnded || this.#isDead
   }
 
-  /** It has as many chunks with the cluster as it may, as it knows of agents. */
-  get isFull(): boolean {
-    return this.#open.size >= this.#chunksMax && this.#chunksMax > 4
+  get isOpen(): boolean {
+    return this.#link !== undefined
   }
 
   get isKilled(): boolean {
