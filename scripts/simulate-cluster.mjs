@@ -2,8 +2,8 @@
 // simulated network and a simulated server, with deaths, cuts and lost acknowledgements that follow from a seed. Says which
 // seeds went wrong, and exits with 1 if any did.
 //
-//   npm run build && node scripts/simulate-cluster.mjs [--seeds 1000] [--first 1] [--only 17]
-//   npm run build && node scripts/simulate-cluster.mjs --growth [--items 10000000]
+//   npm run simulate -- [--seeds 1000] [--first 1] [--only 17]
+//   npm run simulate -- --growth [--items 10000000]
 //
 // --growth measures what more agents cost, up to a thousand, and prints the table of src/cluster/README.md.
 import { spawn } from 'node:child_process'
@@ -12,8 +12,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-const USAGE =
-  'node scripts/simulate-cluster.mjs [--seeds 1000] [--first 1] [--only 17] | --growth [--items 10000000]'
+const USAGE = 'npm run simulate -- [--seeds 1000] [--first 1] [--only 17] | --growth [--items 10000000]'
 const main = join(
   dirname(dirname(fileURLToPath(import.meta.url))),
   'build/test/cluster/simulation/simulate-main.js',

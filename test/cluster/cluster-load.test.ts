@@ -40,6 +40,7 @@ describe('a program that does not read its results', needsServer, () => {
     const long = (n: number): string => String(n).padEnd(20_000, '.')
     const results = pool.map(long, range(2000), { chunkSize: 10 })
     await pool.apply(() => {})
+    // Sleep: the program is to compute for that long.
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 9000)
     assert.deepEqual((await results).map(Number.parseFloat), range(2000))
     assert.equal(agent.exitCode, null)

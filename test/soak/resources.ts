@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { brokerServes } from '#src/broker/home.js'
@@ -114,7 +115,7 @@ function counts(): Counts {
   return {
     descriptors: openDescriptors().length,
     children: childProcesses().length,
-    files: readdirSync(tmpdir()).length,
+    files: files().length,
     names: names().length,
     members,
     joining,
@@ -125,9 +126,16 @@ function counts(): Counts {
 function detail(name: keyof Counts): string {
   if (name === 'descriptors') return openDescriptors().join(', ')
   if (name === 'children') return childProcesses().join(', ')
-  if (name === 'files') return readdirSync(tmpdir()).join(', ')
+  if (name === 'files') return files().join(', ')
   if (name === 'names') return names().join(', ')
   return JSON.stringify(heapCensus())
+}
+
+/** The folder of the sockets by which programs can be looked at is made once, and stays; what is in it does not. */
+function files(): string[] {
+  return readdirSync(tmpdir()).flatMap(name =>
+    name.startsWith('multiproc-inspect') ? readdirSync(join(tmpdir(), name)) : [name],
+  )
 }
 
 /** Of the shared memory that this run has named. */

@@ -3,6 +3,8 @@ import { type SimulationOptions, simulate } from './simulation.js'
 
 const AGENTS = [1, 10, 100, 1000]
 const PROCESSES = 8
+/** For all agents to be there. */
+const IDLE_MS = 3000
 /** As a pool cuts it: 60 ms of work in a chunk. */
 const ITEM_MS = 1
 const CHUNK_SIZE = 60
@@ -21,6 +23,7 @@ function mapOn(agents: number, items: number): SimulationOptions {
     padding: 3 * CHUNK_SIZE,
     codeBytes: 500,
     cancelEvery: 0,
+    beginAfterMs: IDLE_MS,
     latencyMs: 0.2,
     jitterMs: 0.2,
     leaseMs: 15_000,
@@ -34,7 +37,8 @@ function mapOn(agents: number, items: number): SimulationOptions {
 
 function memoryMb(): number {
   globalThis.gc?.()
-  return process.memoryUsage().heapUsed / 2 ** 20
+  const { heapUsed, external } = process.memoryUsage()
+  return (heapUsed + external) / 2 ** 20
 }
 
 /** Prints a table. */
@@ -67,7 +71,7 @@ export async function measureGrowth(items: number): Promise<void> {
     rows.push([
       agents,
       own,
-      (outcome.virtualMs / 1000).toFixed(1),
+      ((outcome.virtualMs - IDLE_MS) / 1000).toFixed(1),
       ((own * ITEM_MS) / (agents * PROCESSES) / 1000).toFixed(1),
       (outcome.messages / own).toFixed(3),
       (outcome.bytes / own).toFixed(1),

@@ -163,7 +163,7 @@ export class SimulatedAgent {
       // It was withdrawn or called off.
       if (!part) continue
       this.#running.add(job)
-      void this.#run(job, itemsIn((part.packed ?? part.bodies![0])!.bytes), part.first)
+      this.#run(job, itemsIn((part.packed ?? part.bodies![0])!.bytes), part.first)
     }
   }
 

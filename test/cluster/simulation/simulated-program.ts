@@ -32,6 +32,8 @@ export interface ProgramOptions {
   codeBytes: number
   /** Every so many chunks one is called off, and given to the cluster again. */
   cancelEvery: number
+  /** It is idle for so long first. */
+  beginAfterMs?: number
 }
 
 const FUNCTION_ID = 1
@@ -51,6 +53,7 @@ export class SimulatedProgram {
   readonly #open = new Map<number, Sent>()
   readonly #again: Part[] = []
   #link: ClusterLink | undefined
+  #hasBegun = false
   #next = 0
   #settled = 0
   #chunksMax = 4
@@ -90,6 +93,10 @@ export class SimulatedProgram {
       },
     }
     this.#link = await ClusterLink.open(settings, events, { nats, rules })
+    const { beginAfterMs } = this.#options
+    // Sleep: in time that is not real.
+    if (beginAfterMs !== undefined) await new Promise(resolve => setTimeout(resolve, beginAfterMs))
+    this.#hasBegun = true
     if (this.#isDead) {
       this.#link.kill({ isHard: true })
       return
@@ -121,7 +128,13 @@ export class SimulatedProgram {
   }
 
   #fill(): void {
-    while (this.#link && !this.#isDead && !this.#hasEnded && this.#open.size < this.#chunksMax) {
+    while (
+      this.#link &&
+      this.#hasBegun &&
+      !this.#isDead &&
+      !this.#hasEnded &&
+      this.#open.size < this.#chunksMax
+    ) {
       const part = this.#again.shift() ?? this.#fresh()
       if (!part) break
       this.#send(part)
