@@ -8,6 +8,7 @@ import { randomNumbers, seed } from '../queue/random-numbers.js'
 import { simulate, storyOf } from './simulation/simulation.js'
 
 const STORIES = 15
+const MOMENTS = 100
 const random = randomNumbers(seed)
 
 describe('a simulated cluster', () => {
@@ -23,6 +24,44 @@ describe('a simulated cluster', () => {
       }
     }
   })
+
+  for (const fault of [
+    'server killed',
+    'server killed and forgetful',
+    'agent killed',
+    'program cut for long',
+  ] as const) {
+    test(`gives each item one outcome at whatever moment this happens: ${fault}`, async () => {
+      const story = {
+        seed: random(2 ** 31),
+        items: 30,
+        agents: 2,
+        processes: 1,
+        programs: 1,
+        chunkSize: 2,
+        itemMs: 3,
+        padding: 5000,
+        codeBytes: 5000,
+        cancelEvery: 0,
+        latencyMs: 0.5,
+        jitterMs: 0.5,
+        leaseMs: 1000,
+        inlineBytesMax: 4096,
+        faultEveryMs: 0,
+        workerDeathEvery: 0,
+        isPoisoned: false,
+        isGentle: false,
+      }
+      // From the opening of streams to the end.
+      const { virtualMs } = await simulate(story)
+      for (let moment = 0; moment < MOMENTS; moment++) {
+        const atMs = (virtualMs * moment) / MOMENTS
+        await simulate({ ...story, planned: [{ fault, atMs }] }).catch((error: unknown) => {
+          throw new Error(`After ${atMs} ms of the story ${story.seed}`, { cause: error })
+        })
+      }
+    })
+  }
 
   // A program looked for a chunk that seemed lost while its results were still being read again, and sent it once more.
   test('runs nothing twice because the network of the program was cut', async () => {

@@ -29,6 +29,8 @@ export interface SimulationOptions extends ProgramOptions {
   inlineBytesMax: number
   /** Milliseconds between two faults; 0 for none. */
   faultEveryMs: number
+  /** What goes wrong beside that, and when. */
+  planned?: { fault: Fault; atMs: number }[]
   /** Nothing goes wrong but the network of a single program: then nothing has to be run twice. */
   isGentle: boolean
   /** Of so many items one ends its worker, the first time it is run. 0: none. */
@@ -55,7 +57,7 @@ const FAULTS_MS_MAX = 300_000
 /** In virtual time; everything has to end long before. */
 const MS_MAX = 2 * 3600_000
 
-const FAULTS = [
+export const FAULTS = [
   'server killed',
   'server killed and forgetful',
   'agent killed',
@@ -67,6 +69,8 @@ const FAULTS = [
   'program killed',
   'queue emptied',
 ] as const
+
+export type Fault = (typeof FAULTS)[number]
 
 class Story implements AgentEvents, Disposable {
   readonly time = new VirtualTime()
@@ -116,7 +120,8 @@ class Story implements AgentEvents, Disposable {
   }
 
   begin(): void {
-    const { agents, programs, faultEveryMs } = this.#options
+    const { agents, programs, faultEveryMs, planned = [] } = this.#options
+    for (const { fault, atMs } of planned) this.time.at(atMs, () => this.#doHarm(fault))
     for (let number = 0; number < agents; number++) this.#addAgent()
     for (let number = 0; number < programs; number++) this.#addProgram()
     if (faultEveryMs > 0) this.#planFault()
@@ -198,7 +203,7 @@ class Story implements AgentEvents, Disposable {
     return all.length === 0 ? undefined : all[this.#random(all.length)]
   }
 
-  #doHarm(fault: (typeof FAULTS)[number]): void {
+  #doHarm(fault: Fault): void {
     const agent = this.#any(this.agents)
     const program = this.#any(this.programs.filter(each => !each.hasEnded))
     const cutMs = fault.endsWith('shortly') ? this.#random(3000) : 8000 + this.#random(20_000)
