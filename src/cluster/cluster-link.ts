@@ -39,6 +39,8 @@ const betweenPublishesMs = 200
 const checkEveryMs = 1000
 /** A chunk that so often was refused by agents with another key fails although others have the right one. */
 const refusalsMax = 20
+/** A chunk that no server has taken for so many times `connectionTimeout` fails, although it keeps coming back. */
+const absencesMax = 10
 /** How many of the oldest chunks are looked for at once. */
 const checkedMax = 16
 
@@ -232,8 +234,7 @@ export class ClusterLink implements Link {
         return
       } catch (error) {
         const isFull = error instanceof Error && /maximum (?:messages|bytes)/.test(error.message)
-        const isLate = performance.now() - beganMs > this.#settings.connectionMsMax
-        if (!isFull && !this.#watch.isAway && isLate) {
+        if (!isFull && !this.#watch.isAway && this.#isLate(beganMs)) {
           this.#fail(serverError('it takes no work', error))
           return
         }
@@ -243,6 +244,17 @@ export class ClusterLink implements Link {
         })
       }
     }
+  }
+
+  /**
+   * Of the time in which the server takes nothing, that does not count in which it was away: it may be back since a
+   * moment ago only, and what was sent before is lost. But it cannot come and go for ever.
+   */
+  #isLate(beganMs: number): boolean {
+    const { connectionMsMax } = this.#settings
+    const nowMs = performance.now()
+    const hereMs = nowMs - Math.max(beganMs, this.#watch.backSinceMs)
+    return hereMs > connectionMsMax || nowMs - beganMs > absencesMax * connectionMsMax
   }
 
   async #write(chunk: SentChunk): Promise<{ bytes: Uint8Array }> {

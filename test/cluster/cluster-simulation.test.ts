@@ -8,7 +8,7 @@ import { randomNumbers, seed } from '../queue/random-numbers.js'
 import { simulate, storyOf } from './simulation/simulation.js'
 
 const STORIES = 15
-const MOMENTS = 100
+const MOMENTS = 40
 const random = randomNumbers(seed)
 
 describe('a simulated cluster', () => {
@@ -25,13 +25,15 @@ describe('a simulated cluster', () => {
     }
   })
 
-  for (const fault of [
-    'server killed',
-    'server killed and forgetful',
-    'agent killed',
-    'program cut for long',
+  for (const [fault, cutMs, what] of [
+    ['server killed', undefined, ''],
+    ['server killed and forgetful', undefined, ''],
+    ['agent killed', undefined, ''],
+    ['program cut for long', undefined, ''],
+    // It is known to be away for less than connectionTimeout, although nothing is taken for longer.
+    ['program cut for long', 65_000, ', a minute'],
   ] as const) {
-    test(`gives each item one outcome at whatever moment this happens: ${fault}`, async () => {
+    test(`gives each item one outcome at whatever moment this happens: ${fault}${what}`, async () => {
       const story = {
         seed: random(2 ** 31),
         items: 30,
@@ -56,7 +58,10 @@ describe('a simulated cluster', () => {
       const { virtualMs } = await simulate(story)
       for (let moment = 0; moment < MOMENTS; moment++) {
         const atMs = (virtualMs * moment) / MOMENTS
-        await simulate({ ...story, planned: [{ fault, atMs }] }).catch((error: unknown) => {
+        await simulate({
+          ...story,
+          planned: [{ fault, atMs, ...(cutMs === undefined ? {} : { cutMs }) }],
+        }).catch((error: unknown) => {
           throw new Error(`After ${atMs} ms of the story ${story.seed}`, { cause: error })
         })
       }

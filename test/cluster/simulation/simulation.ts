@@ -30,7 +30,7 @@ export interface SimulationOptions extends ProgramOptions {
   /** Milliseconds between two faults; 0 for none. */
   faultEveryMs: number
   /** What goes wrong beside that, and when. */
-  planned?: { fault: Fault; atMs: number }[]
+  planned?: { fault: Fault; atMs: number; cutMs?: number }[]
   /** Nothing goes wrong but the network of a single program: then nothing has to be run twice. */
   isGentle: boolean
   /** Of so many items one ends its worker, the first time it is run. 0: none. */
@@ -121,7 +121,7 @@ class Story implements AgentEvents, Disposable {
 
   begin(): void {
     const { agents, programs, faultEveryMs, planned = [] } = this.#options
-    for (const { fault, atMs } of planned) this.time.at(atMs, () => this.#doHarm(fault))
+    for (const { fault, atMs, cutMs } of planned) this.time.at(atMs, () => this.#doHarm(fault, cutMs))
     for (let number = 0; number < agents; number++) this.#addAgent()
     for (let number = 0; number < programs; number++) this.#addProgram()
     if (faultEveryMs > 0) this.#planFault()
@@ -203,10 +203,11 @@ class Story implements AgentEvents, Disposable {
     return all.length === 0 ? undefined : all[this.#random(all.length)]
   }
 
-  #doHarm(fault: Fault): void {
+  #doHarm(fault: Fault, plannedCutMs?: number): void {
     const agent = this.#any(this.agents)
     const program = this.#any(this.programs.filter(each => !each.hasEnded))
-    const cutMs = fault.endsWith('shortly') ? this.#random(3000) : 8000 + this.#random(20_000)
+    const cutMs =
+      plannedCutMs ?? (fault.endsWith('shortly') ? this.#random(3000) : 8000 + this.#random(20_000))
     switch (fault) {
       case 'server killed':
       case 'server killed and forgetful': {
