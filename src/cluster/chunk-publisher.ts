@@ -16,11 +16,15 @@ const inlineCodeBytesMax = 4096
 /** Stored code is deleted by the server after a day. */
 const codeMsMax = 12 * 3600_000
 const betweenPublishesMs = 200
+/** A chunk that no server has taken for so many times `connectionTimeout` fails, although it keeps coming back. */
+const absencesMax = 10
 
 /** The link, as it is seen from here. */
 export interface PublisherOwner {
   readonly session: string
   isAway(): boolean
+  /** By `performance.now()`. */
+  backSinceMs(): number
   isOpen(chunk: SentChunk): boolean
   /** It went out, and nobody wants it any more. */
   withdraw(chunk: SentChunk): void
@@ -94,8 +98,7 @@ export class ChunkPublisher {
           return
         }
         const isFull = error instanceof Error && /maximum (?:messages|bytes)/.test(error.message)
-        const isLate = performance.now() - beganMs > this.#settings.connectionMsMax
-        if (!isFull && !owner.isAway() && isLate) {
+        if (!isFull && !owner.isAway() && this.#isLate(beganMs)) {
           owner.onStuck(error)
           return
         }
@@ -105,6 +108,17 @@ export class ChunkPublisher {
         })
       }
     }
+  }
+
+  /**
+   * Of the time in which the server takes nothing, that does not count in which it was away: it may be back since a
+   * moment ago only, and what was sent before is lost. But it cannot come and go for ever.
+   */
+  #isLate(beganMs: number): boolean {
+    const { connectionMsMax } = this.#settings
+    const nowMs = performance.now()
+    const hereMs = nowMs - Math.max(beganMs, this.#owner.backSinceMs())
+    return hereMs > connectionMsMax || nowMs - beganMs > absencesMax * connectionMsMax
   }
 
   async #write(chunk: SentChunk): Promise<{ bytes: Uint8Array }> {

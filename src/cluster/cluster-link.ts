@@ -5,10 +5,11 @@
  */
 import { randomBytes } from 'node:crypto'
 import { AuthenticationError, ClusterError } from '../errors.ts'
-import type { Link, LinkEvents, Machine } from '../pool/elsewhere.ts'
+import { type Link, type LinkEvents, type Machine, chunksPerProcessMin } from '../pool/elsewhere.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 import type { Body, ChunkHead, FromWorker, ToWorker } from '../pool/protocol.ts'
 import { encodeThrown } from '../serialize/codec.ts'
+import { adoptedChunks, takenOver } from './adopted-chunks.ts'
 import { AgentsView } from './agents-view.ts'
 import { ChunkPublisher } from './chunk-publisher.ts'
 import { ClusterTables } from './cluster-tables.ts'
@@ -27,8 +28,6 @@ import type { SentChunk, SentCode } from './sent-chunk.ts'
 import { UnmetRequirements } from './unmet-requirements.ts'
 import { type ControlHead, type DriverHead, type ReportHead, type ResultHead } from './work-message.ts'
 
-/** However long chunks take: one that runs, and one where an agent can fetch it. */
-const chunksPerProcess = 2
 /** After so long without an agent a program is warned. */
 const warnAfterMs = 10_000
 const checkEveryMs = 1000
@@ -128,20 +127,26 @@ export class ClusterLink implements Link {
     const { kept } = settings
     const session = kept?.session ?? randomBytes(12).toString('hex')
     const link = new ClusterLink({ settings, events, nats, rules, session })
-    if (kept) link.#adopt(kept)
-    link.#feed = await ResultFeed.open(nats, link.#names, {
-      session,
-      isKept: kept !== undefined,
-      events: {
-        onOther: (subject, bytes) => link.#hearDriver(subject, bytes),
-        onResult: (chunkId, subject, bytes) => void link.#receive(chunkId, subject, bytes),
-        oldestOpen: () => link.#open.keys().next().value,
-        newest: () => link.#newest,
-      },
-    })
-    // What was written before: results, and that yet another program goes on.
-    if (kept) void link.#feed.replay()
-    return link
+    try {
+      if (kept) link.#adopt(kept)
+      link.#feed = await ResultFeed.open(nats, link.#names, {
+        session,
+        settings,
+        isKept: kept !== undefined,
+        events: {
+          onOther: (subject, bytes) => link.#hearDriver(subject, bytes),
+          onResult: (chunkId, subject, bytes) => void link.#receive(chunkId, subject, bytes),
+          oldestOpen: () => link.#open.keys().next().value,
+          newest: () => link.#newest,
+        },
+      })
+      // What was written before: results, and that yet another program goes on.
+      if (kept) void link.#feed.replay()
+      return link
+    } catch (error) {
+      link.#release()
+      throw error
+    }
   }
 
   get bufferedBytes(): number {
@@ -231,6 +236,7 @@ export class ClusterLink implements Link {
       {
         session: this.#session,
         isAway: () => this.#watch.isAway,
+        backSinceMs: () => this.#watch.backSinceMs,
         isOpen: chunk => this.#isOpen(chunk),
         withdraw: chunk => this.#withdraw(chunk),
         failed: (chunk, error) => this.#failChunk(chunk, error),
@@ -248,36 +254,10 @@ export class ClusterLink implements Link {
   // ---- What programs before have sent of this call ----
 
   /** Takes over what another program has sent. Its results are read again from the first. */
-  #adopt({ known }: KeptJob): void {
-    for (const { chunkId, subject, ...place } of known) {
-      const elsewhere = { ...place, taskName: '', timeoutMs: undefined, graceMs: 0, priority: 0 }
-      const chunk: SentChunk = {
-        head: {
-          type: 'chunk',
-          bodies: 0,
-          chunkId,
-          functionId: 0,
-          mode: 'item',
-          isPacked: true,
-          ...place,
-          elsewhere,
-        },
-        bodies: [],
-        code: { bytes: new Uint8Array(), hash: '', storedAtMs: undefined, storing: undefined },
-        level: 'normal',
-        requires: place.requires === undefined ? undefined : requirementsIn(place.requires),
-        subject: subject ?? this.#names.task('normal', { session: this.#session, chunkId }),
-        isAdopted: true,
-        isPublishing: false,
-        byteLength: 0,
-        sentAtMs: performance.now(),
-        sends: 1,
-        storedName: undefined,
-        refusals: 0,
-        isArriving: false,
-      }
-      this.#open.set(chunkId, chunk)
-      this.#newest = chunkId
+  #adopt(kept: KeptJob): void {
+    for (const chunk of adoptedChunks(kept, this.#names)) {
+      this.#newest = chunk.head.chunkId
+      this.#open.set(this.#newest, chunk)
     }
     if (this.#open.size > 0 && this.#agents.processes === 0) this.#aloneSinceMs = performance.now()
   }
@@ -297,12 +277,7 @@ export class ClusterLink implements Link {
     if (!kept || subject !== this.#names.driver(this.#session)) return
     const driver = this.#post.readNote(subject, bytes)?.head as DriverHead | undefined
     if (!driver || driver.epoch <= kept.epoch) return
-    this.#fail(
-      new ClusterError(
-        'ERR_TERMINATED',
-        `The program with the process id ${driver.pid} on ${driver.host} has attached to the job "${kept.jobId}", and gets its results instead of this one\nTo fix: attach from one program at a time`,
-      ),
-    )
+    this.#fail(takenOver(kept.jobId, driver))
   }
 
   // ---- Calling off ----
@@ -469,7 +444,7 @@ export class ClusterLink implements Link {
 
   /** Says how many chunks may be on their way for each process, when that has changed. */
   #noteRoom(): void {
-    const perProcess = Math.max(chunksPerProcess, this.#ahead.perProcess(this.#openBytes))
+    const perProcess = Math.max(chunksPerProcessMin, this.#ahead.perProcess(this.#openBytes))
     if (perProcess === this.#perProcess) return
     this.#perProcess = perProcess
     this.#events.noteLookAhead(perProcess)
@@ -549,7 +524,8 @@ export class ClusterLink implements Link {
     for (const chunk of old) {
       chunk.sentAtMs = performance.now()
       if (await this.#isQueued(chunk)) continue
-      await this.#feed?.replay()
+      // Its result may be among those that are being read again, and then it need not run again.
+      if (!(await this.#feed?.replay())) return
       if (this.#isOpen(chunk) && !chunk.isArriving) this.#publish(chunk)
     }
   }
@@ -601,6 +577,12 @@ export class ClusterLink implements Link {
 
   #end(error?: ClusterError): void {
     if (this.#isEnded) return
+    this.#release()
+    void closeNats(this.#nats)
+    this.#events.ended(error)
+  }
+
+  #release(): void {
     this.#isEnded = true
     clearInterval(this.#timer)
     this.#tables.close()
@@ -609,7 +591,5 @@ export class ClusterLink implements Link {
     if (this.#kept?.isCalledOff) this.#forgetJob(this.#kept)
     this.#feed?.close()
     this.#open.clear()
-    void closeNats(this.#nats)
-    this.#events.ended(error)
   }
 }

@@ -15,6 +15,7 @@ export class ConnectionWatch {
   #lost: NodeJS.Timeout | undefined
   #isClosed = false
   #isLooking = false
+  #backSinceMs = performance.now()
 
   constructor(
     nats: Nats,
@@ -27,6 +28,11 @@ export class ConnectionWatch {
     this.#look = setInterval(() => void this.#ask(), lookEveryMs).unref()
     void this.#follow(onBack)
     letProgramEnd(nats.connection)
+  }
+
+  /** Since when the connection is there without a gap, by `performance.now()`. */
+  get backSinceMs(): number {
+    return this.#backSinceMs
   }
 
   get isAway(): boolean {
@@ -47,6 +53,7 @@ export class ConnectionWatch {
       } else if (type === 'reconnect') {
         clearTimeout(this.#lost)
         this.#lost = undefined
+        this.#backSinceMs = performance.now()
         letProgramEnd(this.#nats.connection)
         onBack()
       }

@@ -7,7 +7,7 @@
 /** So much work is to wait for each process: a multiple of what a message takes, and less than anybody notices. */
 const aheadMs = 20
 /** So many travel for the shortest: with one the network would decide how fast a cluster is. */
-const aheadMax = 16
+export const aheadMax = 16
 /** With so many bytes on their way, only what hides the way of one chunk. */
 const bytesMax = 16 << 20
 

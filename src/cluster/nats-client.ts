@@ -11,6 +11,8 @@ import { StreamWriter } from './stream-writer.ts'
 import { connectFailure, isNotLetIn } from './connect-failure.ts'
 import { loginOptions } from './nats-login.ts'
 import { type Greeting, firstGreeting } from './server-greeting.ts'
+import { reconnectDelay } from './reconnect-delay.ts'
+import { type Waiting, untilAnswered } from './until-answered.ts'
 
 /** One connection to the servers, and what speaks over it. */
 export interface Nats {
@@ -42,6 +44,8 @@ const howToStart =
   'start nats-server 2.11 or newer with JetStream ("jetstream {}" in its configuration, or the flag -js), and give the user the rights that docs/guide/cluster.md lists'
 /** Who asks a server that is killed meanwhile gets no answer: it is asked again after this time. */
 const writeMsMax = 2000
+/** As long for what is asked seldom, and can take a server some time. */
+const requestMsMax = 10_000
 
 async function loadPackages(): Promise<{
   transport: typeof import('@nats-io/transport-node')
@@ -70,7 +74,7 @@ async function loadPackages(): Promise<{
  */
 export async function connectNats(
   settings: ClusterSettings,
-  { name, ...waiting }: { name: string } & ConnectingOptions,
+  { name, ...waiting }: { name: string } & Waiting,
 ): Promise<Nats> {
   const { transport, jetStream } = await loadPackages()
   const options = { ...connectionOptions(settings, name), ...loginOptions(settings, transport) }
@@ -81,7 +85,13 @@ export async function connectNats(
   const connection = await untilConnected(connect, { settings, ...waiting })
   try {
     assertServer(connection)
-    const manager = await jetStream.jetstreamManager(connection, { timeout: 10_000 })
+    // Servers that have just started, or lost one of them, may have no leader yet.
+    await untilAnswered(
+      settings,
+      () => jetStream.jetstreamManager(connection, { timeout: attemptMs }),
+      waiting,
+    )
+    const manager = await jetStream.jetstreamManager(connection, { timeout: requestMsMax, checkAPI: false })
     const { max_payload: payloadBytesMax } = connection.info!
     return {
       connection,
@@ -150,7 +160,7 @@ function connectionOptions({ poolName, inboxPrefix }: ClusterSettings, name: str
     noRandomize: true,
     // Work waits while there is no server; how long is decided above.
     maxReconnectAttempts: -1,
-    reconnectTimeWait: betweenAttemptsMs,
+    reconnectDelayHandler: reconnectDelay(betweenAttemptsMs),
     timeout: attemptMs,
     pingInterval: 5000,
     // A user whose password or credentials are just being replaced comes in again when they are; until the same time is over.
@@ -158,18 +168,9 @@ function connectionOptions({ poolName, inboxPrefix }: ClusterSettings, name: str
   }
 }
 
-interface ConnectingOptions {
-  isCancelled?: () => boolean
-  isBackground?: boolean
-}
-
 async function untilConnected(
   connect: (first: string) => Promise<NatsConnection>,
-  {
-    settings,
-    isCancelled = () => false,
-    isBackground = false,
-  }: { settings: ClusterSettings } & ConnectingOptions,
+  { settings, isCancelled = () => false, isBackground = false }: { settings: ClusterSettings } & Waiting,
 ): Promise<NatsConnection> {
   const beganMs = performance.now()
   for (;;) {
@@ -191,12 +192,6 @@ async function untilConnected(
       })
     }
   }
-}
-
-/** This user may not do that: the client says so in the error itself, or in its cause. */
-export function isForbidden(error: unknown): boolean {
-  const { name, cause } = error as Error
-  return name === 'PermissionViolationError' || (cause !== undefined && isForbidden(cause))
 }
 
 /** For servers that cannot be reached. */

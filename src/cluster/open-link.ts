@@ -8,13 +8,10 @@ import { openStreams } from './pool-streams.ts'
 
 /** @throws ClusterError when the cluster cannot be used. */
 export async function openLink(settings: ClusterSettings, events: LinkEvents): Promise<Link> {
-  const nats = await connectNats(settings, {
-    name: 'pool',
-    isBackground: true,
-    isCancelled: () => events.isOver,
-  })
+  const waiting = { isBackground: true, isCancelled: () => events.isOver }
+  const nats = await connectNats(settings, { name: 'pool', ...waiting })
   try {
-    const rules = await openStreams(nats, new PoolNames(settings.poolName), settings)
+    const rules = await openStreams(nats, new PoolNames(settings.poolName), settings, waiting)
     return await ClusterLink.open(settings, events, { nats, rules })
   } catch (error) {
     await nats.connection.close()

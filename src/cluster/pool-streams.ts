@@ -3,9 +3,10 @@
  * Invariant: each has a bound, so that who sends waits when nobody takes; see "Streams" in README.md.
  */
 import type { Nats } from './nats-client.ts'
-import { isForbidden, serverError } from './nats-client.ts'
+import { serverError } from './nats-client.ts'
 import { LEVELS, type Level, type PoolNames } from './names.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
+import { isForbidden, type Waiting, untilAnswered } from './until-answered.ts'
 
 /** What was agreed on by whoever made the streams. */
 export interface PoolRules {
@@ -28,6 +29,7 @@ export async function openStreams(
   { manager }: Pick<Nats, 'manager'>,
   names: PoolNames,
   settings: ClusterSettings,
+  waiting: Waiting = {},
 ): Promise<PoolRules> {
   const { leaseMs = leaseMsDefault, deliveriesMax = deliveriesMaxDefault, replicas = 1 } = settings
   const common = {
@@ -86,9 +88,15 @@ export async function openStreams(
         }),
     )
   try {
-    await Promise.all(streams.map(add))
-    await Promise.all(LEVELS.map(addConsumer))
-    const rules = await rulesOf(manager, names)
+    const rules = await untilAnswered(
+      settings,
+      async () => {
+        await Promise.all(streams.map(add))
+        await Promise.all(LEVELS.map(addConsumer))
+        return await rulesOf(manager, names)
+      },
+      waiting,
+    )
     warnOfOthers(names, settings, rules)
     return rules
   } catch (cause) {

@@ -5,9 +5,11 @@
  * See "Results" in README.md.
  */
 import type { Subscription } from '@nats-io/transport-node'
-import type { Nats } from './nats-client.ts'
+import type { ClusterSettings } from '../pool/cluster-option.ts'
+import { type Nats, serverError } from './nats-client.ts'
 import { type PoolNames, chunkNameIn } from './names.ts'
 import { readAll } from './read-all.ts'
+import { untilAnswered } from './until-answered.ts'
 
 export interface FeedEvents {
   onResult(chunkId: number, subject: string, bytes: Uint8Array): void
@@ -36,7 +38,7 @@ export class ResultFeed {
   #fromSequence: number
   /** What `#fromSequence` becomes once the chunks up to this one have their results. */
   #next: { sequence: number; newest: number } | undefined
-  #isReplaying = false
+  #replaying: Promise<boolean> | undefined
   #isAsked = false
   #isClosed = false
 
@@ -65,42 +67,57 @@ export class ResultFeed {
     this.#timer = setInterval(() => void this.#move(), moveEveryMs).unref()
   }
 
-  /** To be opened before the first chunk is sent. */
+  /** To be opened before the first chunk is sent. @throws ClusterError when the server does not answer. */
   static async open(
     nats: Nats,
     names: PoolNames,
-    { session, events, isKept }: { session: string; events: FeedEvents; isKept: boolean },
+    {
+      session,
+      settings,
+      events,
+      isKept,
+    }: { session: string; settings: ClusterSettings; events: FeedEvents; isKept: boolean },
   ): Promise<ResultFeed> {
-    const { state } = await nats.manager.streams.info(names.results)
-    const fromSequence = isKept ? 1 : state.last_seq + 1
+    let fromSequence = 1
+    try {
+      const { state } = await untilAnswered(settings, () => nats.manager.streams.info(names.results))
+      if (!isKept) fromSequence = state.last_seq + 1
+    } catch (cause) {
+      throw serverError('it does not say where its results end', cause)
+    }
     const feed = new ResultFeed(nats, names, { session, events, isKept, fromSequence })
-    // The server has the subscription before any chunk.
-    await nats.connection.flush()
+    // The server has the subscription before any chunk; if it goes away instead, it has it before anything else.
+    await nats.connection.flush().catch(() => {})
     return feed
   }
 
-  /** Some results may not have been heard. */
-  async replay(): Promise<void> {
+  /**
+   * Some results may not have been heard. Resolves when all of them have been told: false if the server was away for too
+   * long.
+   */
+  async replay(): Promise<boolean> {
     this.#isAsked = true
-    if (this.#isReplaying) return
-    this.#isReplaying = true
-    try {
-      for (let attempt = 0; this.#isAsked && !this.#isClosed && attempt < attemptsMax;) {
-        this.#isAsked = false
-        try {
-          await this.#readAgain()
-        } catch {
-          // The server is not back yet, or has gone again; the next reconnection, or who misses something, asks again.
-          this.#isAsked = true
-          attempt++
-          await new Promise(resolve => {
-            setTimeout(resolve, betweenAttemptsMs)
-          })
-        }
+    this.#replaying ??= this.#readUntilDone()
+    return await this.#replaying
+  }
+
+  async #readUntilDone(): Promise<boolean> {
+    for (let attempt = 0; this.#isAsked && !this.#isClosed && attempt < attemptsMax;) {
+      this.#isAsked = false
+      try {
+        await this.#readAgain()
+      } catch {
+        // The server is not back yet, or has gone again; the next reconnection, or who misses something, asks again.
+        this.#isAsked = true
+        attempt++
+        await new Promise(resolve => {
+          setTimeout(resolve, betweenAttemptsMs)
+        })
       }
-    } finally {
-      this.#isReplaying = false
     }
+    // At once, so that who asks from now on has it read again.
+    this.#replaying = undefined
+    return !this.#isAsked
   }
 
   close(): void {

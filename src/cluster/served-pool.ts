@@ -4,10 +4,8 @@
  * is killed between the two, it is run again or its result is there. See "Agents" in README.md.
  */
 import type { Subscription } from '@nats-io/transport-node'
-import { WorkerDiedError } from '../errors.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 import type { PoolCore } from '../pool/pool-core.ts'
-import { encodeThrown } from '../serialize/codec.ts'
 import { requirementsIn, type Requirements } from '../pool/requirements.ts'
 import type { AgentResources, ResourceWait } from './agent-resources.ts'
 import type { BundlePlace } from '../serialize/bundles.ts'
@@ -15,6 +13,7 @@ import type { BundleFolder } from './bundle-folder.ts'
 import type { CodeCache } from './code-cache.ts'
 import type { Delivery } from './delivery.ts'
 import { LEVELS, type ChunkName, PoolNames, chunkNameIn } from './names.ts'
+import { lastWords } from './last-words.ts'
 import { type Nats, newInbox } from './nats-client.ts'
 import { PayloadStore } from './payload-store.ts'
 import { type PoolRules, isNotFound, openStreams } from './pool-streams.ts'
@@ -546,7 +545,7 @@ export class ServedPool {
     if (typeof letter === 'object') {
       const { chunk } = letter.head as WorkHead
       held.place = placeOf(chunk)
-      await this.#answer(held, this.#lastWords(chunk, delivery))
+      await this.#answer(held, lastWords(chunk, delivery.deliveries))
       return
     }
     await this.#untilWritten(held, async () => {
@@ -556,20 +555,6 @@ export class ServedPool {
       })
     })
     this.#end(held)
-  }
-
-  /** Several items are sent again one by one, so that only who is to blame fails. */
-  #lastWords({ chunkId, count, elsewhere }: WorkHead['chunk'], { deliveries }: Delivery): Answer[] {
-    if (count > 1) {
-      const message = { type: 'again', bodies: 0, chunkId, count, isSolo: true, deaths: 0 } as const
-      return [{ message, bodies: [] }]
-    }
-    const taskName = elsewhere?.taskName ?? 'anonymous'
-    const error = new WorkerDiedError(
-      `"${taskName}" was given to ${deliveries - 1} agents, and none of them answered: each ended, or was cut off, while it had it\nTo fix: see in the logs of the agents and their machines what ended them (memory, most likely), and whether the task needs more than they have`,
-      { pid: undefined, workerName: 'another machine', exitCode: null, signal: null, taskName },
-    )
-    return [{ message: { type: 'died', bodies: 1, chunkId }, bodies: [{ bytes: encodeThrown(error) }] }]
   }
 
   #warnOfStranger(): void {

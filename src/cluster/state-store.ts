@@ -7,10 +7,11 @@ import { randomBytes } from 'node:crypto'
 import { AuthenticationError, ProcessError } from '../errors.ts'
 import { decode, encode } from '../serialize/codec.ts'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
-import { type Nats, connectionError, isForbidden, serverError } from './nats-client.ts'
+import { type Nats, connectionError, serverError } from './nats-client.ts'
 import { open, seal } from './sealed-message.ts'
 import type { StateNames } from './state-names.ts'
 import { LATE, StateWaits } from './state-waits.ts'
+import { isForbidden, isPassing } from './until-answered.ts'
 
 /** What is under a key. */
 export interface StateEntry {
@@ -79,7 +80,7 @@ export class StateStore {
         if (answer !== LATE) return answer
       } catch (error) {
         this.waits.assertOpen()
-        if (!isPassing(error))
+        if (!isPassing(error) || isStoreFull(error))
           throw isRefusal(error) ? refusal('it refuses a request of shared state', error) : error
         failure = error
       }
@@ -263,23 +264,6 @@ export function wrongKey(state: string): AuthenticationError {
     `What is in the shared state "${state}" was not written with this key\nTo fix: give all programs that share it the same key ("authKey", or MULTIPROC_AUTH_KEY)`,
     { reason: 'it has another key' },
   )
-}
-
-/** Whether it may be another time: the server is away, or has no leader. */
-function isPassing(error: unknown): boolean {
-  if (isForbidden(error)) return false
-  const { name, code, status } = error as { name?: string; code?: unknown; status?: unknown }
-  if (name === 'JetStreamApiError') return status === 503 && !STORE_FULL.has(code as number)
-  return [
-    'TimeoutError',
-    'NoRespondersError',
-    'RequestError',
-    'ConnectionError',
-    'ClosedConnectionError',
-    'DrainingConnectionError',
-    'JetStreamNotEnabled',
-    'JetStreamError',
-  ].includes(name ?? '')
 }
 
 /** A stream that somebody has deleted, a right that this user does not have. */

@@ -61,7 +61,7 @@ export class TaskPuller {
     this.#owed = batch
     this.#request++
     // Whatever the longest message of the server is, it fits into two of its length.
-    const max_bytes = Math.max(bytesMax, 2 * this.#nats.connection.info!.max_payload)
+    const max_bytes = Math.max(bytesMax, 2 * this.#nats.payloadBytesMax)
     const wanted = JSON.stringify({ batch, max_bytes, expires: expiresMs * 1e6 })
     this.#nats.connection.publish(this.#subject, wanted, { reply: `${this.#inbox}.${this.#request}` })
     // A server that was killed ends nothing.

@@ -3,6 +3,7 @@
  * operating system, which processes and threads share (with the addon), or a SharedArrayBuffer, which the threads of
  * one process share.
  */
+import { markEndedThreads } from './ended-threads.ts'
 import { threadId } from 'node:worker_threads'
 import { type NativeAddon, OUTCOME } from './native-addon.ts'
 
@@ -175,19 +176,11 @@ export class PortableBackend implements HeapBackend {
   readonly lifeWord = 0
   readonly #words: Int32Array
   readonly #hasEndedMember: (endsSeen: number) => boolean
-  readonly #markEndedThreads: () => void
 
-  constructor(
-    buffer: SharedArrayBuffer,
-    {
-      hasEndedMember,
-      markEndedThreads,
-    }: { hasEndedMember: (endsSeen: number) => boolean; markEndedThreads: () => void },
-  ) {
+  constructor(buffer: SharedArrayBuffer, hasEndedMember: (endsSeen: number) => boolean) {
     this.buffer = buffer
     this.#words = new Int32Array(buffer)
     this.#hasEndedMember = hasEndedMember
-    this.#markEndedThreads = markEndedThreads
   }
 
   waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome {
@@ -199,8 +192,7 @@ export class PortableBackend implements HeapBackend {
       if (leftMs <= 0) return 'timedOut'
       if (Atomics.wait(this.#words, index, expected, Math.min(leftMs, LOOK_AROUND_MS)) === 'ok')
         return 'changed'
-      // The thread that would mark an end in its event loop may be this one, which is blocked.
-      this.#markEndedThreads()
+      markEndedThreads(this.#words)
     }
   }
 

@@ -46,7 +46,7 @@ import {
 } from './heap-layout.ts'
 import { HeapPages } from './heap-pages.ts'
 import { giveUpNativeAddon, nativeAddon } from './native-addon.ts'
-import { hasThreadEnded, ownSystemThread } from './process-facts.ts'
+import { ownSystemThread } from './process-facts.ts'
 import { ReaperRest } from './reaper-rest.ts'
 
 export type { BlockHandle, BlockKind, HeldBlock, HomeAddress } from './block-handle.ts'
@@ -158,12 +158,8 @@ export class SharedHeap {
   }
 
   static #portable(buffer: SharedArrayBuffer): SharedHeap {
-    const heap = new SharedHeap(
-      new PortableBackend(buffer, {
-        hasEndedMember: endsSeen => heap.ends !== endsSeen || heap.#hasEndedMember(),
-        markEndedThreads: () => heap.#markEndedThreads(),
-      }),
-    )
+    const hasEnded = (endsSeen: number): boolean => heap.ends !== endsSeen || heap.#hasEndedMember()
+    const heap = new SharedHeap(new PortableBackend(buffer, hasEnded))
     return heap
   }
 
@@ -258,9 +254,8 @@ export class SharedHeap {
       let token = tokenOf(Atomics.add(words, at + MEMBER.generation, 1) + 1, slot)
       // Generations start at 1 and skip 0, so that no token is 0.
       if (isOfGeneration(token, 0)) token = tokenOf(Atomics.add(words, at + MEMBER.generation, 1) + 1, slot)
-      words[at + MEMBER.pid] = process.pid
-      words[at + MEMBER.threadId] = threadId
-      words[at + MEMBER.systemThread] = this.isNative ? 0 : ownSystemThread()
+      // In the order of MEMBER: the last is `systemThread`.
+      words.set([process.pid, threadId, this.isNative ? 0 : ownSystemThread()], at + MEMBER.pid)
       Atomics.store(words, at + MEMBER.state, MEMBER_STATE.alive)
       return token
     }
@@ -306,21 +301,6 @@ export class SharedHeap {
       Atomics.or(words, life, LIFE_ENDED)
     }
     this.reap()
-  }
-
-  /** Marks the ends of threads of this process that the system tells of. */
-  #markEndedThreads(): void {
-    const { words } = this
-    for (let slot = 0; slot < Atomics.load(words, HEADER.memberLimit); slot++) {
-      const at = memberAt(slot)
-      const generation = Atomics.load(words, at + MEMBER.generation)
-      if (Atomics.load(words, at + MEMBER.state) !== MEMBER_STATE.alive) continue
-      const life = Atomics.load(words, at + this.#backend.lifeWord)
-      if ((life & LIFE_ENDED) !== 0 || !hasThreadEnded(words[at + MEMBER.systemThread]!)) continue
-      // In its next life the place is somebody else's, whose life word is another.
-      if (Atomics.load(words, at + MEMBER.generation) === generation)
-        Atomics.compareExchange(words, at + this.#backend.lifeWord, life, life | LIFE_ENDED)
-    }
   }
 
   #hasEndedMember(): boolean {

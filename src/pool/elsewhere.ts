@@ -66,7 +66,8 @@ const target: ChunkTarget = { chunkMs: 60, chunkBytes: 256 * 1024 }
 
 /** Also before anything is known of the machines. */
 const chunksMin = 4
-const chunksPerProcessAtFirst = 2
+/** However long chunks take: one that runs, and one where an agent can fetch it. */
+export const chunksPerProcessMin = 2
 
 export function newElsewhere(settings: ClusterSettings): Elsewhere {
   const chunksBefore = (settings.kept?.epoch ?? 0) * chunksPerEpoch
@@ -76,7 +77,7 @@ export function newElsewhere(settings: ClusterSettings): Elsewhere {
     chunksBefore,
     processes: 1,
     machines: [],
-    chunksPerProcess: chunksPerProcessAtFirst,
+    chunksPerProcess: chunksPerProcessMin,
   }
 }
 

@@ -2,7 +2,11 @@
 import { startAgent } from 'multiproc/cluster'
 
 const agent = await startAgent({
-  cluster: { servers: process.env['CLUSTER_URL']!, lease: 1000 },
+  cluster: {
+    servers: process.env['CLUSTER_URL']!,
+    lease: Number(process.argv[4] ?? 1000),
+    replicas: Number(process.argv[3]),
+  },
   pools: process.env['CLUSTER_POOL']!,
   processes: Number(process.argv[2]),
   // `gpu=1`, if it has anything.

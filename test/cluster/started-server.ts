@@ -32,15 +32,15 @@ export class TestCluster implements AsyncDisposable {
   readonly folder: string
   readonly #token = 'token'
   #server: LocalServer
-  readonly #port: number
+  readonly #more: Partial<ClusterOptions>
   readonly #agents: Agent[] = []
   readonly #programs: ChildProcess[] = []
   readonly #pools: Pool[] = []
 
-  private constructor(folder: string, server: LocalServer) {
+  private constructor(folder: string, server: LocalServer, more: Partial<ClusterOptions> = {}) {
     this.folder = folder
     this.#server = server
-    this.#port = Number(new URL(server.url).port)
+    this.#more = more
   }
 
   static async start(): Promise<TestCluster> {
@@ -48,12 +48,17 @@ export class TestCluster implements AsyncDisposable {
     return new TestCluster(folder, await startLocalServer({ folder, token: 'token' }))
   }
 
+  /** With servers that are there already, which it ends; `more`: options of everybody who uses them. */
+  static on(folder: string, server: LocalServer, more: Partial<ClusterOptions>): TestCluster {
+    return new TestCluster(folder, server, more)
+  }
+
   get url(): string {
     return this.#server.url
   }
 
   get options(): ClusterOptions {
-    return { servers: this.url, authKey: KEY, lease: 1000 }
+    return { servers: this.url, authKey: KEY, lease: 1000, ...this.#more }
   }
 
   async killServer(): Promise<void> {
@@ -62,7 +67,8 @@ export class TestCluster implements AsyncDisposable {
 
   /** The server, with what it had stored. */
   async restartServer(): Promise<void> {
-    this.#server = await startLocalServer({ folder: this.folder, port: this.#port, token: this.#token })
+    const port = Number(new URL(this.url).port)
+    this.#server = await startLocalServer({ folder: this.folder, port, token: this.#token })
   }
 
   get serverPid(): number {
@@ -78,7 +84,12 @@ export class TestCluster implements AsyncDisposable {
 
   /** An agent in a process of its own, which can be killed. */
   async agentProgram(processes = 2): Promise<ChildProcess> {
-    return await this.program('agent-program.js', [String(processes)])
+    return await this.program('agent-program.js', this.agentArgs(processes))
+  }
+
+  /** Arguments of agent-program.ts. */
+  agentArgs(processes: number): string[] {
+    return [String(processes), String(this.options.replicas ?? 1)]
   }
 
   /** Starts a program of this folder; resolves when it has said its first line. */
@@ -86,18 +97,21 @@ export class TestCluster implements AsyncDisposable {
     name: string,
     args: readonly string[] = [],
     env: NodeJS.ProcessEnv = {},
+    before: readonly string[] = [],
   ): Promise<ChildProcess> {
-    return (await this.spoken(name, args, env)).child
+    return (await this.spoken(name, args, env, before)).child
   }
 
-  /** As `program()`, with that line. */
+  /** As `program()`, with that line. `before`: a command that starts the program, instead of the system. */
   async spoken(
     name: string,
     args: readonly string[],
     env: NodeJS.ProcessEnv = {},
+    before: readonly string[] = [],
   ): Promise<{ child: ChildProcess; line: string }> {
     const file = fileURLToPath(new URL(name, import.meta.url))
-    const child = spawn(process.execPath, [file, ...args], {
+    const [command, ...rest] = [...before, process.execPath, file, ...args]
+    const child = spawn(command!, rest, {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, MULTIPROC_AUTH_KEY: KEY, CLUSTER_URL: this.url, CLUSTER_POOL: POOL, ...env },
     })

@@ -11,13 +11,14 @@ export class StateProgram {
   readonly child: ChildProcess
   readonly lines: string[] = []
   readonly #closed: Promise<unknown>
+  #hasEnded = false
   #wake: (() => void) | undefined
 
-  constructor(url: string, args: readonly string[]) {
+  constructor(url: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     const file = fileURLToPath(new URL('state-program.js', import.meta.url))
     this.child = spawn(process.execPath, [file, ...args], {
       stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, MULTIPROC_AUTH_KEY: KEY, CLUSTER_URL: url, CLUSTER_POOL: POOL },
+      env: { ...process.env, MULTIPROC_AUTH_KEY: KEY, CLUSTER_URL: url, CLUSTER_POOL: POOL, ...env },
     })
     const lines = createInterface(this.child.stdout!)
     lines.on('line', line => {
@@ -25,7 +26,10 @@ export class StateProgram {
       this.#wake?.()
     })
     this.#closed = once(lines, 'close')
-    void this.#closed.then(() => this.#wake?.())
+    lines.once('close', () => {
+      this.#hasEnded = true
+      this.#wake?.()
+    })
   }
 
   /** The rest of the first line that begins so. */
@@ -33,10 +37,8 @@ export class StateProgram {
     for (;;) {
       const line = this.lines.find(text => text.startsWith(start))
       if (line !== undefined) return line.slice(start.length)
-      let hasEnded = false
-      void this.#closed.then(() => (hasEnded = true))
-      await new Promise<void>(resolve => (this.#wake = resolve))
-      if (hasEnded) throw new Error(`it ended and had said: ${this.lines.join(', ')}`)
+      if (!this.#hasEnded) await new Promise<void>(resolve => (this.#wake = resolve))
+      else throw new Error(`it ended and had said: ${this.lines.join(', ')}`)
     }
   }
 
@@ -75,7 +77,11 @@ export class StateCluster implements AsyncDisposable {
   }
 
   program(...args: string[]): StateProgram {
-    const program = new StateProgram(this.server.url, args)
+    return this.programWith({}, ...args)
+  }
+
+  programWith(env: NodeJS.ProcessEnv, ...args: string[]): StateProgram {
+    const program = new StateProgram(this.server.url, args, env)
     this.#programs.push(program)
     return program
   }

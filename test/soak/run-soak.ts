@@ -1,11 +1,13 @@
 /** Runs rounds of all scenarios until the time or the number of kills is reached, and says what was found. */
 import type { StartMethod } from 'multiproc'
 import { nativeAddon } from '#src/platform/native-addon.js'
+import { needsServer } from '../cluster/started-server.js'
 import { randomNumbers } from '../queue/random-numbers.js'
 import { Resources } from './resources.js'
 import { Round, type Scenario } from './round.js'
 import { barriers } from './scenarios/barriers.js'
 import { churn } from './scenarios/churn.js'
+import { clusters } from './scenarios/clusters.js'
 import { conditions } from './scenarios/conditions.js'
 import { events } from './scenarios/events.js'
 import { locks } from './scenarios/locks.js'
@@ -32,6 +34,8 @@ export const SCENARIOS: readonly Scenario[] = [
   memory,
   managers,
   churn,
+  // It takes a minute, and needs a NATS server.
+  ...(needsServer.skip === false ? [clusters] : []),
 ]
 const METHODS: readonly StartMethod[] = ['spawn', 'thread']
 const VIOLATIONS_MAX = 10
