@@ -4,12 +4,13 @@
  * days is forgotten by the server. See "Requirements" in README.md.
  */
 import { createHash } from 'node:crypto'
-import { ProcessError } from '../errors.ts'
+import { type ClusterError, ProcessError } from '../errors.ts'
 import type { Requirements } from '../pool/requirements.ts'
 import { LEVELS, type Level, type PoolNames } from './names.ts'
-import type { Nats } from './nats-client.ts'
+import { type Nats, serverError } from './nats-client.ts'
 import { ensure } from './pool-streams.ts'
 import type { Post } from './post.ts'
+import { isForbidden } from './until-answered.ts'
 import type { ClassNews } from './work-message.ts'
 
 /** Each costs three consumers, and an agent that can do it three requests that are always open. */
@@ -56,7 +57,9 @@ export class RequirementClasses {
       await known.done
       return
     }
-    const done = this.#make(requires)
+    const done = this.#make(requires).catch((error: unknown) => {
+      throw isForbidden(error) ? mayNotMake(error) : error
+    })
     this.#ensured.set(key, { atMs: performance.now(), done })
     try {
       await done
@@ -121,4 +124,11 @@ export async function classesOf(
     kinds.set(key, { isUsed: isUsed || kinds.get(key)?.isUsed === true })
   }
   return kinds
+}
+
+function mayNotMake(cause: unknown): ClusterError {
+  return serverError(
+    'its user may not make consumers, and each kind of work with "requires" has some of its own',
+    cause,
+  )
 }

@@ -1,16 +1,25 @@
 /** An agent as a program: says "ready" when it serves the pool, and drains at SIGTERM. */
 import { startAgent } from 'multiproc/cluster'
 
+/** The first argument of the program, as JSON. */
+export interface AgentArguments {
+  processes: number
+  replicas?: number
+  lease?: number
+  resources?: Record<string, number>
+}
+
+const {
+  processes,
+  replicas = 1,
+  lease = 1000,
+  resources = {},
+} = JSON.parse(process.argv[2]!) as AgentArguments
 const agent = await startAgent({
-  cluster: {
-    servers: process.env['CLUSTER_URL']!,
-    lease: Number(process.argv[4] ?? 1000),
-    replicas: Number(process.argv[3]),
-  },
+  cluster: { servers: process.env['CLUSTER_URL']!, lease, replicas },
   pools: process.env['CLUSTER_POOL']!,
-  processes: Number(process.argv[2]),
-  // `gpu=1`, if it has anything.
-  resources: Object.fromEntries(process.argv.slice(3).map(text => text.split('='))) as Record<string, string>,
+  processes,
+  resources,
 })
 process.once('SIGTERM', () => void agent.stop())
 console.log('ready')

@@ -75,7 +75,7 @@ describe('while packets between an agent and the server vanish', needed, () => {
   test('for a shorter time than the lease, nothing runs twice', async () => {
     using machine = new OtherMachine()
     await using cluster = await StartedNodes.start(reachable)
-    const args = [...cluster.agentArgs(2), String(longLeaseMs)]
+    const args = cluster.agentArgs(2, { lease: longLeaseMs })
     const env = { CLUSTER_URL: cluster.nodes.urlOf('node1', machine.host) }
     await cluster.program('agent-program.js', args, env, machine.command)
     const pool = cluster.pool({ cluster: { lease: longLeaseMs } })

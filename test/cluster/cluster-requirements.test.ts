@@ -149,7 +149,7 @@ describe('tasks that require something', needsServer, () => {
     await using cluster = await TestCluster.start()
     await using latches = await Latches.open()
     const { address } = latches
-    const doomed = await cluster.program('agent-program.js', ['1', 'gpu=1'])
+    const doomed = await cluster.program('agent-program.js', cluster.agentArgs(1, { resources: { gpu: 1 } }))
     await cluster.agent()
     const pool = cluster.pool()
     const result = pool.apply(

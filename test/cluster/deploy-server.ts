@@ -28,14 +28,18 @@ function passwordOf(user: User): string {
 }
 
 /** Copies deploy/nats/ to where a test may write, with addresses and folders of the test. */
-export function copyConfigurations(folder: string, port = 4222): string {
+export function copyConfigurations(
+  folder: string,
+  port = 4222,
+  edit = (text: string): string => text,
+): string {
   const copy = join(folder, 'nats')
   cpSync(join(deployFolder, 'nats'), copy, { recursive: true })
   for (const name of readdirSync(copy)) {
     const file = join(copy, name)
     writeFileSync(
       file,
-      readFileSync(file, 'utf8')
+      edit(readFileSync(file, 'utf8'))
         .replace('listen: 0.0.0.0:4222', `listen: "127.0.0.1:${port}"`)
         .replace(/^http: [\d.]+:\d+$/m, '')
         .replace('/var/lib/nats', join(folder, 'store'))
@@ -48,10 +52,13 @@ export function copyConfigurations(folder: string, port = 4222): string {
 }
 
 /** `name`: the file of deploy/nats/. */
-export async function startDeployServer(name: string): Promise<ConfiguredServer> {
+export async function startDeployServer(
+  name: string,
+  edit?: (text: string) => string,
+): Promise<ConfiguredServer> {
   return await ConfiguredServer.start(
     ({ folder, port }) => {
-      copyConfigurations(folder, port)
+      copyConfigurations(folder, port, edit)
       return `include "./nats/${name}"`
     },
     { isWhole: true, env: deployEnvironment },

@@ -38,8 +38,8 @@ async function administer(server: ConfiguredServer, args: readonly string[]): Pr
   return stdout
 }
 
-async function startCreated(): Promise<ConfiguredServer> {
-  const server = await startDeployServer('single-without-tls.conf')
+async function startCreated(edit?: (text: string) => string): Promise<ConfiguredServer> {
+  const server = await startDeployServer('single-without-tls.conf', edit)
   await administer(server, ['create', '--pool', POOL, '--lease', '2s', '--state', POOL, '--queue', 'frames'])
   return server
 }
@@ -137,6 +137,40 @@ describe('the users of deploy/nats/users.conf', needsServer, () => {
       pools.map(({ pool: name, agents }) => [name, agents.length]),
       [[POOL, 1]],
     )
+    await agent.stop()
+    await pool.terminate()
+    assertNothingRefused(server)
+  })
+
+  test('submitter: calls with which another program goes on', async () => {
+    await using server = await startCreated()
+    const agent = await startAgent({ cluster: clusterAs(server, 'agent'), pools: POOL, processes: 1 })
+    const cluster = clusterAs(server, 'submitter')
+    const first = new Pool({ cluster, name: POOL })
+    assert.deepEqual(await first.map((n: number) => n + 1, [1, 2, 3], { jobId: 'sums' }), [2, 3, 4])
+    await first.terminate()
+    assert.deepEqual(await Pool.attach('sums', { cluster, name: POOL }), [2, 3, 4])
+    await agent.stop()
+    assertNothingRefused(server)
+  })
+
+  test('submitter: work with requirements, once it may make consumers', async () => {
+    const requires = { labels: { zone: 'eu' } }
+    {
+      await using server = await startCreated()
+      await using pool = new Pool({ cluster: clusterAs(server, 'submitter'), name: POOL })
+      await assert.rejects(
+        pool.apply(() => 1, [], { requires }),
+        { code: 'ERR_CLUSTER_SERVER', message: /may not make consumers/ },
+      )
+    }
+    await using server = await startCreated(text =>
+      text.replace('# "$JS.API.CONSUMER.CREATE.MP_T_render.>"', '"$JS.API.CONSUMER.CREATE.MP_T_render.>"'),
+    )
+    const cluster = clusterAs(server, 'agent')
+    const agent = await startAgent({ cluster, pools: POOL, processes: 1, labels: { zone: 'eu' } })
+    await using pool = new Pool({ cluster: clusterAs(server, 'submitter'), name: POOL })
+    assert.equal(await pool.apply(() => 1, [], { requires }), 1)
     await agent.stop()
     await pool.terminate()
     assertNothingRefused(server)

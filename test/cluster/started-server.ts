@@ -11,6 +11,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type ClusterOptions, Pool, type PoolOptions } from 'multiproc'
 import { type Agent, type AgentOptions, startAgent } from 'multiproc/cluster'
+import type { AgentArguments } from './agent-program.js'
 import { type LocalServer, findServer, startLocalServer } from '#src/cluster/local-server.js'
 
 const own = fileURLToPath(new URL('../../nats/nats-server', import.meta.url))
@@ -88,8 +89,9 @@ export class TestCluster implements AsyncDisposable {
   }
 
   /** Arguments of agent-program.ts. */
-  agentArgs(processes: number): string[] {
-    return [String(processes), String(this.options.replicas ?? 1)]
+  agentArgs(processes: number, more: Partial<AgentArguments> = {}): string[] {
+    const { replicas = 1 } = this.options
+    return [JSON.stringify({ processes, replicas, ...more } satisfies AgentArguments)]
   }
 
   /** Starts a program of this folder; resolves when it has said its first line. */
