@@ -63,7 +63,7 @@ export { DupFd } from './socket/dup-fd.ts'
 export type { SharedOptions } from './sync/locked.ts'
 export { SharedArray } from './sync/shared-array.ts'
 export { SharedValue } from './sync/shared-value.ts'
-export type { WaitOptions } from './platform/bounded-wait.ts'
+export type { BlockingOptions, WaitOptions } from './platform/bounded-wait.ts'
 export type { StartMethod } from './process/child-boot.ts'
 export type { ChildStdio } from './process/popen.ts'
 export type { ParentProcess } from './process/parent-process.ts'
@@ -134,12 +134,7 @@ export type {
 export { Future, type FutureState } from './futures/future.ts'
 export { ProcessPoolExecutor } from './futures/process-pool-executor.ts'
 export { InterpreterPoolExecutor, ThreadPoolExecutor } from './futures/thread-pool-executor.ts'
-export type {
-  AcquireOptions,
-  AcquireSyncOptions,
-  BlockingOptions,
-  RecoverOptions,
-} from './sync/acquirable.ts'
+export type { AcquireOptions, AcquireSyncOptions, RecoverOptions } from './sync/acquirable.ts'
 export { Barrier, type BarrierOptions } from './sync/barrier.ts'
 export { BoundedSemaphore } from './sync/bounded-semaphore.ts'
 export { Condition, type ConditionWaitOptions, type ConditionWaitSyncOptions } from './sync/condition.ts'

@@ -1,11 +1,11 @@
 /** `manager.Queue()` and `manager.JoinableQueue()`: the real queue lies in the server; items are bytes to it. */
-import { type Operations, withoutSignal } from '../broker/shareable.ts'
-import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import type { Operations } from '../broker/shareable.ts'
+import { type WaitOptions, assertWaitOptions } from '../platform/bounded-wait.ts'
 import { decodeItem, decodeItems, encodeItem } from '../queue/item-codec.ts'
 import { iterateItems } from '../queue/iterate-items.ts'
 import type { QueueCore } from '../queue/queue-core.ts'
 import { queueOperations } from '../queue/queue-operations.ts'
-import { JoinableQueue, Queue, type QueueOptions, coreOf } from '../queue/queue.ts'
+import { GET_MANY_OPTIONS, JoinableQueue, Queue, type QueueOptions, coreOf } from '../queue/queue.ts'
 import { BaseProxy, addProxyType, factsOf } from './base-proxy.ts'
 import type { ServedType } from './served-type.ts'
 
@@ -42,8 +42,9 @@ export class QueueProxy<T = unknown> extends BaseProxy implements AsyncIterable<
     return this.#put(Array.from(items), options)
   }
 
-  async #put(values: readonly T[], { timeout, signal }: WaitOptions): Promise<void> {
-    assertTimeout(timeout)
+  async #put(values: readonly T[], options: WaitOptions): Promise<void> {
+    assertWaitOptions(options)
+    const { timeout, signal } = options
     const items = values.map((value, index) =>
       encodeItem(value, values.length === 1 ? 'item' : `item ${index}`),
     )
@@ -62,13 +63,16 @@ export class QueueProxy<T = unknown> extends BaseProxy implements AsyncIterable<
   }
 
   /** Waits for an item, and takes as many as there are, up to `max` (1024). */
-  async getMany({ max = MANY, ...options }: WaitOptions & { max?: number } = {}): Promise<T[]> {
-    const taken = await this.#take(max, options)
+  async getMany(options: WaitOptions & { max?: number } = {}): Promise<T[]> {
+    assertWaitOptions(options, GET_MANY_OPTIONS)
+    const { max = MANY, ...wait } = options
+    const taken = await this.#take(max, wait)
     return (await decodeItems(taken, left => this.#left.unshift(...left))) as T[]
   }
 
-  async #take(max: number, { timeout, signal }: WaitOptions): Promise<Uint8Array[]> {
-    assertTimeout(timeout)
+  async #take(max: number, options: WaitOptions): Promise<Uint8Array[]> {
+    assertWaitOptions(options)
+    const { timeout, signal } = options
     if (this.#left.length > 0) return this.#left.splice(0, max)
     return (await this.callMethod('take', [max, timeout], signal)) as Uint8Array[]
   }
@@ -114,10 +118,9 @@ export class JoinableQueueProxy<T = unknown> extends QueueProxy<T> {
   }
 
   /** Waits until `taskDone()` has been called for every item. @throws TimeoutError; the signal's reason. */
-  join(options: WaitOptions = {}): Promise<void> {
-    assertTimeout(options.timeout)
-    const { signal } = withoutSignal(options)
-    return this.callMethod('join', [options.timeout], signal) as Promise<void>
+  async join(options: WaitOptions = {}): Promise<void> {
+    assertWaitOptions(options)
+    await this.callMethod('join', [options.timeout], options.signal)
   }
 }
 

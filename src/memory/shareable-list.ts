@@ -91,6 +91,7 @@ export class ShareableList extends Indexed implements Iterable<ListItem>, Dispos
       this.#layout = ListLayout.read(this.#memory)
       return
     }
+    assertItems(values)
     const items = [...(values ?? [])]
     const formats = items.map(item => itemFormat(item))
     this.#memory = new SharedMemory({ name, create: true, size: ListLayout.byteLengthFor(formats) })
@@ -173,10 +174,25 @@ export class ShareableList extends Indexed implements Iterable<ListItem>, Dispos
     this.#memory?.[Symbol.dispose]()
   }
 
+  /** What the console shows, as Python's `str()`. */
+  override toString(): string {
+    return this[inspect.custom]()
+  }
+
   [inspect.custom](): string {
     const name = this.#memory?.name === undefined ? '' : `, name='${this.#memory.name}'`
     return `ShareableList(${inspect([...this])}${name})`
   }
+}
+
+function assertItems(values: unknown): void {
+  if (values === undefined || values === null) return
+  if (typeof values === 'string' || typeof (values as Iterable<unknown>)[Symbol.iterator] === 'function')
+    return
+  throw invalidArgument(
+    TypeError,
+    `Cannot make a ShareableList of ${inspect(values, { depth: 0 })}: the items must be in an array or another iterable\nTo fix: pass [item, item]`,
+  )
 }
 
 function isSame(one: ListItem, other: ListItem): boolean {

@@ -5,8 +5,7 @@
 import { ClosedError, QueueEmptyError, QueueFullError, TimeoutError, invalidState } from '../errors.ts'
 import { type QueueWaitMessage, queueChannel } from '../insights/channels.ts'
 import { type FollowedWait, followBlocking, followWait, isWaitFollowed } from '../insights/followed-wait.ts'
-import type { WaitOptions } from '../platform/bounded-wait.ts'
-import { assertTimeout } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertTimeout, assertWaitOptions } from '../platform/bounded-wait.ts'
 import { knownObject, standFor, standNoMore } from '../platform/heap-objects.ts'
 import { carry } from '../platform/in-flight.ts'
 import type { BlockHandle } from '../platform/shared-heap.ts'
@@ -159,7 +158,7 @@ export class QueueCore implements QueueForm {
     }
     let items: OutgoingItem[] = []
     try {
-      assertTimeout(options.timeout)
+      assertWaitOptions(options)
       items = this.#encodeAll([value])
       if (this.channel.put(items) === 1) {
         this.readers.look()
@@ -174,7 +173,7 @@ export class QueueCore implements QueueForm {
 
   /** Puts the items in order. Nothing is put when one of them cannot be sent. */
   async putAll(owner: object, values: readonly unknown[], options: WaitOptions): Promise<void> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options)
     this.assertOpen('put')
     await this.#putRest(owner, this.#encodeAll(values), options)
   }
@@ -208,7 +207,7 @@ export class QueueCore implements QueueForm {
 
   /** `putAll()` of items that another process has encoded. */
   async putBytes(owner: object, items: readonly Uint8Array[], options: WaitOptions): Promise<void> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options)
     this.assertOpen('put')
     this.#wasUsed = true
     await this.#putRest(
@@ -271,7 +270,7 @@ export class QueueCore implements QueueForm {
       return this.#getLater(owner, options)
     }
     try {
-      assertTimeout(options.timeout)
+      assertWaitOptions(options)
       const taken = this.channel.take(1)
       if (typeof taken === 'string' || taken.length === 0) return this.#getLater(owner, options)
       this.writers.look()
@@ -317,7 +316,7 @@ export class QueueCore implements QueueForm {
     options: WaitOptions,
     accept?: (bytes: Uint8Array) => void,
   ): Promise<Uint8Array[]> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options)
     this.assertOpen('get')
     options.signal?.throwIfAborted()
     const attempt = (): Attempt<Uint8Array[]> => this.#tryTake(max, accept)
@@ -432,7 +431,7 @@ export class QueueCore implements QueueForm {
   }
 
   async join(owner: object, options: WaitOptions): Promise<void> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options)
     this.assertOpen('use')
     options.signal?.throwIfAborted()
     if (this.unfinished === 0) return
