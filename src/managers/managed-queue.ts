@@ -1,4 +1,5 @@
 /** `manager.Queue()` and `manager.JoinableQueue()`: the real queue lies in the server; items are bytes to it. */
+import { assertIterable } from '../platform/assert-iterable.ts'
 import type { Operations } from '../broker/shareable.ts'
 import { type WaitOptions, assertWaitOptions } from '../platform/bounded-wait.ts'
 import { decodeItem, decodeItems, encodeItem } from '../queue/item-codec.ts'
@@ -38,8 +39,9 @@ export class QueueProxy<T = unknown> extends BaseProxy implements AsyncIterable<
   }
 
   /** Puts several items in order; much faster than one by one. */
-  putMany(items: Iterable<T>, options: WaitOptions = {}): Promise<void> {
-    return this.#put(Array.from(items), options)
+  async putMany(items: Iterable<T>, options: WaitOptions = {}): Promise<void> {
+    assertIterable('Cannot put these items', items)
+    await this.#put(Array.from(items), options)
   }
 
   async #put(values: readonly T[], options: WaitOptions): Promise<void> {

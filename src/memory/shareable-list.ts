@@ -3,6 +3,7 @@
  * Behind Python's part lie the exact lengths of text and bytes, which Python's format does not have: see README.md.
  */
 import { inspect } from 'node:util'
+import { assertIterable } from '../platform/assert-iterable.ts'
 import { publishMemory } from '../broker/home.ts'
 import { memoryOf } from '../broker/published-memory.ts'
 import { addShareable, callNow, handleToSend } from '../broker/shareable.ts'
@@ -91,7 +92,8 @@ export class ShareableList extends Indexed implements Iterable<ListItem>, Dispos
       this.#layout = ListLayout.read(this.#memory)
       return
     }
-    assertItems(values)
+    if (values !== undefined && values !== null)
+      assertIterable('Cannot make a ShareableList of these items', values)
     const items = [...(values ?? [])]
     const formats = items.map(item => itemFormat(item))
     this.#memory = new SharedMemory({ name, create: true, size: ListLayout.byteLengthFor(formats) })
@@ -183,16 +185,6 @@ export class ShareableList extends Indexed implements Iterable<ListItem>, Dispos
     const name = this.#memory?.name === undefined ? '' : `, name='${this.#memory.name}'`
     return `ShareableList(${inspect([...this])}${name})`
   }
-}
-
-function assertItems(values: unknown): void {
-  if (values === undefined || values === null) return
-  if (typeof values === 'string' || typeof (values as Iterable<unknown>)[Symbol.iterator] === 'function')
-    return
-  throw invalidArgument(
-    TypeError,
-    `Cannot make a ShareableList of ${inspect(values, { depth: 0 })}: the items must be in an array or another iterable\nTo fix: pass [item, item]`,
-  )
 }
 
 function isSame(one: ListItem, other: ListItem): boolean {

@@ -1,5 +1,6 @@
 /** Queue: items from any number of processes and threads to any number of others, first in, first out. */
 import { inspect } from 'node:util'
+import { assertIterable } from '../platform/assert-iterable.ts'
 import { addShareable } from '../broker/shareable.ts'
 import { invalidArgument } from '../errors.ts'
 import {
@@ -141,13 +142,15 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    *
    * @throws as `put()`; when the timeout passes, those that were put stay, and the message says how many.
    */
-  putMany(items: Iterable<T>, options: WaitOptions = {}): Promise<void> {
-    return coreOf(this).putAll(this, Array.from(items), options)
+  async putMany(items: Iterable<T>, options: WaitOptions = {}): Promise<void> {
+    assertIterable('Cannot put these items', items)
+    await coreOf(this).putAll(this, Array.from(items), options)
   }
 
   /** `putMany()` that blocks this thread. */
   putManySync(items: Iterable<T>, options: BlockingOptions = {}): void {
     assertBlockingOptions(options)
+    assertIterable('Cannot put these items', items)
     coreOf(this).putAllSync(Array.from(items), options.timeout)
   }
 

@@ -1,6 +1,7 @@
 /** wait(): until one of several things is ready. It takes nothing from any of them. */
 import type { Readable } from 'node:stream'
 import { invalidArgument } from '../errors.ts'
+import { assertIterable } from '../platform/assert-iterable.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { type Readiness, readiness } from './waitable.ts'
@@ -45,12 +46,7 @@ export async function wait<T extends Waitable>(
     )
   }
   signal?.throwIfAborted()
-  if (typeof objects !== 'object' || objects === null || !(Symbol.iterator in objects)) {
-    throw invalidArgument(
-      TypeError,
-      `Cannot wait for ${named(objects)}: the first argument must be an array or another iterable\nTo fix: pass [object]`,
-    )
-  }
+  assertIterable('Cannot wait for these objects', objects)
   const given = Array.from(objects, object => ({ object, state: readinessOf(object) }))
   const ready = (): T[] => given.filter(({ state }) => state.isReady()).map(({ object }) => object)
   // A promise that has settled says so in a later step.
