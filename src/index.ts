@@ -83,7 +83,7 @@ export {
 } from './process/process.ts'
 export { parentProcess } from './process/process-state.ts'
 export { getAllStartMethods, getStartMethod, setStartMethod } from './process/start-methods.ts'
-export { JoinableQueue, Queue, type QueueOptions } from './queue/queue.ts'
+export { JoinableQueue, Queue, type QueueOptions, type ShutdownQueueOptions } from './queue/queue.ts'
 export { Pipe } from './queue/pipe.ts'
 export { PipeConnection } from './queue/pipe-connection.ts'
 export { wait, type Waitable } from './queue/wait.ts'

@@ -6,7 +6,15 @@ import { decodeItem, decodeItems, encodeItem } from '../queue/item-codec.ts'
 import { iterateItems } from '../queue/iterate-items.ts'
 import type { QueueCore } from '../queue/queue-core.ts'
 import { queueOperations } from '../queue/queue-operations.ts'
-import { GET_MANY_OPTIONS, JoinableQueue, Queue, type QueueOptions, coreOf } from '../queue/queue.ts'
+import {
+  GET_MANY_OPTIONS,
+  JoinableQueue,
+  Queue,
+  type QueueOptions,
+  type ShutdownQueueOptions,
+  coreOf,
+  isImmediate,
+} from '../queue/queue.ts'
 import { BaseProxy, addProxyType, factsOf } from './base-proxy.ts'
 import type { ServedType } from './served-type.ts'
 
@@ -92,9 +100,13 @@ export class QueueProxy<T = unknown> extends BaseProxy implements AsyncIterable<
     return this.maxSize > 0 && (await this.qsize()) >= this.maxSize
   }
 
-  /** Nobody puts any more: `put()` rejects from now on, `get()` does once nothing is left, and `for await` ends. */
-  shutdown(): Promise<void> {
-    return this.callMethod('shutDown') as Promise<void>
+  /**
+   * Nobody puts any more: `put()` rejects from now on, `get()` does once nothing is left, and `for await` ends.
+   *
+   * @param options - with `immediate`, what is in the queue is dropped, and counts as done for `join()`
+   */
+  async shutdown(options: ShutdownQueueOptions = {}): Promise<void> {
+    await this.callMethod('shutDown', [isImmediate(options)])
   }
 
   /** The items as they come, until the queue is shut down and empty. */

@@ -13,6 +13,7 @@ import type { Receiver } from '../serialize/codec.ts'
 import { CHANNEL, CHANNEL_KIND } from './channel-layout.ts'
 import { Channel, type ChannelHandle, type OutgoingItem } from './channel.ts'
 import { channelToSend, holdChannel } from './channel-handle.ts'
+import { doneWith } from './held-items.ts'
 import {
   assertNothingToLoad,
   decodeItem,
@@ -48,13 +49,16 @@ export interface QueueForm {
   taskDone(): void
   join(owner: object, options: WaitOptions): Promise<void>
   joinSync(timeout: number | undefined): void
-  shutDown(): void
+  shutDown(isImmediate: boolean): void
   close(queue: object): void
   joinThread(): Promise<void>
   cancelJoinThread(): void
   assertOpen(action: QueueAction): void
   readiness(): Readiness
 }
+
+/** So many that others do not wait long for their turn to read. */
+const DROPPED_AT_ONCE = 1024
 
 /** What somebody does with a queue. */
 export type QueueAction = 'put' | 'get' | 'send' | 'use' | 'wait'
@@ -139,10 +143,24 @@ export class QueueCore implements QueueForm {
     return this.channel.isShutDown
   }
 
-  shutDown(): void {
+  shutDown(isImmediate: boolean): void {
     this.assertOpen('use')
     this.channel.shutDown()
+    if (isImmediate) this.#dropAll()
     for (const line of [this.readers, this.writers, this.joiners]) line.look()
+  }
+
+  /** Ends, whoever else takes items meanwhile: after a shutdown nobody puts any. */
+  #dropAll(): void {
+    const drop = (): Attempt<{ isEmpty: boolean }> => {
+      const taken = this.#left.length > 0 ? this.#left.splice(0) : this.channel.take(DROPPED_AT_ONCE)
+      if (taken === 'busy') return 'busy'
+      taken.forEach(doneWith)
+      // So that join() does not wait for what nobody will ever take.
+      for (const _ of taken) this.#countDone()
+      return { value: { isEmpty: taken.length === 0 } }
+    }
+    while (!this.readers.waitSync(drop, undefined, () => ({ isEmpty: true })).isEmpty);
   }
 
   readiness(): Readiness {
@@ -408,20 +426,25 @@ export class QueueCore implements QueueForm {
 
   taskDone(): void {
     this.assertOpen('use')
+    if (this.#countDone()) return
+    throw invalidState(
+      'taskDone() was called more often than items were put\nTo fix: call it once for each item that get() returned',
+    )
+  }
+
+  /** Whether one of the items that were put was not done yet, and is now. */
+  #countDone(): boolean {
     const { heap, base, puts } = this.channel
     const { words } = heap
     const at = base + CHANNEL.done
     for (;;) {
       const done = Atomics.load(words, at)
-      if (done === puts) {
-        throw invalidState(
-          'taskDone() was called more often than items were put\nTo fix: call it once for each item that get() returned',
-        )
-      }
+      if (done === puts) return false
       if (Atomics.compareExchange(words, at, done, (done + 1) | 0) === done) break
     }
     if (Atomics.load(words, base + CHANNEL.doneWaiting) > 0) heap.wake(at)
     this.joiners.look()
+    return true
   }
 
   get unfinished(): number {

@@ -26,6 +26,12 @@ export interface QueueOptions {
   maxSize?: number | undefined
 }
 
+/** Options of {@link Queue.shutdown}. */
+export interface ShutdownQueueOptions {
+  /** Drop what is in the queue, as Python does. Default: it can still be taken. */
+  immediate?: boolean | undefined
+}
+
 /** @internal */
 export const GET_MANY_OPTIONS = ['max', 'timeout', 'signal']
 
@@ -196,9 +202,11 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   /**
    * Nobody puts any more, here or elsewhere: `put()` rejects from now on, `get()` does once nothing is left, and
    * `for await` ends. As Python's `queue.Queue.shutdown()`.
+   *
+   * @param options - with `immediate`, what is in the queue is dropped, and counts as done for `join()`
    */
-  shutdown(): void {
-    coreOf(this).shutDown()
+  shutdown(options: ShutdownQueueOptions = {}): void {
+    coreOf(this).shutDown(isImmediate(options))
   }
 
   /**
@@ -252,6 +260,12 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     const name = this.constructor.name
     return core.isClosed ? `<${name} closed>` : `<${name} size=${core.size} maxSize=${this.maxSize}>`
   }
+}
+
+/** @internal */
+export function isImmediate(options: ShutdownQueueOptions): boolean {
+  assertKnownOptions('Queue.shutdown()', options, ['immediate'])
+  return options.immediate === true
 }
 
 function newCore(typeName: string, options: number | QueueOptions): QueueCore {

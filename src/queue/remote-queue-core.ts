@@ -213,9 +213,10 @@ export class RemoteQueueCore implements QueueForm {
     return this.#isClosed ? false : (callNow(this.#queue, 'isShutDown') as boolean)
   }
 
-  shutDown(): void {
+  shutDown(isImmediate: boolean): void {
     this.assertOpen('use')
-    callNow(this.#queue, 'shutDown')
+    callNow(this.#queue, 'shutDown', [isImmediate])
+    if (isImmediate) for (const _ of this.#left.splice(0)) callNow(this.#queue, 'taskDone')
   }
 
   get isClosed(): boolean {
