@@ -63,7 +63,7 @@ export { DupFd } from './socket/dup-fd.ts'
 export type { SharedOptions } from './sync/locked.ts'
 export { SharedArray } from './sync/shared-array.ts'
 export { SharedValue } from './sync/shared-value.ts'
-export type { WaitOptions } from './platform/bounded-wait.ts'
+export type { BlockingOptions, WaitOptions } from './platform/bounded-wait.ts'
 export type { StartMethod } from './process/child-boot.ts'
 export type { ChildStdio } from './process/popen.ts'
 export type { ParentProcess } from './process/parent-process.ts'
@@ -83,7 +83,7 @@ export {
 } from './process/process.ts'
 export { parentProcess } from './process/process-state.ts'
 export { getAllStartMethods, getStartMethod, setStartMethod } from './process/start-methods.ts'
-export { JoinableQueue, Queue, type QueueOptions } from './queue/queue.ts'
+export { JoinableQueue, Queue, type QueueOptions, type ShutdownQueueOptions } from './queue/queue.ts'
 export { Pipe } from './queue/pipe.ts'
 export { PipeConnection } from './queue/pipe-connection.ts'
 export { wait, type Waitable } from './queue/wait.ts'
@@ -136,12 +136,7 @@ export type {
 export { Future, type FutureState } from './futures/future.ts'
 export { ProcessPoolExecutor } from './futures/process-pool-executor.ts'
 export { InterpreterPoolExecutor, ThreadPoolExecutor } from './futures/thread-pool-executor.ts'
-export type {
-  AcquireOptions,
-  AcquireSyncOptions,
-  BlockingOptions,
-  RecoverOptions,
-} from './sync/acquirable.ts'
+export type { AcquireOptions, AcquireSyncOptions, RecoverOptions } from './sync/acquirable.ts'
 export { Barrier, type BarrierOptions } from './sync/barrier.ts'
 export { BoundedSemaphore } from './sync/bounded-semaphore.ts'
 export { Condition, type ConditionWaitOptions, type ConditionWaitSyncOptions } from './sync/condition.ts'

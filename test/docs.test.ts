@@ -143,7 +143,7 @@ const objects: Record<string, object> = {
   condition: new multiproc.Condition(),
   event: new multiproc.Event(),
   barrier: new multiproc.Barrier(1),
-  parent: { name: '', pid: 0, sentinel: undefined, isAlive() {}, join() {} },
+  parent: { name: '', pid: 0, ident: 0, sentinel: undefined, isAlive() {}, join() {} },
 }
 
 /** Ids of `first` to `last`. */

@@ -3,6 +3,7 @@
  * what that may ask of the real one. Each class registers itself, so that this layer knows none of them.
  */
 import { ClosedError, ProcessError } from '../errors.ts'
+import { noOptions } from '../platform/bounded-wait.ts'
 import { notKept } from '../platform/block-handle.ts'
 import { assertHandle, blockNumberOf, handleOf, letGoNow } from '../platform/heap-objects.ts'
 import { carry } from '../platform/in-flight.ts'
@@ -272,7 +273,7 @@ export function withoutSignal(options: object = {}): {
   rest: object
   signal: AbortSignal | undefined
 } {
-  if (typeof options !== 'object' || options === null) return { rest: options, signal: undefined }
+  if (typeof options !== 'object' || options === null) throw noOptions(options)
   const { signal, ...rest } = options as { signal?: AbortSignal | undefined }
   return { rest, signal }
 }

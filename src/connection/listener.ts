@@ -295,6 +295,11 @@ export class Listener<Received = unknown, Sent = Received> implements AsyncItera
     }
   }
 
+  /** What the console shows, as Python's `str()`. */
+  toString(): string {
+    return this[inspect.custom]()
+  }
+
   [inspect.custom](): string {
     if (this.#isClosed) return '<Listener closed>'
     const { address } = this.#server.isListening ? this.#server : { address: undefined }

@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import { ClosedError, TimeoutError } from '../errors.ts'
-import { type WaitOptions, assertTimeout, boundedWait } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertWaitOptions, boundedWait, pollOptions } from '../platform/bounded-wait.ts'
 import { LongTimer } from '../platform/long-timer.ts'
 import { endedInsideMessage } from '../transport/connection-errors.ts'
 import { isPeerGone } from '../transport/peer-gone.ts'
@@ -194,12 +194,13 @@ export class MessageStream {
     return this.#isClosed || this.#held > 0 || this.#end !== undefined
   }
 
-  async poll({ timeout = 0, signal }: WaitOptions): Promise<boolean> {
+  async poll(options: WaitOptions): Promise<boolean> {
+    const { timeout, signal } = pollOptions(options)
     this.#assertOpen('poll')
     this.#goOn()
     return await this.#receivers.wait<boolean>(
       () => (this.#isReady ? { value: true } : 'wait'),
-      { timeout: timeout < 0 ? 0 : timeout, signal },
+      { timeout, signal },
       () => false,
     )
   }
@@ -268,11 +269,12 @@ export class MessageStream {
    */
   async send(
     encode: () => Uint8Array,
-    { timeout, signal }: WaitOptions,
+    options: WaitOptions,
     letGo: (bytes: Uint8Array) => void = () => {},
   ): Promise<void> {
     this.#assertOpen('send through')
-    assertTimeout(timeout)
+    assertWaitOptions(options)
+    const { timeout, signal } = options
     signal?.throwIfAborted()
     const until = performance.now() + (timeout ?? Infinity)
     const bytes = encode()

@@ -2,8 +2,15 @@
 import { inspect } from 'node:util'
 import { Socket } from 'node:net'
 import { AuthenticationError, SerializeError, invalidArgument } from '../errors.ts'
-import type { WaitOptions } from '../platform/bounded-wait.ts'
-import { assertLength, partOf, roomIn } from '../queue/byte-range.ts'
+import { type WaitOptions, assertWaitOptions } from '../platform/bounded-wait.ts'
+import {
+  RECV_BYTES_OPTIONS,
+  RECV_INTO_OPTIONS,
+  SEND_BYTES_OPTIONS,
+  assertLength,
+  partOf,
+  roomIn,
+} from '../queue/byte-range.ts'
 import { decodeItem, encodeItem, letGoOf, turnNowAndThen } from '../queue/item-codec.ts'
 import { type Readiness, readiness } from '../queue/waitable.ts'
 import { addReducer } from '../serialize/reducers.ts'
@@ -137,14 +144,17 @@ export class RemoteConnection<Received = unknown, Sent = Received> implements As
    * Sends bytes as one message, without turning them into anything. What sends with this receives with `recvBytes()`,
    * here or in Python.
    *
-   * @param options - `offset` and `size` choose a part of the bytes
+   * @param bytes - a `Uint8Array` or any other view of memory
+   * @param options - `offset` and `size` choose a part of it, in bytes
    * @throws RangeError when that part is not inside. As `send()`.
    */
   async sendBytes(
-    bytes: Uint8Array,
-    { offset, size, ...options }: WaitOptions & { offset?: number; size?: number } = {},
+    bytes: ArrayBufferView,
+    options: WaitOptions & { offset?: number; size?: number } = {},
   ): Promise<void> {
-    await streamOf(this).send(() => partOf(bytes, { offset, size }), options)
+    assertWaitOptions(options, SEND_BYTES_OPTIONS)
+    const { offset, size, ...wait } = options
+    await streamOf(this).send(() => partOf(bytes, { offset, size }), wait)
     await turnNowAndThen()
   }
 
@@ -172,11 +182,13 @@ export class RemoteConnection<Received = unknown, Sent = Received> implements As
    * @throws RangeError for a `maxLength` that is no length; ProcessError `ERR_LIMIT` when the message is longer: it
    * stays. As `recv()`.
    */
-  async recvBytes({ maxLength, ...options }: WaitOptions & { maxLength?: number } = {}): Promise<Uint8Array> {
+  async recvBytes(options: WaitOptions & { maxLength?: number } = {}): Promise<Uint8Array> {
+    assertWaitOptions(options, RECV_BYTES_OPTIONS)
+    const { maxLength, ...wait } = options
     if (maxLength !== undefined) assertLength('maxLength', maxLength)
     const limit =
       maxLength === undefined ? undefined : { maxBytes: maxLength, why: `"maxLength" is ${maxLength}` }
-    const bytes = await streamOf(this).receive(options, limit)
+    const bytes = await streamOf(this).receive(wait, limit)
     await turnNowAndThen()
     if (bytes.length < OWN_MEMORY_BYTES) return new Uint8Array(bytes)
     return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
@@ -191,10 +203,12 @@ export class RemoteConnection<Received = unknown, Sent = Received> implements As
    */
   async recvBytesInto(
     target: ArrayBufferView,
-    { offset = 0, ...options }: WaitOptions & { offset?: number } = {},
+    options: WaitOptions & { offset?: number } = {},
   ): Promise<number> {
+    assertWaitOptions(options, RECV_INTO_OPTIONS)
+    const { offset = 0, ...wait } = options
     const room = roomIn(target, offset)
-    const bytes = await streamOf(this).receive(options, {
+    const bytes = await streamOf(this).receive(wait, {
       maxBytes: room,
       why: `there is room for ${room} bytes`,
     })
@@ -245,6 +259,11 @@ export class RemoteConnection<Received = unknown, Sent = Received> implements As
   /** For `wait()`: ready when `recv()` would not wait. */
   [readiness](): Readiness {
     return streamOf(this).readiness()
+  }
+
+  /** What the console shows, as Python's `str()`. */
+  toString(): string {
+    return this[inspect.custom]()
   }
 
   [inspect.custom](): string {

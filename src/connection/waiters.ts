@@ -2,7 +2,7 @@
  * Those in this thread who wait for one thing of a socket, first come, first served. Whoever is served is served whole:
  * a timeout or a signal that comes in the same turn finds nothing to call off any more, so that no message is lost.
  */
-import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertWaitOptions } from '../platform/bounded-wait.ts'
 import { TIMER_MS_MAX } from '../platform/long-timer.ts'
 import { onAbort } from '../platform/on-abort.ts'
 
@@ -34,8 +34,9 @@ export class Waiters {
    * @param onTimeout - gives the result, or throws, when the timeout has passed. One of 0 lets the event loop turn once:
    * what the system has received is not here before.
    */
-  async wait<T>(attempt: () => Attempt<T>, { timeout, signal }: WaitOptions, onTimeout: () => T): Promise<T> {
-    assertTimeout(timeout)
+  async wait<T>(attempt: () => Attempt<T>, options: WaitOptions, onTimeout: () => T): Promise<T> {
+    assertWaitOptions(options)
+    const { timeout, signal } = options
     signal?.throwIfAborted()
     if (this.#queue.length === 0) {
       const now = attempt()

@@ -148,6 +148,11 @@ export abstract class PoolExecutor extends Executor {
     return statsOf(this.#core)
   }
 
+  /** What the console shows, as Python's `str()`. */
+  override toString(): string {
+    return this[inspect.custom]()
+  }
+
   [inspect.custom](): string {
     const { name } = this.#core.options
     return `<${this.constructor.name} name=${JSON.stringify(name)} state=${this.#core.state} maxWorkers=${this.maxWorkers}>`

@@ -11,13 +11,13 @@ import { BaseProxy, addProxyType } from './base-proxy.ts'
 import type { ServedType } from './served-type.ts'
 
 /** Calls a method that waits. Its abort is a message, and the answer decides. */
-export function callWaiting(
+export async function callWaiting(
   proxy: BaseProxy,
   method: string,
   options: WaitOptions | undefined,
 ): Promise<unknown> {
   const { rest, signal } = withoutSignal(options)
-  return proxy.callMethod(method, [rest], signal)
+  return await proxy.callMethod(method, [rest], signal)
 }
 
 /**

@@ -217,6 +217,9 @@ export class BaseManager implements AsyncDisposable {
         '"initializer" must be a function\nTo fix: pass a function, or leave it out',
       )
     }
+    if (initArgs !== undefined && !Array.isArray(initArgs)) {
+      throw invalidArgument(TypeError, '"initArgs" must be an array\nTo fix: pass [argument]')
+    }
     this.#assertNew('start')
     this.#state = 'starting'
     const [reader, writer] = Pipe<ManagerPlace>({ duplex: false })

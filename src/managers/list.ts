@@ -1,6 +1,7 @@
 /** `manager.list()`: an array in the server, and its proxy. */
 import { isDeepStrictEqual } from 'node:util'
 import { invalidArgument } from '../errors.ts'
+import { assertIterable } from '../platform/assert-iterable.ts'
 import { BaseProxy, addProxyType } from './base-proxy.ts'
 import { changed, noSuchKey } from './keys.ts'
 import { referentOf } from './referents.ts'
@@ -135,6 +136,12 @@ function isEqual(one: unknown, other: unknown): boolean {
   return isDeepStrictEqual(one, other)
 }
 
+function plainItems<T>(items: Iterable<T> | ListProxy<T>): ListProxy<T> | T[] {
+  if (items instanceof BaseProxy) return items
+  assertIterable('Cannot add these items to the list', items)
+  return Array.from(items)
+}
+
 function itemsOf(given: unknown): unknown[] {
   const from = referentOf(given)
   return from instanceof ManagedList ? [...from.items] : Array.from(from as Iterable<unknown>)
@@ -185,10 +192,8 @@ export class ListProxy<T = unknown> extends BaseProxy<T[]> implements AsyncItera
   }
 
   /** Adds all items at the end: of an iterable, or of another list of the manager. */
-  extend(items: Iterable<T> | ListProxy<T>): Promise<void> {
-    return this.callMethod('extend', [
-      items instanceof BaseProxy ? items : Array.from(items),
-    ]) as Promise<void>
+  async extend(items: Iterable<T> | ListProxy<T>): Promise<void> {
+    await this.callMethod('extend', [plainItems(items)])
   }
 
   /** Puts an item before the one at `index`. */
@@ -252,8 +257,8 @@ export class ListProxy<T = unknown> extends BaseProxy<T[]> implements AsyncItera
   }
 
   /** The items and those of another list, as an array: Python's `+`. */
-  concat(items: Iterable<T> | ListProxy<T>): Promise<T[]> {
-    return this.callMethod('concat', [items instanceof BaseProxy ? items : Array.from(items)]) as Promise<T[]>
+  async concat(items: Iterable<T> | ListProxy<T>): Promise<T[]> {
+    return (await this.callMethod('concat', [plainItems(items)])) as T[]
   }
 
   /** The items so many times, as an array: Python's `*`. */

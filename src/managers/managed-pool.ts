@@ -1,5 +1,5 @@
 /** `manager.Pool()`: a pool whose workers belong to the server's process, and its proxy. */
-import type { WaitOptions } from '../platform/bounded-wait.ts'
+import { type BlockingOptions, assertBlockingOptions } from '../platform/bounded-wait.ts'
 import type { AsyncResult } from '../pool/async-result.ts'
 import type { ImapIterator } from '../pool/imap-iterator.ts'
 import type { Input } from '../pool/input-reader.ts'
@@ -113,13 +113,15 @@ class ManagedPool {
 /** A result of a pool in a manager that may not be there yet: see {@link AsyncResult}. */
 export class AsyncResultProxy<T = unknown> extends BaseProxy {
   /** @throws what the task threw; TimeoutError after the timeout. */
-  get({ timeout }: Pick<WaitOptions, 'timeout'> = {}): Promise<T> {
-    return this.callMethod('get', [timeout]) as Promise<T>
+  async get(options: BlockingOptions = {}): Promise<T> {
+    assertBlockingOptions(options)
+    return (await this.callMethod('get', [options.timeout])) as T
   }
 
   /** Waits until it is there, or for the timeout. */
-  wait({ timeout }: Pick<WaitOptions, 'timeout'> = {}): Promise<void> {
-    return this.callMethod('wait', [timeout]) as Promise<void>
+  async wait(options: BlockingOptions = {}): Promise<void> {
+    assertBlockingOptions(options)
+    await this.callMethod('wait', [options.timeout])
   }
 
   ready(): Promise<boolean> {
@@ -139,8 +141,9 @@ export class AsyncResultProxy<T = unknown> extends BaseProxy {
 
 /** Results of a pool in a manager, one after the other. */
 export class IteratorProxy<T = unknown> extends BaseProxy implements AsyncIterableIterator<T, undefined> {
-  next({ timeout }: Pick<WaitOptions, 'timeout'> = {}): Promise<IteratorResult<T, undefined>> {
-    return this.callMethod('next', [timeout]) as Promise<IteratorResult<T, undefined>>
+  async next(options: BlockingOptions = {}): Promise<IteratorResult<T, undefined>> {
+    assertBlockingOptions(options)
+    return (await this.callMethod('next', [options.timeout])) as IteratorResult<T, undefined>
   }
 
   [Symbol.asyncIterator](): this {

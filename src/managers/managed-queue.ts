@@ -1,11 +1,20 @@
 /** `manager.Queue()` and `manager.JoinableQueue()`: the real queue lies in the server; items are bytes to it. */
-import { type Operations, withoutSignal } from '../broker/shareable.ts'
-import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { assertIterable } from '../platform/assert-iterable.ts'
+import type { Operations } from '../broker/shareable.ts'
+import { type WaitOptions, assertWaitOptions } from '../platform/bounded-wait.ts'
 import { decodeItem, decodeItems, encodeItem } from '../queue/item-codec.ts'
 import { iterateItems } from '../queue/iterate-items.ts'
 import type { QueueCore } from '../queue/queue-core.ts'
 import { queueOperations } from '../queue/queue-operations.ts'
-import { JoinableQueue, Queue, type QueueOptions, coreOf } from '../queue/queue.ts'
+import {
+  GET_MANY_OPTIONS,
+  JoinableQueue,
+  Queue,
+  type QueueOptions,
+  type ShutdownQueueOptions,
+  coreOf,
+  isImmediate,
+} from '../queue/queue.ts'
 import { BaseProxy, addProxyType, factsOf } from './base-proxy.ts'
 import type { ServedType } from './served-type.ts'
 
@@ -38,12 +47,14 @@ export class QueueProxy<T = unknown> extends BaseProxy implements AsyncIterable<
   }
 
   /** Puts several items in order; much faster than one by one. */
-  putMany(items: Iterable<T>, options: WaitOptions = {}): Promise<void> {
-    return this.#put(Array.from(items), options)
+  async putMany(items: Iterable<T>, options: WaitOptions = {}): Promise<void> {
+    assertIterable('Cannot put these items', items)
+    await this.#put(Array.from(items), options)
   }
 
-  async #put(values: readonly T[], { timeout, signal }: WaitOptions): Promise<void> {
-    assertTimeout(timeout)
+  async #put(values: readonly T[], options: WaitOptions): Promise<void> {
+    assertWaitOptions(options)
+    const { timeout, signal } = options
     const items = values.map((value, index) =>
       encodeItem(value, values.length === 1 ? 'item' : `item ${index}`),
     )
@@ -62,13 +73,16 @@ export class QueueProxy<T = unknown> extends BaseProxy implements AsyncIterable<
   }
 
   /** Waits for an item, and takes as many as there are, up to `max` (1024). */
-  async getMany({ max = MANY, ...options }: WaitOptions & { max?: number } = {}): Promise<T[]> {
-    const taken = await this.#take(max, options)
+  async getMany(options: WaitOptions & { max?: number } = {}): Promise<T[]> {
+    assertWaitOptions(options, GET_MANY_OPTIONS)
+    const { max = MANY, ...wait } = options
+    const taken = await this.#take(max, wait)
     return (await decodeItems(taken, left => this.#left.unshift(...left))) as T[]
   }
 
-  async #take(max: number, { timeout, signal }: WaitOptions): Promise<Uint8Array[]> {
-    assertTimeout(timeout)
+  async #take(max: number, options: WaitOptions): Promise<Uint8Array[]> {
+    assertWaitOptions(options)
+    const { timeout, signal } = options
     if (this.#left.length > 0) return this.#left.splice(0, max)
     return (await this.callMethod('take', [max, timeout], signal)) as Uint8Array[]
   }
@@ -86,9 +100,13 @@ export class QueueProxy<T = unknown> extends BaseProxy implements AsyncIterable<
     return this.maxSize > 0 && (await this.qsize()) >= this.maxSize
   }
 
-  /** Nobody puts any more: `put()` rejects from now on, `get()` does once nothing is left, and `for await` ends. */
-  shutdown(): Promise<void> {
-    return this.callMethod('shutDown') as Promise<void>
+  /**
+   * Nobody puts any more: `put()` rejects from now on, `get()` does once nothing is left, and `for await` ends.
+   *
+   * @param options - with `immediate`, what is in the queue is dropped, and counts as done for `join()`
+   */
+  async shutdown(options: ShutdownQueueOptions = {}): Promise<void> {
+    await this.callMethod('shutDown', [isImmediate(options)])
   }
 
   /** The items as they come, until the queue is shut down and empty. */
@@ -114,10 +132,9 @@ export class JoinableQueueProxy<T = unknown> extends QueueProxy<T> {
   }
 
   /** Waits until `taskDone()` has been called for every item. @throws TimeoutError; the signal's reason. */
-  join(options: WaitOptions = {}): Promise<void> {
-    assertTimeout(options.timeout)
-    const { signal } = withoutSignal(options)
-    return this.callMethod('join', [options.timeout], signal) as Promise<void>
+  async join(options: WaitOptions = {}): Promise<void> {
+    assertWaitOptions(options)
+    await this.callMethod('join', [options.timeout], options.signal)
   }
 }
 

@@ -1,7 +1,7 @@
 /** `manager.Condition()`, `manager.Event()` and `manager.Barrier()`: the real ones lie in the server. */
 import type { Operations } from '../broker/shareable.ts'
 import { invalidArgument } from '../errors.ts'
-import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertWaitOptions } from '../platform/bounded-wait.ts'
 import { Barrier, type BarrierOptions } from '../sync/barrier.ts'
 import { Condition, type ConditionWaitOptions, deadlineOf, waitUntilTrue } from '../sync/condition.ts'
 import { Event } from '../sync/event.ts'
@@ -12,6 +12,8 @@ import { LockProxy, callWaiting } from './acquirer.ts'
 import { BaseProxy, addProxyType, factsOf } from './base-proxy.ts'
 import { referentOf } from './referents.ts'
 import type { ServedType } from './served-type.ts'
+
+const CONDITION_OPTIONS = ['timeout', 'signal', 'recover']
 
 /**
  * A condition of a manager: see {@link Condition}. Its lock is a Lock of its own, or a lock of the same manager.
@@ -33,7 +35,7 @@ export class ConditionProxy extends LockProxy {
    * @returns what the predicate returned last, which is false in some way when the timeout came first
    */
   async waitFor<T>(predicate: () => T | PromiseLike<T>, options: ConditionWaitOptions = {}): Promise<T> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options, CONDITION_OPTIONS)
     await this.callMethod('assertHeld', ['wait'])
     return await waitUntilTrue(predicate, deadlineOf(options), timeout => this.wait({ ...options, timeout }))
   }

@@ -1,11 +1,12 @@
 /** SyncManager: the types that every manager of `Manager()` has. */
+import { assertIterable } from '../platform/assert-iterable.ts'
 import type { ElementOf, ElementType } from '../memory/element-types.ts'
 import type { PoolOptions } from '../pool/pool-options.ts'
 import type { QueueOptions } from '../queue/queue.ts'
 import type { BarrierOptions } from '../sync/barrier.ts'
 import type { LockProxy, SemaphoreProxy } from './acquirer.ts'
 import { BaseManager, type ManagerOptions, typesOf } from './base-manager.ts'
-import type { BaseProxy } from './base-proxy.ts'
+import { BaseProxy } from './base-proxy.ts'
 import { SYNC_TYPES } from './built-in-types.ts'
 import type { DictEntries, DictProxy } from './dict.ts'
 import type { ListProxy } from './list.ts'
@@ -38,25 +39,22 @@ export class SyncManager extends BaseManager {
   /** A dict: see {@link DictProxy}. */
   dict<V>(entries: Readonly<Record<string, V>>): Promise<DictProxy<string, V>>
   dict<K = string, V = unknown>(entries?: DictEntries<K, V>): Promise<DictProxy<K, V>>
-  dict<K, V>(entries?: DictEntries<K, V>): Promise<DictProxy<K, V>> {
+  async dict<K, V>(entries?: DictEntries<K, V>): Promise<DictProxy<K, V>> {
+    if (entries !== undefined && (typeof entries !== 'object' || entries === null)) {
+      assertIterable('Cannot make a dict of these entries', entries)
+    }
     const given = isIterableOfEntries(entries) ? new Map(entries as Iterable<[K, V]>) : entries
     return this.#make('dict', given === undefined ? [] : [given])
   }
 
   /** A list: see {@link ListProxy}. */
-  list<T = unknown>(items?: Iterable<T> | ListProxy<T>): Promise<ListProxy<T>> {
-    return this.#make(
-      'list',
-      items === undefined ? [] : [isPlain(items) ? items : Array.from(items as Iterable<T>)],
-    )
+  async list<T = unknown>(items?: Iterable<T> | ListProxy<T>): Promise<ListProxy<T>> {
+    return this.#make('list', items === undefined ? [] : [sendable('list', items, all => Array.from(all))])
   }
 
   /** A set: see {@link SetProxy}. */
-  set<T = unknown>(values?: Iterable<T> | SetProxy<T>): Promise<SetProxy<T>> {
-    return this.#make(
-      'set',
-      values === undefined ? [] : [isPlain(values) ? values : new Set(values as Iterable<T>)],
-    )
+  async set<T = unknown>(values?: Iterable<T> | SetProxy<T>): Promise<SetProxy<T>> {
+    return this.#make('set', values === undefined ? [] : [sendable('set', values, all => new Set(all))])
   }
 
   /** Named values: see {@link NamespaceProxy}. */
@@ -142,9 +140,15 @@ function isIterableOfEntries(value: unknown): boolean {
   return typeof (value as { [Symbol.iterator]?: unknown } | undefined)?.[Symbol.iterator] === 'function'
 }
 
-/** Whether it can be sent as it is: an array, a Set, or a proxy. */
-function isPlain(value: object): boolean {
-  return Array.isArray(value) || value instanceof Set || !(Symbol.iterator in value)
+/** An array, a Set or a proxy can be sent as it is. */
+function sendable<T>(
+  type: string,
+  items: Iterable<T> | BaseProxy,
+  collect: (items: Iterable<T>) => unknown,
+): unknown {
+  if (Array.isArray(items) || items instanceof Set || items instanceof BaseProxy) return items
+  assertIterable(`Cannot make a ${type} of these items`, items)
+  return collect(items)
 }
 
 /**

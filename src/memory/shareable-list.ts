@@ -3,6 +3,7 @@
  * Behind Python's part lie the exact lengths of text and bytes, which Python's format does not have: see README.md.
  */
 import { inspect } from 'node:util'
+import { assertIterable } from '../platform/assert-iterable.ts'
 import { publishMemory } from '../broker/home.ts'
 import { memoryOf } from '../broker/published-memory.ts'
 import { addShareable, callNow, handleToSend } from '../broker/shareable.ts'
@@ -91,6 +92,8 @@ export class ShareableList extends Indexed implements Iterable<ListItem>, Dispos
       this.#layout = ListLayout.read(this.#memory)
       return
     }
+    if (values !== undefined && values !== null)
+      assertIterable('Cannot make a ShareableList of these items', values)
     const items = [...(values ?? [])]
     const formats = items.map(item => itemFormat(item))
     this.#memory = new SharedMemory({ name, create: true, size: ListLayout.byteLengthFor(formats) })
@@ -171,6 +174,11 @@ export class ShareableList extends Indexed implements Iterable<ListItem>, Dispos
   /** Closes the memory, and removes its name if this object made it. */
   [Symbol.dispose](): void {
     this.#memory?.[Symbol.dispose]()
+  }
+
+  /** What the console shows, as Python's `str()`. */
+  override toString(): string {
+    return this[inspect.custom]()
   }
 
   [inspect.custom](): string {

@@ -42,7 +42,10 @@ export function sharedArray<T extends ArrayBufferView>(
     )
   }
   if (typeof lengthOrValues === 'number') return zeros(type, lengthOrValues)
-  if (typeof (lengthOrValues as Partial<Iterable<unknown>> | null)?.[Symbol.iterator] !== 'function') {
+  const isIterable =
+    typeof (lengthOrValues as Partial<Iterable<unknown>> | null)?.[Symbol.iterator] === 'function'
+  // The characters of '12' would become numbers.
+  if (!isIterable || typeof lengthOrValues === 'string') {
     throw invalidArgument(
       TypeError,
       `sharedArray() needs a length or the elements, and got ${inspect(lengthOrValues, { depth: 0 })}\n` +

@@ -11,6 +11,59 @@ export interface WaitOptions {
   signal?: AbortSignal | undefined
 }
 
+/** Options of a call that blocks its thread. */
+export interface BlockingOptions {
+  /** Milliseconds; 0 looks and does not wait. Default: no limit. */
+  timeout?: number | undefined
+}
+
+const WAIT_OPTIONS = ['timeout', 'signal']
+export const BLOCKING_OPTIONS = ['timeout']
+
+/**
+ * Throws unless `options` are those of a call that waits. Python's `join(5)` and `get(block=False)`, written as
+ * `join(5)` and `get({ block: false })`, would otherwise wait for ever.
+ *
+ * @param known - the names of all options of the call, when it has others as well
+ */
+export function assertWaitOptions(options: WaitOptions, known: readonly string[] = WAIT_OPTIONS): void {
+  if (typeof options !== 'object' || options === null) throw noOptions(options, known[0])
+  // Not Object.keys(), which makes an array: messages by the million come by here.
+  for (const key in options) {
+    if (known.includes(key)) continue
+    throw invalidArgument(
+      TypeError,
+      `Cannot wait: there is no option "${key}"\nTo fix: use ${known.map(name => `"${name}"`).join(', ')}; { timeout: 0 } does not wait`,
+    )
+  }
+  assertTimeout(options.timeout)
+}
+
+/** @param first - the name of the option that is most likely meant, by somebody who thinks of Python */
+export function noOptions(given: unknown, first = 'timeout'): TypeError {
+  return invalidArgument(
+    TypeError,
+    `Cannot wait: the options must be an object, but they are ${given === null ? 'null' : `a ${typeof given}`}\n` +
+      `To fix: pass { ${first}: ${typeof given === 'number' ? given : '...'} }`,
+  )
+}
+
+/** Throws unless `options` are those of a call that blocks the thread, which no signal can end. */
+export function assertBlockingOptions(options: BlockingOptions): void {
+  assertWaitOptions(options, BLOCKING_OPTIONS)
+}
+
+/** Those of a call that only looks unless it is told to wait. As in Python, less than 0 ms is as good as 0. */
+export function pollOptions(
+  options: WaitOptions,
+  known?: readonly string[],
+): { timeout: number; signal: AbortSignal | undefined } {
+  const isPast = typeof options?.timeout === 'number' && options.timeout < 0
+  const given = isPast ? { ...options, timeout: 0 } : options
+  assertWaitOptions(given, known)
+  return { timeout: given.timeout ?? 0, signal: given.signal }
+}
+
 /** Throws unless `timeout` is a number of milliseconds. */
 export function assertTimeout(timeout: number | undefined): void {
   if (timeout === undefined || (typeof timeout === 'number' && timeout >= 0)) return
@@ -27,11 +80,12 @@ export function assertTimeout(timeout: number | undefined): void {
  */
 export function boundedWait<T, U>(
   promise: PromiseLike<T>,
-  { timeout, signal }: WaitOptions = {},
+  options: WaitOptions = {},
   { onTimeout }: { onTimeout: () => U },
 ): Promise<T | U> {
   return new Promise<T | U>((resolve, reject) => {
-    assertTimeout(timeout)
+    assertWaitOptions(options)
+    const { timeout, signal } = options
     let timer: NodeJS.Timeout | undefined
     const stop = (): void => {
       clearTimeout(timer)

@@ -2,7 +2,7 @@
  * Makes the core of a pool from the options that a user gave: checks them, ships the initializer and the finalizer, and
  * sees that a pool in a worker keeps within its limits.
  */
-import { ProcessError } from '../errors.ts'
+import { ProcessError, invalidArgument } from '../errors.ts'
 import { cpuCount } from '../platform/cpu-count.ts'
 import type { StartMethod } from '../process/child-boot.ts'
 import { checkBundles } from './bundle-option.ts'
@@ -155,6 +155,12 @@ function encodeHooks(given: PoolOptions, method: StartMethod): WorkerHooks {
   const { initializer, initArgs = [], finalizer } = given
   if (initializer !== undefined) checkFunction('The option "initializer"', initializer)
   if (finalizer !== undefined) checkFunction('The option "finalizer"', finalizer)
+  if (!Array.isArray(initArgs)) {
+    throw invalidArgument(
+      TypeError,
+      `The option "initArgs" must be an array, but it is a ${typeof initArgs}\nTo fix: pass [argument]`,
+    )
+  }
   const wire = { canAttach: method === 'thread' }
   const bodies: Body[] = []
   const add = (value: unknown, rootName: string): void => {

@@ -382,6 +382,11 @@ export class Pool {
     return statsTable(this.stats())
   }
 
+  /** What the console shows, as Python's `str()`. */
+  toString(): string {
+    return this[inspect.custom]()
+  }
+
   /** As Python's `repr`. */
   [inspect.custom](): string {
     return `<${this.constructor.name} name=${JSON.stringify(this.name)} state=${this.#core.state} processes=${this.processes}>`

@@ -3,7 +3,7 @@
  * `Queue`); there is one object per class and method, so contexts can be compared.
  */
 import { cpuCount } from '../platform/cpu-count.ts'
-import { invalidState } from '../errors.ts'
+import { AuthenticationError, ProcessError, TimeoutError, invalidState } from '../errors.ts'
 import { rawArray } from '../memory/raw-array.ts'
 import { RawValue } from '../memory/raw-value.ts'
 import { Pipe } from '../queue/pipe.ts'
@@ -117,6 +117,20 @@ export class BaseContext {
 
   get rawArray(): typeof rawArray {
     return rawArray
+  }
+
+  // As in Python, so that what has a context only can catch what it throws.
+
+  get ProcessError(): typeof ProcessError {
+    return ProcessError
+  }
+
+  get TimeoutError(): typeof TimeoutError {
+    return TimeoutError
+  }
+
+  get AuthenticationError(): typeof AuthenticationError {
+    return AuthenticationError
   }
 
   /** The context itself, or that of another start method. */

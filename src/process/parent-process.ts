@@ -32,6 +32,11 @@ export class ParentProcess {
     this.#isAlive = false
   }
 
+  /** Python's other name of `pid`. */
+  get ident(): number {
+    return this.pid
+  }
+
   /** Whether the parent still runs, as far as this process has heard. */
   isAlive(): boolean {
     return this.#isAlive
@@ -55,6 +60,11 @@ export class ParentProcess {
     } finally {
       clearInterval(staying)
     }
+  }
+
+  /** What the console shows, as Python's `str()`. */
+  toString(): string {
+    return this[inspect.custom]()
   }
 
   [inspect.custom](): string {

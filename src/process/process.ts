@@ -302,6 +302,11 @@ export class Process<Args extends readonly unknown[] = [], Result = unknown> {
     return isCurrent ? process.pid : life.popen?.pid
   }
 
+  /** Python's other name of `pid`. */
+  get ident(): number | undefined {
+    return this.pid
+  }
+
   /** The number of the thread, for a child that is one. */
   get threadId(): number | undefined {
     const { life, isCurrent } = openRecordOf(this)
@@ -368,6 +373,11 @@ export class Process<Args extends readonly unknown[] = [], Result = unknown> {
       isReady: () => this.exitCode !== null,
       changed: onChange => void ended.then(onChange),
     }
+  }
+
+  /** What the console shows, as Python's `str()`. */
+  toString(): string {
+    return this[inspect.custom]()
   }
 
   [inspect.custom](): string {

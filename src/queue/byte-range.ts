@@ -1,17 +1,23 @@
 /** The part of bytes that a call of `sendBytes()` or `recvBytesInto()` means, with an error for one that is not inside. */
 import { invalidArgument } from '../errors.ts'
 
+/** The options of the calls that send and receive bytes. */
+export const SEND_BYTES_OPTIONS = ['offset', 'size', 'timeout', 'signal']
+export const RECV_BYTES_OPTIONS = ['maxLength', 'timeout', 'signal']
+export const RECV_INTO_OPTIONS = ['offset', 'timeout', 'signal']
+
 /** A copy of the bytes from `offset` on, `size` of them: nobody changes them while they wait for room. */
 export function partOf(
-  bytes: Uint8Array,
+  view: ArrayBufferView,
   { offset = 0, size }: { offset: number | undefined; size: number | undefined },
 ): Uint8Array {
-  if (!(bytes instanceof Uint8Array)) {
+  if (!ArrayBuffer.isView(view)) {
     throw invalidArgument(
       TypeError,
-      'Cannot send bytes: they must be a Uint8Array\nTo fix: pass one, or use send()',
+      'Cannot send bytes: they must be a Uint8Array or another view of memory\nTo fix: pass one, or use send()',
     )
   }
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
   assertLength('offset', offset)
   if (offset > bytes.length) throw outside('offset', offset, bytes.length)
   const length = size ?? bytes.length - offset
@@ -22,6 +28,12 @@ export function partOf(
 
 /** How many bytes of `target` are behind `offset`. */
 export function roomIn(target: ArrayBufferView, offset: number): number {
+  if (!ArrayBuffer.isView(target)) {
+    throw invalidArgument(
+      TypeError,
+      'Cannot receive bytes: the target must be a Uint8Array or another view of memory\nTo fix: pass one, or use recvBytes()',
+    )
+  }
   assertLength('offset', offset)
   const room = target.byteLength - offset
   if (room < 0) throw outside('offset', offset, target.byteLength)

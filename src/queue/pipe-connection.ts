@@ -2,10 +2,24 @@
 import { inspect } from 'node:util'
 import { addShareable } from '../broker/shareable.ts'
 import { invalidArgument } from '../errors.ts'
-import type { WaitOptions } from '../platform/bounded-wait.ts'
+import {
+  type BlockingOptions,
+  type WaitOptions,
+  BLOCKING_OPTIONS,
+  assertBlockingOptions,
+  assertWaitOptions,
+  pollOptions,
+} from '../platform/bounded-wait.ts'
 import { knownObject } from '../platform/heap-objects.ts'
 import { sharedHeap } from '../platform/shared-heap.ts'
-import { assertLength, partOf, roomIn } from './byte-range.ts'
+import {
+  RECV_BYTES_OPTIONS,
+  RECV_INTO_OPTIONS,
+  SEND_BYTES_OPTIONS,
+  assertLength,
+  partOf,
+  roomIn,
+} from './byte-range.ts'
 import type { Channel } from './channel.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
 import { doneWith, ownBytes } from './held-items.ts'
@@ -83,21 +97,25 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
   }
 
   /** `send()` that blocks this thread. */
-  sendSync(value: Sent, { timeout }: { timeout?: number | undefined } = {}): void {
-    coreOf(this).sendSync(receiver => encodeMessage(value, receiver), timeout)
+  sendSync(value: Sent, options: BlockingOptions = {}): void {
+    assertBlockingOptions(options)
+    coreOf(this).sendSync(receiver => encodeMessage(value, receiver), options.timeout)
   }
 
   /**
    * Sends bytes as one message, without turning them into anything. What sends with this receives with `recvBytes()`.
    *
-   * @param options - `offset` and `size` choose a part of the bytes
+   * @param bytes - a `Uint8Array` or any other view of memory
+   * @param options - `offset` and `size` choose a part of it, in bytes
    * @throws RangeError when that part is not inside. As `send()`.
    */
   async sendBytes(
-    bytes: Uint8Array,
-    { offset, size, ...options }: WaitOptions & { offset?: number; size?: number } = {},
+    bytes: ArrayBufferView,
+    options: WaitOptions & { offset?: number; size?: number } = {},
   ): Promise<void> {
-    await coreOf(this).send(() => partOf(bytes, { offset, size }), options)
+    assertWaitOptions(options, SEND_BYTES_OPTIONS)
+    const { offset, size, ...wait } = options
+    await coreOf(this).send(() => partOf(bytes, { offset, size }), wait)
   }
 
   /**
@@ -118,8 +136,9 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
    * @throws as `recv()`; ProcessError `ERR_NOT_SUPPORTED` when the value needs a module that is not loaded here. It
    * stays in the pipe then.
    */
-  recvSync({ timeout }: { timeout?: number | undefined } = {}): Received {
-    return decodeItem(coreOf(this).receiveSync(timeout)) as Received
+  recvSync(options: BlockingOptions = {}): Received {
+    assertBlockingOptions(options)
+    return decodeItem(coreOf(this).receiveSync(options.timeout)) as Received
   }
 
   /**
@@ -128,10 +147,12 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
    * @throws RangeError for a `maxLength` that is no length; ProcessError `ERR_LIMIT` when the message is longer: it
    * stays in the pipe. As `recv()`.
    */
-  async recvBytes({ maxLength, ...options }: WaitOptions & { maxLength?: number } = {}): Promise<Uint8Array> {
+  async recvBytes(options: WaitOptions & { maxLength?: number } = {}): Promise<Uint8Array> {
+    assertWaitOptions(options, RECV_BYTES_OPTIONS)
+    const { maxLength, ...wait } = options
     if (maxLength !== undefined) assertLength('maxLength', maxLength)
     const bytes = await coreOf(this).receive(
-      options,
+      wait,
       maxLength === undefined ? undefined : { maxBytes: maxLength, why: `"maxLength" is ${maxLength}` },
     )
     return ownBytes(bytes)
@@ -146,10 +167,12 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
    */
   async recvBytesInto(
     target: ArrayBufferView,
-    { offset = 0, ...options }: WaitOptions & { offset?: number } = {},
+    options: WaitOptions & { offset?: number } = {},
   ): Promise<number> {
+    assertWaitOptions(options, RECV_INTO_OPTIONS)
+    const { offset = 0, ...wait } = options
     const room = roomIn(target, offset)
-    const bytes = await coreOf(this).receive(options, {
+    const bytes = await coreOf(this).receive(wait, {
       maxBytes: room,
       why: `there is room for ${room} bytes`,
     })
@@ -168,8 +191,8 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
   }
 
   /** `poll()` that blocks this thread. */
-  pollSync({ timeout = 0 }: { timeout?: number } = {}): boolean {
-    return coreOf(this).pollSync(timeout)
+  pollSync(options: BlockingOptions = {}): boolean {
+    return coreOf(this).pollSync(pollOptions(options, BLOCKING_OPTIONS).timeout)
   }
 
   /**
@@ -201,6 +224,11 @@ export class PipeConnection<Received = unknown, Sent = Received> implements Asyn
   /** For `wait()`: ready when `recv()` would not wait. */
   [readiness](): Readiness {
     return coreOf(this).readiness()
+  }
+
+  /** What the console shows, as Python's `str()`. */
+  toString(): string {
+    return this[inspect.custom]()
   }
 
   [inspect.custom](): string {

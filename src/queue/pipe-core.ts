@@ -1,7 +1,7 @@
 /** What an end of a pipe does, without the names and options of its public class. */
 import { withHome } from '../broker/shareable.ts'
 import { ClosedError, ProcessError, TimeoutError, invalidState } from '../errors.ts'
-import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertTimeout, assertWaitOptions, pollOptions } from '../platform/bounded-wait.ts'
 import { standFor, standNoMore } from '../platform/heap-objects.ts'
 import { carry } from '../platform/in-flight.ts'
 import { type BlockHandle, sharedHeap } from '../platform/shared-heap.ts'
@@ -167,7 +167,7 @@ export class PipeCore implements PipeForm {
   }
 
   async send(encode: EncodeMessage, options: WaitOptions): Promise<void> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options)
     const { channel, line } = this.toSend()
     options.signal?.throwIfAborted()
     const item = channel.outgoing(encode('channel'))
@@ -220,7 +220,7 @@ export class PipeCore implements PipeForm {
 
   /** Receives a message that `accept` does not throw for. */
   async receiveIf(options: WaitOptions, accept?: (bytes: Uint8Array) => void): Promise<Uint8Array> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options)
     const { channel, line } = this.toReceive()
     options.signal?.throwIfAborted()
     const attempt = (): Attempt<Uint8Array> => this.tryTake(channel, accept)
@@ -240,7 +240,8 @@ export class PipeCore implements PipeForm {
     return line.waitSync(attempt, timeout, () => nothingCame(timeout))
   }
 
-  async poll({ timeout = 0, signal }: WaitOptions): Promise<boolean> {
+  async poll(options: WaitOptions): Promise<boolean> {
+    const { timeout, signal } = pollOptions(options)
     const { line } = this.toReceive()
     signal?.throwIfAborted()
     if (this.isReady()) return true

@@ -5,8 +5,7 @@
 import { ClosedError, QueueEmptyError, QueueFullError, TimeoutError, invalidState } from '../errors.ts'
 import { type QueueWaitMessage, queueChannel } from '../insights/channels.ts'
 import { type FollowedWait, followBlocking, followWait, isWaitFollowed } from '../insights/followed-wait.ts'
-import type { WaitOptions } from '../platform/bounded-wait.ts'
-import { assertTimeout } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertTimeout, assertWaitOptions } from '../platform/bounded-wait.ts'
 import { knownObject, standFor, standNoMore } from '../platform/heap-objects.ts'
 import { carry } from '../platform/in-flight.ts'
 import type { BlockHandle } from '../platform/shared-heap.ts'
@@ -14,6 +13,7 @@ import type { Receiver } from '../serialize/codec.ts'
 import { CHANNEL, CHANNEL_KIND } from './channel-layout.ts'
 import { Channel, type ChannelHandle, type OutgoingItem } from './channel.ts'
 import { channelToSend, holdChannel } from './channel-handle.ts'
+import { doneWith } from './held-items.ts'
 import {
   assertNothingToLoad,
   decodeItem,
@@ -49,13 +49,16 @@ export interface QueueForm {
   taskDone(): void
   join(owner: object, options: WaitOptions): Promise<void>
   joinSync(timeout: number | undefined): void
-  shutDown(): void
+  shutDown(isImmediate: boolean): void
   close(queue: object): void
   joinThread(): Promise<void>
   cancelJoinThread(): void
   assertOpen(action: QueueAction): void
   readiness(): Readiness
 }
+
+/** So many that others do not wait long for their turn to read. */
+const DROPPED_AT_ONCE = 1024
 
 /** What somebody does with a queue. */
 export type QueueAction = 'put' | 'get' | 'send' | 'use' | 'wait'
@@ -140,10 +143,24 @@ export class QueueCore implements QueueForm {
     return this.channel.isShutDown
   }
 
-  shutDown(): void {
+  shutDown(isImmediate: boolean): void {
     this.assertOpen('use')
     this.channel.shutDown()
+    if (isImmediate) this.#dropAll()
     for (const line of [this.readers, this.writers, this.joiners]) line.look()
+  }
+
+  /** Ends, whoever else takes items meanwhile: after a shutdown nobody puts any. */
+  #dropAll(): void {
+    const drop = (): Attempt<{ isEmpty: boolean }> => {
+      const taken = this.#left.length > 0 ? this.#left.splice(0) : this.channel.take(DROPPED_AT_ONCE)
+      if (taken === 'busy') return 'busy'
+      taken.forEach(doneWith)
+      // So that join() does not wait for what nobody will ever take.
+      for (const _ of taken) this.#countDone()
+      return { value: { isEmpty: taken.length === 0 } }
+    }
+    while (!this.readers.waitSync(drop, undefined, () => ({ isEmpty: true })).isEmpty);
   }
 
   readiness(): Readiness {
@@ -159,7 +176,7 @@ export class QueueCore implements QueueForm {
     }
     let items: OutgoingItem[] = []
     try {
-      assertTimeout(options.timeout)
+      assertWaitOptions(options)
       items = this.#encodeAll([value])
       if (this.channel.put(items) === 1) {
         this.readers.look()
@@ -174,7 +191,7 @@ export class QueueCore implements QueueForm {
 
   /** Puts the items in order. Nothing is put when one of them cannot be sent. */
   async putAll(owner: object, values: readonly unknown[], options: WaitOptions): Promise<void> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options)
     this.assertOpen('put')
     await this.#putRest(owner, this.#encodeAll(values), options)
   }
@@ -208,7 +225,7 @@ export class QueueCore implements QueueForm {
 
   /** `putAll()` of items that another process has encoded. */
   async putBytes(owner: object, items: readonly Uint8Array[], options: WaitOptions): Promise<void> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options)
     this.assertOpen('put')
     this.#wasUsed = true
     await this.#putRest(
@@ -271,7 +288,7 @@ export class QueueCore implements QueueForm {
       return this.#getLater(owner, options)
     }
     try {
-      assertTimeout(options.timeout)
+      assertWaitOptions(options)
       const taken = this.channel.take(1)
       if (typeof taken === 'string' || taken.length === 0) return this.#getLater(owner, options)
       this.writers.look()
@@ -317,7 +334,7 @@ export class QueueCore implements QueueForm {
     options: WaitOptions,
     accept?: (bytes: Uint8Array) => void,
   ): Promise<Uint8Array[]> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options)
     this.assertOpen('get')
     options.signal?.throwIfAborted()
     const attempt = (): Attempt<Uint8Array[]> => this.#tryTake(max, accept)
@@ -409,20 +426,25 @@ export class QueueCore implements QueueForm {
 
   taskDone(): void {
     this.assertOpen('use')
+    if (this.#countDone()) return
+    throw invalidState(
+      'taskDone() was called more often than items were put\nTo fix: call it once for each item that get() returned',
+    )
+  }
+
+  /** Whether one of the items that were put was not done yet, and is now. */
+  #countDone(): boolean {
     const { heap, base, puts } = this.channel
     const { words } = heap
     const at = base + CHANNEL.done
     for (;;) {
       const done = Atomics.load(words, at)
-      if (done === puts) {
-        throw invalidState(
-          'taskDone() was called more often than items were put\nTo fix: call it once for each item that get() returned',
-        )
-      }
+      if (done === puts) return false
       if (Atomics.compareExchange(words, at, done, (done + 1) | 0) === done) break
     }
     if (Atomics.load(words, base + CHANNEL.doneWaiting) > 0) heap.wake(at)
     this.joiners.look()
+    return true
   }
 
   get unfinished(): number {
@@ -432,7 +454,7 @@ export class QueueCore implements QueueForm {
   }
 
   async join(owner: object, options: WaitOptions): Promise<void> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options)
     this.assertOpen('use')
     options.signal?.throwIfAborted()
     if (this.unfinished === 0) return

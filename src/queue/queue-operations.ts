@@ -54,7 +54,7 @@ export function queueOperations<T extends object>(coreOf: (queue: T) => QueueCor
     whenReady: (queue, _args, signal) => coreOf(queue).whenReady(queue, signal),
     size: queue => coreOf(queue).size,
     isShutDown: queue => coreOf(queue).isShutDown,
-    shutDown: queue => coreOf(queue).shutDown(),
+    shutDown: (queue, [isImmediate]) => coreOf(queue).shutDown(isImmediate === true),
     close: queue => coreOf(queue).close(queue),
     taskDone: queue => coreOf(queue).taskDone(),
     join: (queue, [timeout], signal) =>

@@ -1,8 +1,14 @@
 /** Queue: items from any number of processes and threads to any number of others, first in, first out. */
 import { inspect } from 'node:util'
+import { assertIterable } from '../platform/assert-iterable.ts'
 import { addShareable } from '../broker/shareable.ts'
 import { invalidArgument } from '../errors.ts'
-import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import {
+  type BlockingOptions,
+  type WaitOptions,
+  assertBlockingOptions,
+  assertWaitOptions,
+} from '../platform/bounded-wait.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { sharedHeap } from '../platform/shared-heap.ts'
 import { Channel, type ChannelHandle } from './channel.ts'
@@ -19,6 +25,15 @@ export interface QueueOptions {
   /** Most items in the queue at a time; `put()` waits while there are as many. Default 0: no limit. */
   maxSize?: number | undefined
 }
+
+/** Options of {@link Queue.shutdown}. */
+export interface ShutdownQueueOptions {
+  /** Drop what is in the queue, as Python does. Default: it can still be taken. */
+  immediate?: boolean | undefined
+}
+
+/** @internal */
+export const GET_MANY_OPTIONS = ['max', 'timeout', 'signal']
 
 /** The most items that `getMany()` returns when it is not told. */
 const MANY = 1024
@@ -123,8 +138,9 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
   }
 
   /** `put()` that blocks this thread. */
-  putSync(item: T, { timeout }: { timeout?: number | undefined } = {}): void {
-    coreOf(this).putAllSync([item], timeout)
+  putSync(item: T, options: BlockingOptions = {}): void {
+    assertBlockingOptions(options)
+    coreOf(this).putAllSync([item], options.timeout)
   }
 
   /**
@@ -132,13 +148,16 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    *
    * @throws as `put()`; when the timeout passes, those that were put stay, and the message says how many.
    */
-  putMany(items: Iterable<T>, options: WaitOptions = {}): Promise<void> {
-    return coreOf(this).putAll(this, Array.from(items), options)
+  async putMany(items: Iterable<T>, options: WaitOptions = {}): Promise<void> {
+    assertIterable('Cannot put these items', items)
+    await coreOf(this).putAll(this, Array.from(items), options)
   }
 
   /** `putMany()` that blocks this thread. */
-  putManySync(items: Iterable<T>, { timeout }: { timeout?: number | undefined } = {}): void {
-    coreOf(this).putAllSync(Array.from(items), timeout)
+  putManySync(items: Iterable<T>, options: BlockingOptions = {}): void {
+    assertBlockingOptions(options)
+    assertIterable('Cannot put these items', items)
+    coreOf(this).putAllSync(Array.from(items), options.timeout)
   }
 
   /**
@@ -162,28 +181,32 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
    * @throws as `get()`; ProcessError `ERR_NOT_SUPPORTED` when the item needs a module that is not loaded here, which a
    * blocked thread cannot do. The item stays in the queue.
    */
-  getSync({ timeout }: { timeout?: number | undefined } = {}): T {
-    assertTimeout(timeout)
-    return coreOf(this).getSync(timeout) as T
+  getSync(options: BlockingOptions = {}): T {
+    assertBlockingOptions(options)
+    return coreOf(this).getSync(options.timeout) as T
   }
 
   /** Waits for an item, and takes as many as there are, up to `max` (1024). */
-  getMany({ max = MANY, ...options }: WaitOptions & { max?: number } = {}): Promise<T[]> {
+  getMany(options: WaitOptions & { max?: number } = {}): Promise<T[]> {
+    assertWaitOptions(options, GET_MANY_OPTIONS)
+    const { max = MANY, ...wait } = options
     if (!Number.isInteger(max) || max < 1) {
       throw invalidArgument(
         RangeError,
         `Cannot get items: "max" must be a whole number from 1 on, got ${String(max)}\nTo fix: pass such a number`,
       )
     }
-    return coreOf(this).getMany(this, max, options) as Promise<T[]>
+    return coreOf(this).getMany(this, max, wait) as Promise<T[]>
   }
 
   /**
    * Nobody puts any more, here or elsewhere: `put()` rejects from now on, `get()` does once nothing is left, and
    * `for await` ends. As Python's `queue.Queue.shutdown()`.
+   *
+   * @param options - with `immediate`, what is in the queue is dropped, and counts as done for `join()`
    */
-  shutdown(): void {
-    coreOf(this).shutDown()
+  shutdown(options: ShutdownQueueOptions = {}): void {
+    coreOf(this).shutDown(isImmediate(options))
   }
 
   /**
@@ -227,11 +250,22 @@ export class Queue<T = unknown> implements AsyncIterable<T> {
     return coreOf(this).readiness()
   }
 
+  /** What the console shows, as Python's `str()`. */
+  toString(): string {
+    return this[inspect.custom]()
+  }
+
   [inspect.custom](): string {
     const core = coreOf(this)
     const name = this.constructor.name
     return core.isClosed ? `<${name} closed>` : `<${name} size=${core.size} maxSize=${this.maxSize}>`
   }
+}
+
+/** @internal */
+export function isImmediate(options: ShutdownQueueOptions): boolean {
+  assertKnownOptions('Queue.shutdown()', options, ['immediate'])
+  return options.immediate === true
 }
 
 function newCore(typeName: string, options: number | QueueOptions): QueueCore {
@@ -276,8 +310,9 @@ export class JoinableQueue<T = unknown> extends Queue<T> {
   }
 
   /** `join()` that blocks this thread. */
-  joinSync({ timeout }: { timeout?: number | undefined } = {}): void {
-    coreOf(this).joinSync(timeout)
+  joinSync(options: BlockingOptions = {}): void {
+    assertBlockingOptions(options)
+    coreOf(this).joinSync(options.timeout)
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { callLater, callNow, forgetRemote } from '../broker/shareable.ts'
 import { ClosedError, invalidState } from '../errors.ts'
-import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertTimeout, assertWaitOptions, pollOptions } from '../platform/bounded-wait.ts'
 import { assertNothingToLoad } from './item-codec.ts'
 import { type EncodeMessage, type PipeForm, type ReceiveLimit, endOfFile } from './pipe-core.ts'
 import type { NoMore } from './pipe-operations.ts'
@@ -45,8 +45,9 @@ export class RemotePipeCore implements PipeForm {
     )
   }
 
-  async send(encode: EncodeMessage, { timeout, signal }: WaitOptions): Promise<void> {
-    assertTimeout(timeout)
+  async send(encode: EncodeMessage, options: WaitOptions): Promise<void> {
+    assertWaitOptions(options)
+    const { timeout, signal } = options
     this.#assertCan('send')
     signal?.throwIfAborted()
     await callLater(this.#connection, 'send', [encode('home'), timeout], signal)
@@ -58,8 +59,9 @@ export class RemotePipeCore implements PipeForm {
     callNow(this.#connection, 'send', [encode('home'), timeout])
   }
 
-  async receive({ timeout, signal }: WaitOptions, limit?: ReceiveLimit): Promise<Uint8Array> {
-    assertTimeout(timeout)
+  async receive(options: WaitOptions, limit?: ReceiveLimit): Promise<Uint8Array> {
+    assertWaitOptions(options)
+    const { timeout, signal } = options
     this.#assertCan('receive')
     const got = (await callLater(this.#connection, 'receive', [timeout, limit], signal)) as
       | Uint8Array
@@ -84,7 +86,8 @@ export class RemotePipeCore implements PipeForm {
     }
   }
 
-  async poll({ timeout = 0, signal }: WaitOptions): Promise<boolean> {
+  async poll(options: WaitOptions): Promise<boolean> {
+    const { timeout, signal } = pollOptions(options)
     this.#assertCan('receive')
     return (await callLater(this.#connection, 'poll', [timeout], signal)) as boolean
   }

@@ -13,7 +13,7 @@ import {
 import { QueueEmptyError, QueueFullError } from '../errors.ts'
 import { type QueueWaitMessage, queueChannel } from '../insights/channels.ts'
 import { type FollowedWait, followBlocking, followWait, isWaitFollowed } from '../insights/followed-wait.ts'
-import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertTimeout, assertWaitOptions } from '../platform/bounded-wait.ts'
 import { assertNothingToLoad, decodeItem, decodeItems, encodeItem } from './item-codec.ts'
 import { type QueueAction, type QueueForm, assertClosedBeforeJoin, queueClosed } from './queue-core.ts'
 import { queueWait } from './queue-wait.ts'
@@ -50,7 +50,7 @@ export class RemoteQueueCore implements QueueForm {
   }
 
   async putAll(_owner: object, values: readonly unknown[], options: WaitOptions): Promise<void> {
-    assertTimeout(options.timeout)
+    assertWaitOptions(options)
     this.assertOpen('put')
     const items = this.#encodeAll(values)
     const { signal } = withoutSignal(options)
@@ -118,8 +118,9 @@ export class RemoteQueueCore implements QueueForm {
     return await decodeItems(taken, left => this.#left.unshift(...left))
   }
 
-  async #take(max: number, { timeout, signal }: WaitOptions): Promise<Uint8Array[]> {
-    assertTimeout(timeout)
+  async #take(max: number, options: WaitOptions): Promise<Uint8Array[]> {
+    assertWaitOptions(options)
+    const { timeout, signal } = options
     this.assertOpen('get')
     signal?.throwIfAborted()
     if (this.#left.length > 0) return this.#left.splice(0, max)
@@ -193,8 +194,9 @@ export class RemoteQueueCore implements QueueForm {
     callNow(this.#queue, 'taskDone')
   }
 
-  async join(_owner: object, { timeout, signal }: WaitOptions): Promise<void> {
-    assertTimeout(timeout)
+  async join(_owner: object, options: WaitOptions): Promise<void> {
+    assertWaitOptions(options)
+    const { timeout, signal } = options
     this.assertOpen('use')
     await callLater(this.#queue, 'join', [timeout], signal)
   }
@@ -211,9 +213,10 @@ export class RemoteQueueCore implements QueueForm {
     return this.#isClosed ? false : (callNow(this.#queue, 'isShutDown') as boolean)
   }
 
-  shutDown(): void {
+  shutDown(isImmediate: boolean): void {
     this.assertOpen('use')
-    callNow(this.#queue, 'shutDown')
+    callNow(this.#queue, 'shutDown', [isImmediate])
+    if (isImmediate) for (const _ of this.#left.splice(0)) callNow(this.#queue, 'taskDone')
   }
 
   get isClosed(): boolean {

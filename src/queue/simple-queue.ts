@@ -2,7 +2,7 @@
 import { inspect } from 'node:util'
 import { addShareable } from '../broker/shareable.ts'
 import { invalidArgument } from '../errors.ts'
-import type { WaitOptions } from '../platform/bounded-wait.ts'
+import { type BlockingOptions, type WaitOptions, assertBlockingOptions } from '../platform/bounded-wait.ts'
 import { sharedHeap } from '../platform/shared-heap.ts'
 import type { Channel, ChannelHandle } from './channel.ts'
 import { attachChannel, hasChannelMemory } from './channel-handle.ts'
@@ -92,8 +92,9 @@ export class SimpleQueue<T = unknown> implements AsyncIterable<T> {
   }
 
   /** `get()` that blocks this thread. */
-  getSync({ timeout }: { timeout?: number | undefined } = {}): T {
-    return coreOf(this).getSync(timeout) as T
+  getSync(options: BlockingOptions = {}): T {
+    assertBlockingOptions(options)
+    return coreOf(this).getSync(options.timeout) as T
   }
 
   /** This process or thread does not use the queue any more; others do. Twice is fine. */
@@ -116,6 +117,11 @@ export class SimpleQueue<T = unknown> implements AsyncIterable<T> {
   /** For `wait()`: ready when `get()` would not wait. */
   [readiness](): Readiness {
     return coreOf(this).readiness()
+  }
+
+  /** What the console shows, as Python's `str()`. */
+  toString(): string {
+    return this[inspect.custom]()
   }
 
   [inspect.custom](): string {

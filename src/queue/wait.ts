@@ -1,7 +1,9 @@
 /** wait(): until one of several things is ready. It takes nothing from any of them. */
 import type { Readable } from 'node:stream'
 import { invalidArgument } from '../errors.ts'
+import { assertIterable } from '../platform/assert-iterable.ts'
 import type { WaitOptions } from '../platform/bounded-wait.ts'
+import { assertKnownOptions } from '../platform/known-options.ts'
 import { type Readiness, readiness } from './waitable.ts'
 import { TIMER_MS_MAX } from '../platform/long-timer.ts'
 import { onAbort } from '../platform/on-abort.ts'
@@ -33,8 +35,10 @@ export type Waitable = { [readiness](): Readiness } | PromiseLike<unknown> | Rea
  */
 export async function wait<T extends Waitable>(
   objects: Iterable<T>,
-  { timeout, signal }: WaitOptions = {},
+  options: WaitOptions = {},
 ): Promise<T[]> {
+  assertKnownOptions('wait()', options, ['timeout', 'signal'])
+  const { timeout, signal } = options
   if (timeout !== undefined && (typeof timeout !== 'number' || Number.isNaN(timeout))) {
     throw invalidArgument(
       TypeError,
@@ -42,6 +46,7 @@ export async function wait<T extends Waitable>(
     )
   }
   signal?.throwIfAborted()
+  assertIterable('Cannot wait for these objects', objects)
   const given = Array.from(objects, object => ({ object, state: readinessOf(object) }))
   const ready = (): T[] => given.filter(({ state }) => state.isReady()).map(({ object }) => object)
   // A promise that has settled says so in a later step.
@@ -105,9 +110,14 @@ function readinessOf(object: Waitable): Readiness {
   }
   throw invalidArgument(
     TypeError,
-    `Cannot wait for ${object === null ? 'null' : /^[aeiou]/.test(typeof object) ? `an ${typeof object}` : `a ${typeof object}`}\n` +
+    `Cannot wait for ${named(object)}\n` +
       'To fix: pass queues, ends of pipes, processes, promises or readable streams',
   )
+}
+
+function named(value: unknown): string {
+  if (value === null) return 'null'
+  return /^[aeiou]/.test(typeof value) ? `an ${typeof value}` : `a ${typeof value}`
 }
 
 function promiseReadiness(promise: PromiseLike<unknown>): Readiness {

@@ -93,6 +93,11 @@ export class DupFd {
     this.close()
   }
 
+  /** What the console shows, as Python's `str()`. */
+  toString(): string {
+    return this[inspect.custom]()
+  }
+
   [inspect.custom](): string {
     return `<DupFd ${descriptors.get(this) ?? 'detached'}>`
   }

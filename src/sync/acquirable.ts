@@ -6,7 +6,7 @@ import { inspect } from 'node:util'
 import { OwnerDiedError, TimeoutError, invalidState } from '../errors.ts'
 import { lockChannel } from '../insights/channels.ts'
 import { followBlocking, followWait, isWaitFollowed } from '../insights/followed-wait.ts'
-import { assertTimeout, type WaitOptions } from '../platform/bounded-wait.ts'
+import { type BlockingOptions, type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { Held } from './held.ts'
 import { LocalWaiters } from './local-waiters.ts'
@@ -15,11 +15,6 @@ import type { Acquired } from './lock-word.ts'
 import { newSleep, type Sleep, type SyncHeap, waitBlocking } from './waiting.ts'
 
 /** Options of the blocking forms. There is no signal: nothing could abort it while the thread is blocked. */
-export interface BlockingOptions {
-  /** Milliseconds; 0 looks and does not wait. Default: no limit. */
-  timeout?: number | undefined
-}
-
 /** What to do about a holder that ended, by `kill -9` or otherwise, without giving back what it held. */
 export interface RecoverOptions {
   /** Take over in silence instead of failing with `OwnerDiedError`. Default: false. */

@@ -1,7 +1,7 @@
 /** Barrier: a place where tasks wait for each other until a given number of them has come. */
 import { inspect } from 'node:util'
 import { BrokenBarrierError, invalidArgument } from '../errors.ts'
-import { assertTimeout, type WaitOptions } from '../platform/bounded-wait.ts'
+import { type BlockingOptions, type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import {
   type Operations,
   addShareable,
@@ -14,7 +14,6 @@ import {
 import { objectFor, openBlock } from '../platform/heap-objects.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import type { BlockHandle } from '../platform/shared-heap.ts'
-import type { BlockingOptions } from './acquirable.ts'
 import { BarrierState } from './barrier-state.ts'
 import { BLOCK_KINDS } from './block-kinds.ts'
 import { LocalWaiters } from './local-waiters.ts'
@@ -70,7 +69,7 @@ export class Barrier {
   constructor(parties: number, options: BarrierOptions = {}) {
     if (!(Number.isInteger(parties) && parties >= 1 && parties <= PARTIES_MAX)) {
       throw invalidArgument(
-        RangeError,
+        typeof parties === 'number' ? RangeError : TypeError,
         `Cannot make a Barrier: "parties" must be a whole number from 1 to ${PARTIES_MAX}, got ${String(parties)}\nTo fix: pass such a number`,
       )
     }

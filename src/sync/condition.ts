@@ -1,7 +1,7 @@
 /** Condition: waiting, with a lock in hand, for something that another task will do under the same lock. */
 import { inspect } from 'node:util'
 import { ProcessError, invalidArgument, invalidState } from '../errors.ts'
-import { assertTimeout, type WaitOptions } from '../platform/bounded-wait.ts'
+import { type BlockingOptions, type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import {
   type Operations,
   addShareable,
@@ -16,7 +16,7 @@ import {
 import { objectFor, openBlock } from '../platform/heap-objects.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import type { BlockHandle } from '../platform/shared-heap.ts'
-import type { AcquireOptions, AcquireSyncOptions, BlockingOptions, RecoverOptions } from './acquirable.ts'
+import type { AcquireOptions, AcquireSyncOptions, RecoverOptions } from './acquirable.ts'
 import { BLOCK_KINDS } from './block-kinds.ts'
 import { ConditionState } from './condition-state.ts'
 import type { Held } from './held.ts'
@@ -186,12 +186,14 @@ export class Condition {
    * @throws what `wait()` and the predicate throw.
    */
   async waitFor<T>(predicate: () => T | PromiseLike<T>, options: ConditionWaitOptions = {}): Promise<T> {
+    assertKnownOptions('Condition.waitFor()', options, OPTIONS)
     this.assertHeld('wait')
     return await waitUntilTrue(predicate, deadlineOf(options), timeout => this.wait({ ...options, timeout }))
   }
 
   /** The same as `waitFor()`, blocking this thread. */
   waitForSync<T>(predicate: () => T, options: ConditionWaitSyncOptions = {}): T {
+    assertKnownOptions('Condition.waitForSync()', options, OPTIONS)
     this.assertHeld('wait')
     const until = deadlineOf(options)
     let result = predicate()
@@ -296,9 +298,9 @@ const REMOTE_CONDITION: object & ThisType<Condition> = {
   release(): void {
     this.lock.release()
   },
-  wait(options?: ConditionWaitOptions): Promise<boolean> {
+  async wait(options?: ConditionWaitOptions): Promise<boolean> {
     const { rest, signal } = withoutSignal(options)
-    return callLater(this, 'wait', [rest], signal) as Promise<boolean>
+    return (await callLater(this, 'wait', [rest], signal)) as boolean
   },
   waitSync(options: ConditionWaitSyncOptions = {}): boolean {
     return callNow(this, 'wait', [withoutSignal(options).rest]) as boolean

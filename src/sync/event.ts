@@ -1,6 +1,6 @@
 /** Event: a flag that tasks of all processes and threads wait for. */
 import { inspect } from 'node:util'
-import { assertTimeout, type WaitOptions } from '../platform/bounded-wait.ts'
+import { type BlockingOptions, type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
 import {
   type Operations,
   addShareable,
@@ -13,7 +13,6 @@ import {
 } from '../broker/shareable.ts'
 import { objectFor, openBlock } from '../platform/heap-objects.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
-import type { BlockingOptions } from './acquirable.ts'
 import { BLOCK_KINDS } from './block-kinds.ts'
 import { EventState } from './event-state.ts'
 import { LocalWaiters } from './local-waiters.ts'
@@ -118,9 +117,9 @@ const REMOTE_EVENT: object & ThisType<Event> = {
   clear(): void {
     callNow(this, 'clear')
   },
-  wait(options?: WaitOptions): Promise<boolean> {
+  async wait(options?: WaitOptions): Promise<boolean> {
     const { rest, signal } = withoutSignal(options)
-    return callLater(this, 'wait', [rest], signal) as Promise<boolean>
+    return (await callLater(this, 'wait', [rest], signal)) as boolean
   },
   waitSync(options: BlockingOptions = {}): boolean {
     return callNow(this, 'wait', [withoutSignal(options).rest]) as boolean

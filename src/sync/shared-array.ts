@@ -92,8 +92,8 @@ export class SharedArray<Type extends ElementType = ElementType>
     super(arrived?.lock ?? lockOf('SharedArray', options))
     const constructor = arrayTypeOf(type)
     let elements = lengthOrValues
-    if (typeof elements === 'object' && !ArrayBuffer.isView(elements)) {
-      elements = [...(elements as Iterable<number>)]
+    if (isIterableObject(elements) && !ArrayBuffer.isView(elements)) {
+      elements = [...elements]
       for (const element of elements) assertElement(constructor, element)
     }
     this.#type = type
@@ -256,6 +256,10 @@ function handleFor(array: SharedArray, receiver: Receiver): BlockHandle {
   const handle = handleToSend(array, receiver)
   publishMemory(handle, array.getObj().buffer as ArrayBufferLike as SharedArrayBuffer)
   return handle
+}
+
+function isIterableObject(value: unknown): value is Iterable<number> {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value
 }
 
 addShareable<SharedArray>({

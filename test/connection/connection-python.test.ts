@@ -69,13 +69,15 @@ forEachStartMethod(context => {
     await here.sendBytes(latin('hello world'))
     assert.deepEqual(await here.recvBytes(), latin('hello world'))
     const target = new Float64Array(10)
-    await here.sendBytes(new Uint8Array(Float64Array.of(0, 1, 2, 3).buffer))
+    await here.sendBytes(Float64Array.of(0, 1, 2, 3))
     assert.equal(await here.recvBytesInto(target, { offset: 3 * 8 }), 32)
     assert.deepEqual([...target], [0, 0, 0, 0, 1, 2, 3, 0, 0, 0])
     await here.sendBytes(new Uint8Array(100))
     await assert.rejects(here.recvBytesInto(target), { code: 'ERR_LIMIT' })
     assert.equal((await here.recvBytes()).length, 100)
     assert.equal(await here.poll(), false)
+    assert.equal(await here.poll({ timeout: -1 }), false)
+    assert.equal(await here.poll({ timeout: -1 }), false)
     await here.send(null)
     assert.ok(await here.poll({ timeout: 10_000 }))
     assert.equal(await here.recv(), null)
@@ -132,6 +134,30 @@ forEachStartMethod(context => {
 })
 
 describe('within one process', () => {
+  test('test_issue14725: what a client sent before it ended is there for who accepts it later', async () => {
+    using listener = new Listener()
+    using client = await Client(await listener.listening())
+    await client.send('hello')
+    client.close()
+    using accepted = await listener.accept()
+    assert.equal(await accepted.recv(), 'hello')
+    await assert.rejects(accepted.recv(), closed)
+    assert.equal(listener.lastAccepted, null)
+    assert.equal(String(listener), inspect(listener))
+    assert.equal(String(accepted), inspect(accepted))
+  })
+
+  const isLinux = process.platform === 'linux'
+  test('test_abstract_socket: a listener at a name without a file', { skip: !isLinux }, async () => {
+    const listener = new Listener(`\0something-${process.pid}`)
+    using client = await Client(listener.address)
+    using accepted = await listener.accept()
+    await client.send(1729)
+    assert.equal(await accepted.recv(), 1729)
+    listener.close()
+    await assert.rejects(listener.accept(), closed)
+  })
+
   for (const way of ways) {
     test(`C133 test_sendbytes: offset and size choose a part, and cannot lead out of it, over ${way.name}`, async () => {
       using pair = await Connected.open(way)
@@ -217,11 +243,13 @@ describe('within one process', () => {
     using pair = await Connected.open()
     const { here, there } = pair
     assert.equal(await here.poll(), false)
+    assert.equal(await here.poll({ timeout: -1 }), false)
     await there.sendBytes(new Uint8Array(0))
     assert.ok(await here.poll({ timeout: 10_000 }))
     assert.ok(await here.poll())
     assert.equal((await here.recvBytes()).length, 0)
     assert.equal(await here.poll(), false)
+    assert.equal(await here.poll({ timeout: -1 }), false)
   })
 
   test('C147 test_boundaries: polling takes nothing of a message away', async () => {

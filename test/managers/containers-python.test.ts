@@ -101,6 +101,35 @@ forEachSharingMethod(context => {
     assert.deepEqual(await ((await f.get(0)) as ListProxy).slice(9), [9, 10, 'hello'])
   })
 
+  test('test_list_iter: an iterator gives the items as they are at its first step, once', async () => {
+    await using manager = new SyncManager({ context })
+    await manager.start()
+    const list = await manager.list([0, 1, 2])
+    const iterator = list[Symbol.asyncIterator]()
+    await list.set(0, 100)
+    assert.equal((await iterator.next()).value, 100)
+    await list.set(1, 200)
+    const rest: number[] = []
+    for await (const item of iterator) rest.push(item)
+    assert.deepEqual(rest, [1, 2])
+    assert.equal((await iterator.next()).done, true)
+  })
+
+  test('containers are made of items and of nothing else', async () => {
+    await using manager = new SyncManager({ context })
+    await manager.start()
+    const invalid = { name: 'TypeError', code: 'ERR_INVALID_ARGUMENT' }
+    const list = await manager.list([1])
+    for (const wrong of [5, true, null] as never[]) {
+      await assert.rejects(manager.list(wrong), invalid)
+      await assert.rejects(manager.set(wrong), invalid)
+      await assert.rejects(manager.dict(wrong), invalid)
+      await assert.rejects(list.extend(wrong), invalid)
+      await assert.rejects(list.concat(wrong), invalid)
+    }
+    assert.deepEqual(await list.getValue(), [1])
+  })
+
   test('C084 test_list_proxy_in_list: lists in a list are live, and one that contains itself is let go of', async () => {
     await using manager = await started(context)
     await useLists(manager)

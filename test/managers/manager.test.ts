@@ -119,6 +119,18 @@ forEachSharingMethod(context => {
     await manager.shutdown()
   })
 
+  test('test_manager_initializer: what is no function, or no list of arguments, is refused before anything starts', async () => {
+    const manager = new SyncManager({ context })
+    const initializer = (): void => {}
+    for (const wrong of [1, { initializer: 1 }, { initializer, initArgs: 1 }, { initialiser: initializer }]) {
+      await assert.rejects(manager.start(wrong as never), { name: 'TypeError', code: 'ERR_INVALID_ARGUMENT' })
+    }
+    await manager.start({ initializer })
+    await manager.shutdown()
+    await manager.join()
+    assert.equal(manager.process?.exitCode, 0)
+  })
+
   test('Objects are counted, and one goes with its last proxy', async () => {
     await using manager = await getContext(context).Manager()
     assert.equal(await manager.numberOfObjects(), 0)

@@ -174,6 +174,11 @@ forEachSharingMethod(context => {
       assert.deepEqual(seen, ['a', 'b'])
       await assert.rejects(queue.put('late'), { code: 'ERR_CLOSED' })
     }
+    const dropped = await manager.JoinableQueue()
+    await dropped.put('dropped')
+    await dropped.shutdown({ immediate: true })
+    await dropped.join()
+    await assert.rejects(dropped.get(), { code: 'ERR_CLOSED' })
   })
 
   test('C244 test_list, C245 test_dict, C246 test_value, C247 test_array, C248 test_namespace: used in a child', async () => {

@@ -124,6 +124,15 @@ test('P241: zeros at the end of text and bytes are kept', () => {
   })
 })
 
+test('what has no items is refused, and not taken for an empty list', () => {
+  for (const wrong of [5, {}, true]) {
+    assert.throws(() => new ShareableList(wrong as never), {
+      name: 'TypeError',
+      code: 'ERR_INVALID_ARGUMENT',
+    })
+  }
+})
+
 test('an empty list is one', () => {
   check([], list => {
     assert.equal(list.length, 0)
@@ -133,7 +142,10 @@ test('an empty list is one', () => {
 })
 
 test('it prints its items', () => {
-  check(['a', 1, null], list => assert.equal(inspect(list), "ShareableList([ 'a', 1, null ])"))
+  check(['a', 1, null], list => {
+    assert.equal(inspect(list), "ShareableList([ 'a', 1, null ])")
+    assert.equal(String(list), inspect(list))
+  })
 })
 
 test('memory that holds no list is refused', { skip: !hasNames }, () => {

@@ -183,6 +183,15 @@ test('C081 test_getobj_getlock_obj: the same for arrays', () => {
   }
 })
 
+test('arrays are made of a length or of items, and of nothing else', () => {
+  for (const wrong of [null, undefined, {}, '3', true]) {
+    assert.throws(() => new SharedArray('i', wrong as never), {
+      name: 'TypeError',
+      code: 'ERR_INVALID_ARGUMENT',
+    })
+  }
+})
+
 test('test_array_from_size: elements are zero, also where the memory was used before', () => {
   for (let round = 0; round < 3; round++) {
     const array = new SharedArray('i', 10)

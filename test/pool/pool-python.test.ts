@@ -316,6 +316,36 @@ forEachStartMethod(context => {
     assert.deepEqual(await Promise.all(results), squares(6))
   })
 
+  test('test_make_pool, test_pool_maxtasksperchild_invalid: numbers and functions are checked', async () => {
+    for (const processes of [-1, 0, 1.5]) {
+      assert.throws(() => new Pool({ processes, context }), RangeError)
+    }
+    for (const maxTasksPerChild of [0, -1, 0.5]) {
+      assert.throws(() => new Pool({ processes: 1, maxTasksPerChild, context }), RangeError)
+    }
+    for (const wrong of [
+      { processes: '3' },
+      { maxTasksPerChild: '12' },
+      { initializer: 1 },
+      { initArgs: 1 },
+    ]) {
+      assert.throws(() => new Pool({ context, ...wrong } as object), TypeError)
+    }
+    await using pool = new Pool({ processes: 3, context })
+    assert.equal(pool.processes, 3)
+    assert.equal(pool.stats().workers.length, 3)
+    assert.equal(String(pool), inspect(pool))
+  })
+
+  test('test_starmap_async: the result can be asked for later', async () => {
+    await using pool = new Pool({ processes: 2, context })
+    const result = pool.starmap(byValue, [
+      [3, 1],
+      [5, 2],
+    ])
+    assert.deepEqual(await result.get(), [2, 3])
+  })
+
   test('C122 test_worker_finalization_via_atexit_handler_of_multiprocessing: a program with a pool in a global ends', async () => {
     const { spawn } = await import('node:child_process')
     const child = spawn(process.execPath, [

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { afterEach, describe, test } from 'node:test'
 import {
+  AuthenticationError,
+  ProcessError,
+  TimeoutError,
   BaseContext,
   getAllStartMethods,
   getContext,
@@ -24,6 +27,9 @@ forEachStartMethod(method => {
     assert.equal(context, getContext(method))
     assert.equal(context, context.getContext())
     assert.equal(context.getStartMethod(), method)
+    assert.equal(context.TimeoutError, TimeoutError)
+    assert.equal(context.ProcessError, ProcessError)
+    assert.equal(context.AuthenticationError, AuthenticationError)
     assert.throws(() => context.setStartMethod('spawn'), { code: 'ERR_INVALID_STATE' })
     const child = new context.Process({
       target: async () => {

@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { inspect } from 'node:util'
-import { activeChildren, currentProcess, getContext, parentProcess, Process, setExecutable } from 'multiproc'
+import {
+  activeChildren,
+  currentProcess,
+  getContext,
+  parentProcess,
+  Process,
+  Queue,
+  setExecutable,
+  wait,
+} from 'multiproc'
 import { forEachStartMethod } from '../conformance.js'
 import { checkLeaks } from '../leak-check.js'
 
@@ -23,10 +32,12 @@ describe('in the main process', () => {
     assert.ok(current.authKey instanceof Uint8Array)
     assert.equal(current.authKey.length, 32)
     assert.equal(current.pid, process.pid)
+    assert.equal(current.ident, process.pid)
     assert.equal(current.exitCode, null)
     assert.equal(current.name, 'MainProcess')
     assert.equal(current, currentProcess())
     assert.equal(inspect(current), `<Process name='MainProcess' pid=${process.pid} started>`)
+    assert.equal(String(current), inspect(current))
   })
 
   test('C003 the current process cannot be started, joined, killed or closed', async () => {
@@ -68,6 +79,77 @@ forEachStartMethod(context => {
     }
     for (const path of ['', 5, null]) {
       assert.throws(() => setExecutable(path as never), { code: 'ERR_INVALID_ARGUMENT' })
+    }
+  })
+
+  test('test_args_argument: the arguments arrive as they are', async () => {
+    for (const argument of [1, 'str', [1], undefined]) {
+      const args: [unknown] = [argument]
+      const child = new Process({ target: (given: unknown) => [given], args, context })
+      child.start()
+      args[0] = 'too late'
+      assert.deepEqual(await child.result(), [argument])
+      await child.join()
+    }
+  })
+
+  test('test_sentinel, test_close: what a process answers before its start, while it runs, after its end and after close()', async () => {
+    using go = new Queue()
+    const child = make(async (queue: Queue) => void (await queue.get()), go)
+    assert.throws(() => child.sentinel, { code: 'ERR_INVALID_STATE' })
+    assert.deepEqual([child.ident, child.exitCode, child.isAlive()], [undefined, null, false])
+    child.start()
+    const { sentinel } = child
+    assert.deepEqual(await wait([sentinel], { timeout: 0 }), [])
+    assert.equal(child.ident, child.pid)
+    assert.throws(() => child.close(), { code: 'ERR_INVALID_STATE' })
+    await go.put(null)
+    assert.equal(await child.join(), 0)
+    assert.deepEqual(await wait([sentinel], { timeout: 1000 }), [sentinel])
+    // What has ended can be told to end.
+    child.terminate()
+    assert.equal(child.exitCode, 0)
+    child.close()
+    const closed = { code: 'ERR_CLOSED' }
+    assert.throws(() => child.isAlive(), closed)
+    await assert.rejects(child.join(), closed)
+    assert.throws(() => child.terminate(), closed)
+    assert.throws(() => child.ident, closed)
+    child.close()
+    assert.match(String(child), /^<Process name='Process-[\d:]+' parent=\d+ closed>$/)
+  })
+
+  test('test_many_processes: children that start and end at once', async () => {
+    const ended = Array.from({ length: 4 }, () => make(() => {}))
+    for (const child of ended) child.start()
+    const codes = await Promise.all(ended.map(child => child.join()))
+    assert.deepEqual(codes, [0, 0, 0, 0])
+    const stopped = Array.from({ length: 4 }, () => make(forever))
+    for (const child of stopped) child.start()
+    for (const child of stopped) child.terminate()
+    for (const child of stopped) assert.equal(await child.join(), -15)
+  })
+
+  test('test_error_on_stdio_flush_2: a child whose own streams are broken works and exits with 0', async () => {
+    for (const name of ['stdout', 'stderr'] as const) {
+      for (const how of ['destroyed', 'missing', 'throwing']) {
+        const child = make(
+          (stream: 'stdout' | 'stderr', state: string) => {
+            if (state === 'destroyed') process[stream].destroy()
+            else if (state === 'missing') Object.defineProperty(process, stream, { value: undefined })
+            else
+              process[stream].write = () => {
+                throw new Error('This stream is broken')
+              }
+            return 'worked'
+          },
+          name,
+          how,
+        )
+        child.start()
+        assert.equal(await child.result(), 'worked')
+        assert.equal(await child.join(), 0)
+      }
     }
   })
 

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { currentProcess, getContext, Process } from 'multiproc'
+import { currentProcess, getContext, Pipe, type PipeConnection, Process } from 'multiproc'
 import { forEachStartMethod } from '../conformance.js'
 import { Greeter } from '../fixtures/greeter.js'
 import { checkLeaks } from '../leak-check.js'
@@ -31,7 +31,50 @@ class Summing extends Process<[], number> {
   }
 }
 
+/** Talks to its child over the pipe that it makes for it, as CPython's _UpperCaser. */
+class UpperCaser extends Process<[], void> {
+  readonly here: PipeConnection<string, string | null>
+  readonly there: PipeConnection<string | null, string>
+
+  constructor(context: 'spawn' | 'thread') {
+    super({ context })
+    const [here, there] = Pipe<string | null>()
+    this.here = here as PipeConnection<string, string | null>
+    this.there = there
+  }
+
+  override async run(): Promise<void> {
+    this.here.close()
+    for await (const text of this.there) {
+      if (text === null) break
+      await this.there.send(text.toUpperCase())
+    }
+    this.there.close()
+  }
+
+  async submit(text: string): Promise<string> {
+    await this.here.send(text)
+    return await this.here.recv()
+  }
+
+  async stop(): Promise<void> {
+    await this.here.send(null)
+    this.here.close()
+    this.there.close()
+  }
+}
+
 forEachStartMethod(context => {
+  test('test_subclassing: an instance talks to its child over a pipe of its own', async () => {
+    const child = new UpperCaser(context)
+    child.daemon = true
+    child.start()
+    assert.equal(await child.submit('hello'), 'HELLO')
+    assert.equal(await child.submit('world'), 'WORLD')
+    await child.stop()
+    assert.equal(await child.join(), 0)
+  })
+
   test('C030 run() of a subclass runs in the child, with the fields of the instance', async () => {
     const child = new Summing([1, 2, 3], context)
     assert.match(child.name, /^Summing-\d+$/)

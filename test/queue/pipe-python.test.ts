@@ -39,13 +39,14 @@ forEachSharingMethod(context => {
     await here.sendBytes(latin('hello world'))
     assert.deepEqual(await here.recvBytes(), latin('hello world'))
     const target = new Float64Array(10)
-    await here.sendBytes(new Uint8Array(Float64Array.of(0, 1, 2, 3).buffer))
+    await here.sendBytes(Float64Array.of(0, 1, 2, 3))
     assert.equal(await here.recvBytesInto(target, { offset: 3 * 8 }), 32)
     assert.deepEqual([...target], [0, 0, 0, 0, 1, 2, 3, 0, 0, 0])
     await here.sendBytes(new Uint8Array(100))
     await assert.rejects(here.recvBytesInto(target), { code: 'ERR_LIMIT' })
     assert.equal((await here.recvBytes()).length, 100)
     assert.equal(await here.poll(), false)
+    assert.equal(await here.poll({ timeout: -1 }), false)
     const start = performance.now()
     assert.equal(await here.poll({ timeout: 20 }), false)
     assert.ok(performance.now() - start >= 18)
@@ -122,6 +123,26 @@ forEachSharingMethod(context => {
     assert.deepEqual([await reader.recvBytes(), await reader.recvBytes()], messages)
     reader.close()
     writer.close()
+  })
+
+  test('test_dont_merge: messages that were polled for several times arrive one by one', async () => {
+    const [here, there] = Pipe()
+    assert.equal(await here.poll({ timeout: 0 }), false)
+    const child = new Process({
+      context,
+      target: async () => {
+        for (const text of ['a', 'b', 'cd']) await there.sendBytes(Buffer.from(text))
+      },
+    })
+    child.start()
+    for (const text of ['a', 'b', 'cd']) {
+      assert.ok(await here.poll({ timeout: 10_000 }))
+      assert.ok(await here.poll({ timeout: 10_000 }))
+      assert.deepEqual(await here.recvBytes(), latin(text))
+    }
+    await child.join()
+    here.close()
+    there.close()
   })
 
   test('C179 test_poll_eintr: join() survives a signal handler that runs meanwhile', async () => {
@@ -236,6 +257,13 @@ describe('within one process', () => {
     ]
     for (const options of wrong) await assert.rejects(a.sendBytes(message, options), RangeError)
     await assert.rejects(b.recvBytes({ maxLength: -1 }), RangeError)
+    // Views of all kinds count in bytes, and what is none is refused.
+    await a.sendBytes(Uint16Array.of(1, 2, 3), { offset: 2, size: 2 })
+    assert.deepEqual(await b.recvBytes(), Uint8Array.of(2, 0))
+    await a.sendBytes(new DataView(new ArrayBuffer(3), 1))
+    assert.deepEqual(await b.recvBytes(), new Uint8Array(2))
+    await assert.rejects(a.sendBytes('text' as never), TypeError)
+    await assert.rejects(b.recvBytesInto([1, 2] as never), TypeError)
     await assert.rejects(b.recvBytesInto(message, { offset: 27 }), RangeError)
     await a.sendBytes(message)
     await assert.rejects(b.recvBytes({ maxLength: 25 }), { code: 'ERR_LIMIT' })
@@ -316,6 +344,20 @@ describe('within one process', () => {
       await once(server, 'close')
     })
   }
+
+  test('test_wait_timeout: wait() gives nothing after its timeout, and at once what is ready', async () => {
+    const [a, b] = Pipe()
+    const start = performance.now()
+    assert.deepEqual(await wait([a, b], { timeout: 20 }), [])
+    assert.ok(performance.now() - start >= 18)
+    await b.send(null)
+    assert.deepEqual(await wait([a, b], { timeout: 60_000 }), [a])
+    for (const wrong of [5, null, a]) {
+      await assert.rejects(wait(wrong as never), { name: 'TypeError', code: 'ERR_INVALID_ARGUMENT' })
+    }
+    a.close()
+    b.close()
+  })
 
   test('C195 test_neg_timeout: a negative timeout looks and returns at once', async () => {
     const [a, b] = Pipe()

@@ -101,6 +101,24 @@ forEachSharingMethod(context => {
     await child.join()
   })
 
+  test('test_task_done: join() waits until consumers are done with all items', async () => {
+    using queue = new JoinableQueue<number | null>()
+    const work = async (queue: JoinableQueue<number | null>): Promise<number> => {
+      let count = 0
+      for (; (await queue.get()) !== null; count++) queue.taskDone()
+      return count
+    }
+    const consumers = [1, 2].map(() => new Process({ target: work, args: [queue], context }))
+    for (const consumer of consumers) consumer.start()
+    for (let item = 0; item < 10; item++) await queue.put(item)
+    await queue.join()
+    assert.ok(queue.empty())
+    for (const _ of consumers) await queue.put(null)
+    const counts = await Promise.all(consumers.map(consumer => consumer.result()))
+    assert.equal(counts[0]! + counts[1]!, 10)
+    for (const consumer of consumers) await consumer.join()
+  })
+
   test('C230 test_empty: SimpleQueue.empty() and the items across processes', async () => {
     const queue = new SimpleQueue<boolean>()
     using start = new Queue()

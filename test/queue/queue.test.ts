@@ -278,6 +278,36 @@ class Bad {
 }
 
 forEachSharingMethod(context => {
+  test('shutdown({ immediate: true }) drops what is in the queue, in whatever process, and join() does not wait for it', async () => {
+    using queue = new JoinableQueue({ maxSize: 3 })
+    const large = new Uint8Array(300_000)
+    await queue.putMany(['first', large, new Lock()])
+    assert.equal(await queue.get(), 'first')
+    await queue.put('more')
+    const refused = assert.rejects(queue.put('late'), { code: 'ERR_CLOSED' })
+    const joined = queue.join()
+    const child = new Process({
+      context,
+      args: [queue],
+      target: (there: JoinableQueue) => {
+        there.shutdown({ immediate: true })
+        return there.size
+      },
+    })
+    child.start()
+    assert.equal(await child.result(), 0)
+    await child.join()
+    await refused
+    await assert.rejects(queue.get(), { code: 'ERR_CLOSED' })
+    assert.throws(() => queue.getSync(), { code: 'ERR_CLOSED' })
+    assert.ok(queue.empty())
+    await assertWaits(joined)
+    queue.taskDone()
+    await joined
+    assert.throws(() => queue.shutdown(true as never), { name: 'TypeError', code: 'ERR_INVALID_ARGUMENT' })
+    for await (const item of queue) assert.fail(`${String(item)} is left`)
+  })
+
   test('a queue passes as argument and as captured variable, and is the same one', async () => {
     using tasks = new Queue<number>()
     using results = new Queue<[number, number]>()

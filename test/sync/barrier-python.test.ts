@@ -1,7 +1,7 @@
 /** The behaviours that CPython's own tests of barriers check, by the names of those tests (class _TestBarrier). */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Barrier, Semaphore } from 'multiproc'
+import { Barrier, Pipe, Semaphore } from 'multiproc'
 import { checkLeaks, eventually } from '../leak-check.js'
 import { sharingMethods, start } from './heap-children.js'
 import { failAtBarrier, passBarrier, passBarrierSync } from './tasks.js'
@@ -23,6 +23,13 @@ test('C073 test_single_thread: a barrier of one never blocks', async () => {
   assert.equal(await barrier.wait(), 0)
   assert.equal(await barrier.wait(), 0)
   assert.equal(barrier.waitSync(), 0)
+  for (const [parties, error] of [
+    [0, RangeError],
+    [1.5, RangeError],
+    ['2', TypeError],
+  ] as const) {
+    assert.throws(() => new Barrier(parties as number), error)
+  }
 })
 
 for (const method of sharingMethods) {
@@ -63,6 +70,24 @@ for (const method of sharingMethods) {
         [1, 1, 1],
       )
       for (const child of children) await child.join()
+    })
+
+    test('test_thousand: parties stay in lockstep for many passes', async () => {
+      const barrier = new Barrier(2)
+      const [reader, writer] = Pipe<number>({ duplex: false })
+      const target = async (there: Barrier, passes: number): Promise<void> => {
+        for (let pass = 0; pass < passes; pass++) {
+          await there.wait()
+          await writer.send(pass)
+        }
+      }
+      const children = [0, 1].map(() => start(method, target, barrier, 200))
+      for (let pass = 0; pass < 200; pass++) {
+        assert.deepEqual([await reader.recv(), await reader.recv()], [pass, pass])
+      }
+      for (const child of children) await child.join()
+      reader.close()
+      writer.close()
     })
 
     test('C068 test_abort: abort() breaks the barrier for all who wait', async () => {

@@ -163,6 +163,30 @@ for (const method of sharingMethods) {
         assert.match(String(condition), /free.* 0 waiting/)
       })
 
+      test(`test_notify_n: notify(n) wakes n of those who wait, and nobody when nobody does (${form})`, async () => {
+        const condition = new Condition()
+        const [sleeping, woken] = [new Semaphore(0), new Semaphore(0)]
+        const children = [method, method, 'thread' as const, 'thread' as const].map(each =>
+          start(each, task, condition, sleeping, woken),
+        )
+        for (const _ of children) await sleeping.acquire()
+        for (const [count, expected] of [
+          [1, 1],
+          [4, 3],
+          [3, 0],
+        ] as const) {
+          const held = await condition.guard()
+          assert.equal(woken.getValue(), 0)
+          condition.notify(count)
+          held.release()
+          for (let each = 0; each < expected; each++) await woken.acquire()
+        }
+        for (const child of children) assert.equal(await child.result(), true)
+        for (const child of children) await child.join()
+        assert.equal(woken.getValue(), 0)
+        assert.match(String(condition), /free.* 0 waiting/)
+      })
+
       test(`C056 test_notify_all: six waiters time out, and six more are all woken (${form})`, async () => {
         const condition = new Condition()
         const [sleeping, woken] = [new Semaphore(0), new Semaphore(0)]
