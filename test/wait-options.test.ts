@@ -189,3 +189,68 @@ describe('wrong options of a call that waits are an error', () => {
     there.close()
   })
 })
+
+const PAST = { timeout: -1 }
+
+describe('less than 0 ms, as of a deadline that has passed, looks and does not wait', () => {
+  test('for locks, semaphores, events, conditions and barriers', async () => {
+    for (const lock of [new Lock(), new Semaphore(1)]) {
+      assert.equal(await lock.acquire(PAST), true)
+      assert.equal(await lock.acquire(PAST), false)
+      lock.release()
+    }
+    const event = new Event()
+    assert.equal(await event.wait(PAST), false)
+    assert.equal(event.waitSync(PAST), false)
+    event.set()
+    assert.equal(await event.wait(PAST), true)
+    const condition = new Condition()
+    await condition.acquire()
+    assert.equal(await condition.wait(PAST), false)
+    assert.equal(await condition.waitFor(() => true, PAST), true)
+    condition.release()
+    const semaphore = new Semaphore(0)
+    assert.equal(semaphore.acquireSync(PAST), false)
+    await assert.rejects(new Barrier(2).wait(PAST), { name: 'BrokenBarrierError' })
+  })
+
+  test('for queues and pipes', async () => {
+    using queue = new Queue<number>(1)
+    await assert.rejects(queue.get(PAST), { name: 'QueueEmptyError' })
+    assert.throws(() => queue.getSync(PAST), { name: 'QueueEmptyError' })
+    await queue.put(1, PAST)
+    await assert.rejects(queue.put(2, PAST), { name: 'QueueFullError' })
+    assert.equal(await queue.get(PAST), 1)
+    const [here, there] = Pipe()
+    await assert.rejects(here.recv(PAST), { code: 'ERR_TIMEOUT' })
+    assert.throws(() => here.recvSync(PAST), { code: 'ERR_TIMEOUT' })
+    await there.send('there')
+    assert.equal(await here.recv(PAST), 'there')
+    assert.deepEqual(await wait([here], PAST), [])
+    here.close()
+    there.close()
+  })
+
+  test('for processes, results and futures', async () => {
+    await using pool = new ThreadPool(1)
+    const event = new Event()
+    const result = pool.apply((free: Event) => free.wait(), [event])
+    await assert.rejects(result.get(PAST), { code: 'ERR_TIMEOUT' })
+    event.set()
+    assert.equal(await result, true)
+    assert.equal(await result.get(PAST), true)
+    const future = new Future<number>()
+    await assert.rejects(future.result(PAST), { code: 'ERR_TIMEOUT' })
+    const { done, notDone } = await waitForFutures([future], PAST)
+    assert.deepEqual([done.size, notDone.size], [0, 1])
+    const child = new Process({
+      context: 'thread',
+      target: (free: Event) => free.wait(),
+      args: [new Event()],
+    })
+    child.start()
+    assert.equal(await child.join(PAST), null)
+    child.kill()
+    await child.join()
+  })
+})

@@ -2,7 +2,7 @@
  * Those in this thread who wait for one thing of a socket, first come, first served. Whoever is served is served whole:
  * a timeout or a signal that comes in the same turn finds nothing to call off any more, so that no message is lost.
  */
-import { type WaitOptions, assertWaitOptions } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertWaitOptions, isLookOnly } from '../platform/bounded-wait.ts'
 import { TIMER_MS_MAX } from '../platform/long-timer.ts'
 import { onAbort } from '../platform/on-abort.ts'
 
@@ -85,7 +85,7 @@ export class Waiters {
         timer = setTimeout(() => (leftMs > step ? waitFor(leftMs - step) : expired()), step)
       }
       // The turn after this one has looked at all sockets in between.
-      if (timeout === 0) immediate = setImmediate(() => (immediate = setImmediate(expired)))
+      if (isLookOnly(timeout)) immediate = setImmediate(() => (immediate = setImmediate(expired)))
       else if (timeout !== undefined && timeout !== Infinity) waitFor(timeout)
       if (signal) onAbort(signal, aborted)
       this.#queue.push(waiter)

@@ -5,7 +5,7 @@ import { onAbort } from './on-abort.ts'
 
 /** How long to wait. Without either field: until it happens. */
 export interface WaitOptions {
-  /** Milliseconds; 0 looks and does not wait. Default: no limit. */
+  /** Milliseconds; 0 looks and does not wait, and so does less, as of a deadline that has passed. Default: no limit. */
   timeout?: number | undefined
   /** Ends the wait with the signal's reason. What was waited for goes on. */
   signal?: AbortSignal | undefined
@@ -13,7 +13,7 @@ export interface WaitOptions {
 
 /** Options of a call that blocks its thread. */
 export interface BlockingOptions {
-  /** Milliseconds; 0 looks and does not wait. Default: no limit. */
+  /** Milliseconds; 0 looks and does not wait, and so does less, as of a deadline that has passed. Default: no limit. */
   timeout?: number | undefined
 }
 
@@ -53,23 +53,26 @@ export function assertBlockingOptions(options: BlockingOptions): void {
   assertWaitOptions(options, BLOCKING_OPTIONS)
 }
 
-/** Those of a call that only looks unless it is told to wait. As in Python, less than 0 ms is as good as 0. */
+/** Those of a call that only looks unless it is told to wait. */
 export function pollOptions(
   options: WaitOptions,
   known?: readonly string[],
 ): { timeout: number; signal: AbortSignal | undefined } {
-  const isPast = typeof options?.timeout === 'number' && options.timeout < 0
-  const given = isPast ? { ...options, timeout: 0 } : options
-  assertWaitOptions(given, known)
-  return { timeout: given.timeout ?? 0, signal: given.signal }
+  assertWaitOptions(options, known)
+  return { timeout: Math.max(0, options.timeout ?? 0), signal: options.signal }
 }
 
-/** Throws unless `timeout` is a number of milliseconds. */
+/** Whether a call looks and does not wait. */
+export function isLookOnly(timeout: number | undefined): boolean {
+  return timeout !== undefined && timeout <= 0
+}
+
+/** Throws unless `timeout` is a number of milliseconds. Less than 0, as of a deadline that has passed, is as good as 0. */
 export function assertTimeout(timeout: number | undefined): void {
-  if (timeout === undefined || (typeof timeout === 'number' && timeout >= 0)) return
+  if (timeout === undefined || (typeof timeout === 'number' && !Number.isNaN(timeout))) return
   throw invalidArgument(
     typeof timeout === 'number' ? RangeError : TypeError,
-    `Cannot wait: "timeout" must be a number of milliseconds from 0 on, got ${String(timeout)}\n` +
+    `Cannot wait: "timeout" must be a number of milliseconds, got ${String(timeout)}\n` +
       'To fix: pass such a number, or leave "timeout" out to wait without a limit',
   )
 }

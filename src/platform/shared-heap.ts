@@ -634,7 +634,7 @@ export class SharedHeap {
    * when a member has ended since `endsSeen` was read, so that the caller can look whether it waits for that one.
    */
   waitSync(index: number, expected: number, timeoutMs: number, endsSeen: number): WaitOutcome {
-    const outcome = this.#backend.waitSync(index, expected, timeoutMs, endsSeen)
+    const outcome = this.#backend.waitSync(index, expected, Math.max(0, timeoutMs), endsSeen)
     this.#rest.afterSync(outcome)
     return outcome
   }
@@ -649,7 +649,7 @@ export class SharedHeap {
 
   /** The same without blocking. A wait in progress keeps the event loop alive. */
   waitAsync(index: number, expected: number, timeoutMs: number, endsSeen: number): PendingWait {
-    const { outcome, cancel } = this.#backend.waitAsync(index, expected, timeoutMs, endsSeen)
+    const { outcome, cancel } = this.#backend.waitAsync(index, expected, Math.max(0, timeoutMs), endsSeen)
     const looked = async (): Promise<WaitOutcome> => {
       const result = await outcome
       await this.#rest.after(result)

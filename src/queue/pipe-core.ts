@@ -1,7 +1,13 @@
 /** What an end of a pipe does, without the names and options of its public class. */
 import { withHome } from '../broker/shareable.ts'
 import { ClosedError, ProcessError, TimeoutError, invalidState } from '../errors.ts'
-import { type WaitOptions, assertTimeout, assertWaitOptions, pollOptions } from '../platform/bounded-wait.ts'
+import {
+  type WaitOptions,
+  assertTimeout,
+  assertWaitOptions,
+  pollOptions,
+  isLookOnly,
+} from '../platform/bounded-wait.ts'
 import { standFor, standNoMore } from '../platform/heap-objects.ts'
 import { carry } from '../platform/in-flight.ts'
 import { type BlockHandle, sharedHeap } from '../platform/shared-heap.ts'
@@ -174,7 +180,7 @@ export class PipeCore implements PipeForm {
     try {
       const isSent = line.length === 0 && typeof this.tryPut(channel, item) === 'object'
       if (!isSent) {
-        if (options.timeout === 0) notTaken(0)
+        if (isLookOnly(options.timeout)) notTaken(0)
         await line.wait(
           this.#owner,
           () => this.tryPut(channel, item),
@@ -226,7 +232,7 @@ export class PipeCore implements PipeForm {
     const attempt = (): Attempt<Uint8Array> => this.tryTake(channel, accept)
     const now = line.length === 0 ? attempt() : 'wait'
     if (typeof now === 'object') return now.value
-    if (options.timeout === 0) return nothingCame(0)
+    if (isLookOnly(options.timeout)) return nothingCame(0)
     return await line.wait(this.#owner, attempt, options, () => nothingCame(options.timeout))
   }
 

@@ -5,7 +5,7 @@
 import { ClosedError, QueueEmptyError, QueueFullError, TimeoutError, invalidState } from '../errors.ts'
 import { type QueueWaitMessage, queueChannel } from '../insights/channels.ts'
 import { type FollowedWait, followBlocking, followWait, isWaitFollowed } from '../insights/followed-wait.ts'
-import { type WaitOptions, assertTimeout, assertWaitOptions } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertTimeout, assertWaitOptions, isLookOnly } from '../platform/bounded-wait.ts'
 import { knownObject, standFor, standNoMore } from '../platform/heap-objects.ts'
 import { carry } from '../platform/in-flight.ts'
 import type { BlockHandle } from '../platform/shared-heap.ts'
@@ -209,7 +209,7 @@ export class QueueCore implements QueueForm {
       options.signal?.throwIfAborted()
       const isDone = this.writers.length === 0 && typeof attempt() === 'object'
       if (!isDone) {
-        if (options.timeout === 0) throw this.#full(done, items.length)
+        if (isLookOnly(options.timeout)) throw this.#full(done, items.length)
         const wait = (): Promise<void> =>
           this.writers.wait(owner, attempt, options, () => {
             throw this.#full(done, items.length)
@@ -255,7 +255,7 @@ export class QueueCore implements QueueForm {
       })
     }
     try {
-      if (timeout === 0 || !isWaitFollowed(queueChannel())) wait()
+      if (isLookOnly(timeout) || !isWaitFollowed(queueChannel())) wait()
       else this.#waitTold('put', attempt, wait)
     } catch (error) {
       letGo(items, done)
@@ -317,7 +317,7 @@ export class QueueCore implements QueueForm {
     this.assertOpen('get')
     const attempt = (): Attempt<Uint8Array[]> => this.#tryTake(1, assertNothingToLoad)
     const wait = (): Uint8Array[] => this.readers.waitSync(attempt, timeout, () => this.#emptyNow())
-    const isTold = timeout !== 0 && isWaitFollowed(queueChannel())
+    const isTold = !isLookOnly(timeout) && isWaitFollowed(queueChannel())
     const [bytes] = isTold ? this.#waitTold('get', attempt, wait) : wait()
     this.writers.look()
     return decodeItem(bytes!)
@@ -343,7 +343,7 @@ export class QueueCore implements QueueForm {
       this.writers.look()
       return now.value
     }
-    if (options.timeout === 0) return this.#emptyNow()
+    if (isLookOnly(options.timeout)) return this.#emptyNow()
     const wait = (): Promise<Uint8Array[]> =>
       this.readers.wait(owner, attempt, options, () => this.#emptyNow())
     const taken = await (isWaitFollowed(queueChannel())

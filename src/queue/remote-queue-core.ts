@@ -13,7 +13,7 @@ import {
 import { QueueEmptyError, QueueFullError } from '../errors.ts'
 import { type QueueWaitMessage, queueChannel } from '../insights/channels.ts'
 import { type FollowedWait, followBlocking, followWait, isWaitFollowed } from '../insights/followed-wait.ts'
-import { type WaitOptions, assertTimeout, assertWaitOptions } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertTimeout, assertWaitOptions, isLookOnly } from '../platform/bounded-wait.ts'
 import { assertNothingToLoad, decodeItem, decodeItems, encodeItem } from './item-codec.ts'
 import { type QueueAction, type QueueForm, assertClosedBeforeJoin, queueClosed } from './queue-core.ts'
 import { queueWait } from './queue-wait.ts'
@@ -93,7 +93,7 @@ export class RemoteQueueCore implements QueueForm {
    * told of. (Of several items some may go at once, so those are not asked for, nor told of.)
    */
   #mayHaveToWait(operation: 'put' | 'get', timeout: number | undefined, count = 1): boolean {
-    if (timeout === 0 || count > 1 || (operation === 'put' && this.maxSize === 0)) return false
+    if (isLookOnly(timeout) || count > 1 || (operation === 'put' && this.maxSize === 0)) return false
     return isWaitFollowed(queueChannel())
   }
 

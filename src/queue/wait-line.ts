@@ -2,7 +2,7 @@
  * Those in this thread who wait for one word of shared memory, first come, first served. However many there are, one
  * wait of the heap is in progress: each of those costs a thread.
  */
-import { type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertTimeout, isLookOnly } from '../platform/bounded-wait.ts'
 import type { PendingWait } from '../platform/heap-backend.ts'
 import type { SharedHeap } from '../platform/shared-heap.ts'
 import { TIMER_MS_MAX } from '../platform/long-timer.ts'
@@ -128,7 +128,7 @@ export class WaitLine {
       const seen = Atomics.load(words, this.#word)
       const result = attempt()
       if (typeof result !== 'string') return result.value
-      const leftMs = timeout === 0 ? 0 : until - performance.now()
+      const leftMs = isLookOnly(timeout) ? 0 : until - performance.now()
       if (leftMs <= 0) return onTimeout()
       // Not counted yet: whoever keeps the other side busy all the time would ask the system for a wake each time.
       if (result === 'wait' && heap.yieldSync(this.#word, seen, ends)) continue

@@ -6,7 +6,12 @@ import { inspect } from 'node:util'
 import { OwnerDiedError, TimeoutError, invalidState } from '../errors.ts'
 import { lockChannel } from '../insights/channels.ts'
 import { followBlocking, followWait, isWaitFollowed } from '../insights/followed-wait.ts'
-import { type BlockingOptions, type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import {
+  type BlockingOptions,
+  type WaitOptions,
+  assertTimeout,
+  isLookOnly,
+} from '../platform/bounded-wait.ts'
 import { assertKnownOptions } from '../platform/known-options.ts'
 import { Held } from './held.ts'
 import { LocalWaiters } from './local-waiters.ts'
@@ -71,7 +76,7 @@ export abstract class Acquirable {
     checkOptions(this, 'acquire', options)
     const { timeout, signal } = options
     if (signal?.aborted) throw signal.reason
-    if (timeout === 0) return this.attempt(newSleep())
+    if (isLookOnly(timeout)) return this.attempt(newSleep())
     const waiters = (this.#waiters ??= new LocalWaiters(this.heap))
     if (!isWaitFollowed(lockChannel()))
       return await waiters.wait(sleep => this.attempt(sleep), { timeout, signal })
@@ -105,7 +110,7 @@ export abstract class Acquirable {
     const { timeout } = options
     const wait = (): Acquired | undefined =>
       waitBlocking(this.heap, sleep => this.attempt(sleep), { timeout, onDeadlock: () => this.#deadlock() })
-    if (timeout === 0 || !isWaitFollowed(lockChannel())) return wait()
+    if (isLookOnly(timeout) || !isWaitFollowed(lockChannel())) return wait()
     return this.attempt(newSleep()) ?? followBlocking(lockWait(this, { isBlocking: true }), wait)
   }
 

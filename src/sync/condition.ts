@@ -1,7 +1,12 @@
 /** Condition: waiting, with a lock in hand, for something that another task will do under the same lock. */
 import { inspect } from 'node:util'
 import { ProcessError, invalidArgument, invalidState } from '../errors.ts'
-import { type BlockingOptions, type WaitOptions, assertTimeout } from '../platform/bounded-wait.ts'
+import {
+  type BlockingOptions,
+  type WaitOptions,
+  assertTimeout,
+  isLookOnly,
+} from '../platform/bounded-wait.ts'
 import {
   type Operations,
   addShareable,
@@ -199,7 +204,7 @@ export class Condition {
     let result = predicate()
     while (!result) {
       const timeout = Math.max(0, until - performance.now())
-      if (timeout === 0) break
+      if (isLookOnly(timeout)) break
       this.waitSync({ ...options, timeout })
       result = predicate()
     }
@@ -260,7 +265,7 @@ export async function waitUntilTrue<T>(
   let result = await predicate()
   while (!result) {
     const timeout = Math.max(0, until - performance.now())
-    if (timeout === 0) break
+    if (isLookOnly(timeout)) break
     await wait(timeout)
     result = await predicate()
   }

@@ -2,6 +2,7 @@
  * Locks and semaphores whose memory is in another process: each method is a call of the real one there, made by a member
  * that stands for this thread. See `broker/README.md`.
  */
+import { isLookOnly } from '../platform/bounded-wait.ts'
 import { type Operations, callLater, callNow, remoteToString, withoutSignal } from '../broker/shareable.ts'
 import { TimeoutError } from '../errors.ts'
 import { lockChannel } from '../insights/channels.ts'
@@ -90,7 +91,7 @@ function takeNow(
 }
 
 function isTold(options: AcquireSyncOptions | undefined): boolean {
-  return options?.timeout !== 0 && isWaitFollowed(lockChannel())
+  return !isLookOnly(options?.timeout) && isWaitFollowed(lockChannel())
 }
 
 /** `guard()` throws what `acquire()` says with `false`: it could not be had at once. */

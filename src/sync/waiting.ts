@@ -3,6 +3,7 @@
  * succeeds or says on which word to sleep, and with which value; so a wake is only a hint to try again, and one that
  * is lost costs 10 ms at most (see "Waiting" in README.md).
  */
+import { isLookOnly } from '../platform/bounded-wait.ts'
 import type { SharedHeap } from '../platform/shared-heap.ts'
 
 /** What this layer needs of the heap; the model tests bring one of their own. */
@@ -56,7 +57,7 @@ export function waitBlocking<T extends {}>(
     const { ends } = heap
     const result = attempt(sleep)
     if (result !== undefined) return result
-    if (timeout === 0) return undefined
+    if (isLookOnly(timeout)) return undefined
     if (sleep.isOwnDoing && timeout === Infinity && onDeadlock !== undefined) throw onDeadlock()
     const leftMs = until - performance.now()
     if (leftMs <= 0) return undefined

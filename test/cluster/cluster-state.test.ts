@@ -378,7 +378,7 @@ describe('shared state', needsServer, () => {
     assert.throws(() => state.Barrier('a', 0.5), invalid)
     assert.throws(() => state.Queue('a', -1), invalid)
     assert.throws(() => state.dict('>'), invalid)
-    await assert.rejects(state.Lock('a').acquire({ timeout: -1 }), invalid)
+    await assert.rejects(state.Lock('a').acquire({ timeout: NaN }), invalid)
     await assert.rejects(state.Queue('a').get({ tiemout: 1 } as never), invalid)
   })
 })

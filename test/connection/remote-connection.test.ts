@@ -173,7 +173,7 @@ describe('a wait', () => {
 
   test('has no time that is no number', async () => {
     using pair = await Connected.open()
-    for (const timeout of [-1, Number.NaN, '5' as unknown as number])
+    for (const timeout of [Number.NaN, '5' as unknown as number])
       await assert.rejects(pair.there.recv({ timeout }), { code: 'ERR_INVALID_ARGUMENT' })
     await assert.rejects(pair.there.recv({ timeout: 0 }), { code: 'ERR_TIMEOUT' })
   })

@@ -163,7 +163,7 @@ forEachExecutor(({ make }) => {
       assert.throws(() => executor.map(identity, [1], { bufferSize: bufferSize as number }), kind)
     }
     assert.throws(() => executor.map(identity, [1], { bufferSise: 1 } as never), /no option "bufferSise"/)
-    assert.throws(() => executor.map(identity, [1], { timeout: -1 }), RangeError)
+    assert.throws(() => executor.map(identity, [1], { timeout: NaN }), RangeError)
     assert.throws(() => executor.map(identity, 7 as never), TypeError)
   })
 

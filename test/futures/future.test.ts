@@ -207,7 +207,7 @@ describe('waiting', () => {
     const result = pending().result({ signal: stop.signal })
     stop.abort(failure)
     await assert.rejects(result, failure)
-    await assert.rejects(pending().result({ timeout: -1 }), RangeError)
+    await assert.rejects(pending().result({ timeout: NaN }), RangeError)
   })
 
   test('C299 test_swallows_falsey_exceptions: what is thrown arrives, whatever it is', async () => {

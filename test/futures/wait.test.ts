@@ -133,7 +133,7 @@ describe('wait()', () => {
     await assert.rejects(wait([Promise.resolve(1) as never]), /must be objects of the class Future/)
     await assert.rejects(wait(undefined as never), TypeError)
     await assert.rejects(wait([], { returnWhen: 'SOMETIME' as never }), /"returnWhen"/)
-    await assert.rejects(wait([], { timeout: -1 }), RangeError)
+    await assert.rejects(wait([], { timeout: NaN }), RangeError)
     await assert.rejects(wait([], { timeOut: 1 } as never), /no option "timeOut"/)
   })
 })
@@ -226,7 +226,7 @@ describe('asCompleted()', () => {
 
   test('refuses what makes no sense', () => {
     assert.throws(() => asCompleted([1 as never]), TypeError)
-    assert.throws(() => asCompleted([], { timeout: -1 }), RangeError)
+    assert.throws(() => asCompleted([], { timeout: NaN }), RangeError)
     assert.throws(() => asCompleted([], { timeouts: 1 } as never), TypeError)
   })
 })

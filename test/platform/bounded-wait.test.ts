@@ -53,7 +53,7 @@ test('boundedWait() waits out timeouts that are longer than a timer of Node.js',
 })
 
 test('boundedWait() rejects a timeout that is no number of milliseconds', async () => {
-  for (const timeout of [-1, NaN, '1', null]) {
+  for (const timeout of [NaN, '1', null]) {
     await assert.rejects(boundedWait(never, { timeout: timeout as number }, { onTimeout }), {
       code: 'ERR_INVALID_ARGUMENT',
     })

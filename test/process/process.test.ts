@@ -453,7 +453,7 @@ forEachStartMethod(context => {
     const waiting = assert.rejects(child.result({ signal: controller.signal }), error => error === why)
     controller.abort(why)
     await waiting
-    for (const timeout of [-1, NaN, '5']) {
+    for (const timeout of [NaN, '5']) {
       await assert.rejects(child.join({ timeout: timeout as number }), { code: 'ERR_INVALID_ARGUMENT' })
     }
     assert.equal(child.isAlive(), true)

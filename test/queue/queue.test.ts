@@ -251,7 +251,7 @@ describe('within one process', () => {
     assert.throws(() => new Queue({ maxsize: 3 } as object), TypeError)
     using queue = new Queue(-1)
     assert.equal(queue.maxSize, 0)
-    assert.throws(() => queue.getSync({ timeout: -1 }), RangeError)
+    assert.throws(() => queue.getSync({ timeout: NaN }), RangeError)
   })
 
   test('a queue prints what it is', async () => {

@@ -99,7 +99,7 @@ describe('Lock', () => {
 
   test('wrong and misspelt options are refused', async () => {
     const lock = new Lock()
-    await assert.rejects(lock.acquire({ timeout: -1 }), INVALID_ARGUMENT)
+    await assert.rejects(lock.acquire({ timeout: NaN }), INVALID_ARGUMENT)
     await assert.rejects(lock.acquire({ time: 1 } as never), INVALID_ARGUMENT)
     assert.throws(() => lock.acquireSync({ timeout: 'x' as never }), INVALID_ARGUMENT)
     assert.throws(() => new Semaphore(-1), INVALID_ARGUMENT)
