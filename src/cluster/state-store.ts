@@ -36,8 +36,8 @@ export interface StateHead {
 
 const answerMsMax = 3000
 const betweenAttemptsMs = 150
-/** A change that was made is found after as many others; see "Keys and values". */
-const changesKept = 16
+/** A change that was made is found until so many other programs have changed the key; see "Keys and values". */
+const changesKept = 32
 const conflictsMax = 1000
 const backoffMsMax = 50
 
@@ -57,6 +57,12 @@ export class StateStore {
   readonly waits = new StateWaits()
   /** What is held here; given back when the state is closed. */
   readonly leases = new Set<{ release: () => Promise<void> }>()
+
+  /** Nobody else's, and what this program has changed so far. */
+  readonly #program = newNonce()
+  #changeCount = 0
+  /** Changes whose answers are not here yet. */
+  readonly #underWay = new Set<string>()
 
   constructor(nats: Nats, names: StateNames, settings: ClusterSettings) {
     this.nats = nats
@@ -177,7 +183,21 @@ export class StateStore {
     step: (content: StateContent | undefined) => Step<R> | Promise<Step<R>>,
     cut?: AbortSignal,
   ): Promise<R> {
-    const nonce = newNonce()
+    const nonce = `${this.#program}.${++this.#changeCount}`
+    this.#underWay.add(nonce)
+    try {
+      return await this.#change(subject, nonce, step, cut)
+    } finally {
+      this.#underWay.delete(nonce)
+    }
+  }
+
+  async #change<R>(
+    subject: string,
+    nonce: string,
+    step: (content: StateContent | undefined) => Step<R> | Promise<Step<R>>,
+    cut: AbortSignal | undefined,
+  ): Promise<R> {
     let made: { result: R } | undefined
     for (let conflicts = 0; conflicts < conflictsMax; conflicts++) {
       const entry = await this.get(subject, cut)
@@ -187,7 +207,7 @@ export class StateStore {
       const { frames, result } = await step(entry?.content)
       if (!frames) return result
       made = { result }
-      const changes = [...before, nonce].slice(-changesKept)
+      const changes = [...before.filter(change => this.#isToBeKept(change)), nonce].slice(-changesKept)
       const written = await this.put(subject, frames, {
         sequence: entry?.sequence ?? 0,
         changes,
@@ -202,6 +222,11 @@ export class StateStore {
       'ERR_LIMIT',
       `Cannot change ${subject}: others changed it ${conflictsMax} times meanwhile\nTo fix: hold a Lock of the state while you change it, or spread it over several keys`,
     )
+  }
+
+  /** Of each other program what it left; of this one what it may still have to look for. */
+  #isToBeKept(change: string): boolean {
+    return !change.startsWith(`${this.#program}.`) || this.#underWay.has(change)
   }
 
   /** How many keys there are under each subject that the filter has: one, or none. */

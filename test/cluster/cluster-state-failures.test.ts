@@ -10,6 +10,7 @@ import { connect } from '@nats-io/transport-node'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { encode } from '#src/serialize/codec.js'
 import { seal } from '#src/cluster/sealed-message.js'
+import type { StateStore } from '#src/cluster/state-store.js'
 import { randomNumbers, seed } from '../queue/random-numbers.js'
 import { checkLeaks, eventually } from '../leak-check.js'
 import { KEY, POOL, needsServer } from './started-server.js'
@@ -177,6 +178,26 @@ describe('shared state survives', needsServer, () => {
     await Promise.all(programs.map(program => program.said('done')))
     const state = await cluster.connect()
     assert.equal(await state.dict('d').get('n'), 1000)
+  })
+
+  test('a change whose answer is lost is not made twice, however often others change the value meanwhile', async () => {
+    await using cluster = await StateCluster.start()
+    const [one, other] = [await cluster.connect(), await cluster.connect()]
+    const dict = one.dict<string, number>('d')
+    const increment = (n = 0): number => n + 1
+    const { publisher } = (dict as unknown as { store: StateStore }).store.nats
+    const publish = publisher.publish.bind(publisher)
+    let losses = 3
+    publisher.publish = async (...given: Parameters<typeof publish>) => {
+      const answer = await publish(...given)
+      if (losses === 0) return answer
+      losses--
+      for (let count = 0; count < 100; count++) await other.dict<string, number>('d').update('n', increment)
+      throw Object.assign(new Error('The answer is lost'), { name: 'TimeoutError' })
+    }
+    await Promise.all([dict.update('n', increment), dict.update('n', increment), dict.update('n', increment)])
+    assert.equal(losses, 0)
+    assert.equal(await dict.get('n'), 303)
   })
 
   test('kill -9 of the server while two programs increment a value: no increment is lost or made twice', async () => {
