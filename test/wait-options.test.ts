@@ -190,6 +190,28 @@ describe('wrong options of a call that waits are an error', () => {
   })
 })
 
+describe('what is refused costs nothing', () => {
+  test('a result that fails later is no unhandled rejection, and an item that is there stays', async () => {
+    await using pool = new ThreadPool(1)
+    const event = new Event()
+    const failing = pool.apply(
+      async (free: Event) => {
+        await free.wait()
+        throw new Error('later')
+      },
+      [event],
+    )
+    await assert.rejects(failing.get(5 as never), INVALID)
+    event.set()
+    const results = pool.imap((n: number) => n * 10, [1, 2])
+    assert.equal((await results.next()).value, 10)
+    await pool.apply(() => 1)
+    await assert.rejects(async () => await results.next(5 as never), INVALID)
+    assert.equal((await results.next()).value, 20)
+    await assert.rejects(failing, /later/)
+  })
+})
+
 const PAST = { timeout: -1 }
 
 describe('less than 0 ms, as of a deadline that has passed, looks and does not wait', () => {

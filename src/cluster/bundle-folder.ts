@@ -38,11 +38,12 @@ export class BundleFolder {
     const known = this.#seen.get(hash)
     if (known) {
       const path = await known
+      // All who asked at once are told.
+      if (path === 'gone') return 'gone'
       if (path === undefined || existsSync(path)) return path && pathToFileURL(path).href
     }
     const found = this.#fetch(bundle, fetch)
-    const path = found.then(file => (file === 'gone' ? undefined : file))
-    this.#seen.set(hash, path)
+    this.#seen.set(hash, found)
     if (this.#seen.size > filesMax) this.#seen.delete(this.#seen.keys().next().value!)
     try {
       const file = await found
@@ -50,7 +51,6 @@ export class BundleFolder {
       this.#seen.delete(hash)
       return 'gone'
     } catch (error) {
-      path.catch(() => {})
       this.#seen.delete(hash)
       throw error
     }
@@ -62,7 +62,7 @@ export class BundleFolder {
   ): Promise<string | undefined> {
     const folder = privateFolder('multiproc-bundles', { isMade: true })
     if (folder === undefined) {
-      this.#warn()
+      this.#warn('it belongs to somebody else', 'remove it, or set TMPDIR')
       return undefined
     }
     const path = join(folder, `${hash}.mjs`)
@@ -74,17 +74,23 @@ export class BundleFolder {
     const bytes = await fetch({ name: codeName(hash), hash, byteLength })
     if (bytes === undefined) return 'gone'
     const unfinished = join(folder, `${randomBytes(8).toString('hex')}.new`)
-    writeFileSync(unfinished, bytes, { mode: 0o600 })
-    renameSync(unfinished, path)
-    removeOldest(folder)
-    return path
+    try {
+      writeFileSync(unfinished, bytes, { mode: 0o600 })
+      renameSync(unfinished, path)
+      removeOldest(folder)
+      return path
+    } catch (error) {
+      rmSync(unfinished, { force: true })
+      this.#warn(`it cannot be written to (${(error as Error).message})`, 'make room there, or set TMPDIR')
+      return undefined
+    }
   }
 
-  #warn(): void {
+  #warn(why: string, advice: string): void {
     if (this.#hasWarned) return
     this.#hasWarned = true
     process.emitWarning(
-      'The agent has no place for the bundles of programs: the folder multiproc-bundles among the temporary files belongs to somebody else\nTo fix: remove it, or set TMPDIR to a folder of this user',
+      `The agent has no place for the bundles of programs: as to the folder multiproc-bundles among the temporary files, ${why}\nTo fix: ${advice} to a folder of this user`,
       'ClusterWarning',
     )
   }

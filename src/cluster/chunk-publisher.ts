@@ -9,6 +9,7 @@ import type { Nats } from './nats-client.ts'
 import type { Post } from './post.ts'
 import { RequirementClasses } from './requirement-classes.ts'
 import type { SentChunk, SentCode } from './sent-chunk.ts'
+import { isForbidden } from './until-answered.ts'
 import { type NamedBundle, type WorkHead, codeName } from './work-message.ts'
 
 /** A shorter function goes along with each chunk. */
@@ -95,6 +96,10 @@ export class ChunkPublisher {
       } catch (error) {
         if (error instanceof ProcessError) {
           owner.failed(chunk, error)
+          return
+        }
+        if (isForbidden(error)) {
+          owner.onStuck(error)
           return
         }
         const isFull = error instanceof Error && /maximum (?:messages|bytes)/.test(error.message)

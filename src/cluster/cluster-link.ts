@@ -132,7 +132,7 @@ export class ClusterLink implements Link {
       link.#feed = await ResultFeed.open(nats, link.#names, {
         session,
         settings,
-        isKept: kept !== undefined,
+        keptFrom: kept?.fromSequence,
         events: {
           onOther: (subject, bytes) => link.#hearDriver(subject, bytes),
           onResult: (chunkId, subject, bytes) => void link.#receive(chunkId, subject, bytes),

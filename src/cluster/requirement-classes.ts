@@ -120,7 +120,9 @@ export async function classesOf(
     // A text, other than its type says, and absent before the first delivery.
     const activeAt = Date.parse(String(info.delivered.last_active)) || 0
     const usedAt = Math.max(Date.parse(info.created), activeAt)
-    const isUsed = info.num_pending + info.num_ack_pending > 0 || Date.now() - usedAt < forgottenAfterMs
+    // By the clock of the server, as the others.
+    const nowMs = Date.parse(String((info as { ts?: unknown }).ts)) || usedAt
+    const isUsed = info.num_pending + info.num_ack_pending > 0 || nowMs - usedAt < forgottenAfterMs
     kinds.set(key, { isUsed: isUsed || kinds.get(key)?.isUsed === true })
   }
   return kinds

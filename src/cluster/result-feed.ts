@@ -75,17 +75,28 @@ export class ResultFeed {
       session,
       settings,
       events,
-      isKept,
-    }: { session: string; settings: ClusterSettings; events: FeedEvents; isKept: boolean },
+      keptFrom,
+    }: {
+      session: string
+      settings: ClusterSettings
+      events: FeedEvents
+      /** Of a call that is kept: where its results begin. */
+      keptFrom: number | undefined
+    },
   ): Promise<ResultFeed> {
-    let fromSequence = 1
+    let fromSequence: number
     try {
       const { state } = await untilAnswered(settings, () => nats.manager.streams.info(names.results))
-      if (!isKept) fromSequence = state.last_seq + 1
+      fromSequence = keptFrom ?? state.last_seq + 1
     } catch (cause) {
       throw serverError('it does not say where its results end', cause)
     }
-    const feed = new ResultFeed(nats, names, { session, events, isKept, fromSequence })
+    const feed = new ResultFeed(nats, names, {
+      session,
+      events,
+      isKept: keptFrom !== undefined,
+      fromSequence,
+    })
     // The server has the subscription before any chunk; if it goes away instead, it has it before anything else.
     await nats.connection.flush().catch(() => {})
     return feed

@@ -7,6 +7,7 @@ import type { Subscription } from '@nats-io/transport-node'
 import type { ClusterSettings } from '../pool/cluster-option.ts'
 import type { PoolCore } from '../pool/pool-core.ts'
 import { requirementsIn, type Requirements } from '../pool/requirements.ts'
+import { AgentWarnings } from './agent-warnings.ts'
 import type { AgentResources, ResourceWait } from './agent-resources.ts'
 import type { BundlePlace } from '../serialize/bundles.ts'
 import type { BundleFolder } from './bundle-folder.ts'
@@ -22,6 +23,7 @@ import { type Answer, RelayJob } from './relay-job.ts'
 import { classesMax, classesOf, laneOf } from './requirement-classes.ts'
 import { StrangerPause } from './stranger-pause.ts'
 import { TaskPuller } from './task-puller.ts'
+import { isForbidden } from './until-answered.ts'
 import {
   type AgentFacts,
   type ChunkPlace,
@@ -95,8 +97,7 @@ export class ServedPool {
   readonly #finished = new Set<number>()
   #isLeaving = false
   #isClosed = false
-  #hasWarned = false
-  #hasWarnedOfClasses = false
+  readonly #warnings: AgentWarnings
   #onEmpty: (() => void) | undefined
 
   private constructor(
@@ -108,6 +109,7 @@ export class ServedPool {
     this.#host = host
     this.#rules = rules
     this.names = names
+    this.#warnings = new AgentWarnings(names)
     this.#post = new Post(settings.key, nats, new PayloadStore(nats, names))
     this.#inbox = newInbox(settings)
     this.#pullers = this.#newPullers(undefined)
@@ -222,9 +224,13 @@ export class ServedPool {
     this.#strangers.close()
     for (const puller of this.#pullers) puller.close()
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
-    for (const { delivery } of this.#held.values()) delivery.giveBack()
+    const all = [...this.#held.values()]
     this.#held.clear()
     this.#heldBytes = 0
+    for (const { delivery, wait } of all) {
+      delivery.giveBack()
+      wait?.cancel()
+    }
     this.#onEmpty?.()
   }
 
@@ -257,7 +263,13 @@ export class ServedPool {
     return LEVELS.map(level => {
       const lane = laneOf(level, requires?.key)
       const onDelivery = (delivery: Delivery): void => void this.#take(delivery)
-      return new TaskPuller(this.#nats, this.names, { lane, room, onDelivery }, `${this.#inbox}.${lane}`)
+      const pullerCount = (): number => this.#pullers.length
+      return new TaskPuller(
+        this.#nats,
+        this.names,
+        { lane, room, onDelivery, pullerCount },
+        `${this.#inbox}.${lane}`,
+      )
     })
   }
 
@@ -291,12 +303,8 @@ export class ServedPool {
         else this.#dropClass(key)
       }
     } catch (error) {
-      if (this.#isClosed || this.#nats.connection.isClosed() || this.#hasWarnedOfClasses) return
-      this.#hasWarnedOfClasses = true
-      process.emitWarning(
-        `The agent cannot look which work of the pool "${this.names.pool}" requires labels or resources (${(error as Error).message}), and fetches such work only when it hears of it\nTo fix: if users of the server have rights, let this one publish to $JS.API.CONSUMER.LIST.${this.names.tasks}`,
-        'ClusterWarning',
-      )
+      if (this.#isClosed || this.#nats.connection.isClosed()) return
+      this.#warnings.ofClasses(error as Error)
     }
   }
 
@@ -337,7 +345,7 @@ export class ServedPool {
     const letter = await this.#post.read(delivery.subject, delivery.bytes)
     if (!this.#isHeld(held)) return
     if (letter === 'forged') {
-      this.#warnOfStranger()
+      this.#warnings.ofStranger()
       this.#strangers.noteForged()
       if (delivery.deliveries >= this.#rules.deliveriesMax) await this.#bury(held, 'forged')
       else this.#letGo(held, { delayMs: strangerDelayMs })
@@ -390,6 +398,10 @@ export class ServedPool {
     }
     const { resources } = this.#host
     const wait = resources.take(requirementsIn(requires)!, taken => {
+      if (!this.#isHeld(held)) {
+        taken.release()
+        return
+      }
       held.wait = undefined
       onGone = () => {
         taken.release()
@@ -525,6 +537,7 @@ export class ServedPool {
       } catch (error) {
         // Nobody can take the result any more: the streams of the pool were deleted.
         if (isNotFound(error)) return
+        if (isForbidden(error)) this.#warnings.ofRights(error as Error)
         await new Promise<void>(resolve => {
           setTimeout(resolve, betweenPublishesMs).unref()
         })
@@ -555,15 +568,6 @@ export class ServedPool {
       })
     })
     this.#end(held)
-  }
-
-  #warnOfStranger(): void {
-    if (this.#hasWarned) return
-    this.#hasWarned = true
-    process.emitWarning(
-      `The agent was sent work for the pool "${this.names.pool}" that is not signed with its key, and does not run it\nTo fix: give programs and agents of the pool the same MULTIPROC_AUTH_KEY`,
-      'ClusterWarning',
-    )
   }
 
   #isHeld(held: Held): boolean {

@@ -98,18 +98,18 @@ export class StreamWriter {
       } else if (status.type === 'reconnect') this.#isAway = false
       else if (status.type === 'error') {
         const { message, subject } = status.error as Error & { subject?: unknown }
-        this.#rejectIf(message, write => write.subject === subject)
+        this.#rejectIf(message, write => write.subject === subject, status.error)
       }
     }
     this.#rejectIf('the connection was closed', () => true)
     clearTimeout(this.#timer)
   }
 
-  #rejectIf(why: string, isMeant: (write: OpenWrite) => boolean): void {
+  #rejectIf(why: string, isMeant: (write: OpenWrite) => boolean, cause?: Error): void {
     for (const [reply, write] of this.#open) {
       if (!isMeant(write)) continue
       this.#forget(reply, write)
-      write.reject(new Error(why))
+      write.reject(new Error(why, cause ? { cause } : {}))
     }
   }
 
@@ -129,7 +129,14 @@ export class StreamWriter {
 }
 
 function errorIn(data: Uint8Array): Error | undefined {
-  const { error } = JSON.parse(Buffer.from(data).toString('utf8')) as Answer
+  let answer: Answer
+  try {
+    answer = JSON.parse(Buffer.from(data).toString('utf8')) as Answer
+  } catch {
+    // Whoever may write there can say anything.
+    return new Error('the answer is none of JetStream')
+  }
+  const { error } = answer
   return (
     error &&
     Object.assign(new Error(error.description ?? 'it is refused'), {

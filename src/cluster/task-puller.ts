@@ -12,6 +12,8 @@ export interface PullerOptions {
   lane: string
   /** How many more chunks the agent takes now. */
   room(): number
+  /** How many of these ask over the same connection. */
+  pullerCount(): number
   onDelivery(delivery: Delivery): void
 }
 
@@ -19,8 +21,8 @@ export interface PullerOptions {
 const expiresMs = 5000
 /** After an answer that says that something is wrong (no stream, no leader). */
 const pauseMs = 250
-/** The server cuts off who has 64 MB to read, and there are three levels. */
-const bytesMax = 16 << 20
+/** All requests of an agent together: the server cuts off who has 64 MB to read. */
+const bytesMax = 48 << 20
 /** Nothing came in time, or all has come that the request asked for, by number or by bytes. */
 const ENDED = /^(?:404|408|409 (?:Batch Completed|Message Size Exceeds MaxBytes))/
 
@@ -61,7 +63,8 @@ export class TaskPuller {
     this.#owed = batch
     this.#request++
     // Whatever the longest message of the server is, it fits into two of its length.
-    const max_bytes = Math.max(bytesMax, 2 * this.#nats.payloadBytesMax)
+    const ownBytes = Math.floor(bytesMax / this.#options.pullerCount())
+    const max_bytes = Math.max(ownBytes, 2 * this.#nats.payloadBytesMax)
     const wanted = JSON.stringify({ batch, max_bytes, expires: expiresMs * 1e6 })
     this.#nats.connection.publish(this.#subject, wanted, { reply: `${this.#inbox}.${this.#request}` })
     // A server that was killed ends nothing.

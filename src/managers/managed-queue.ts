@@ -106,7 +106,10 @@ export class QueueProxy<T = unknown> extends BaseProxy implements AsyncIterable<
    * @param options - with `immediate`, what is in the queue is dropped, and counts as done for `join()`
    */
   async shutdown(options: ShutdownQueueOptions = {}): Promise<void> {
-    await this.callMethod('shutDown', [isImmediate(options)])
+    const isAtOnce = isImmediate(options)
+    await this.callMethod('shutDown', [isAtOnce])
+    // What was taken and is here counts as done as well.
+    if (isAtOnce) for (const _ of this.#left.splice(0)) await this.callMethod('taskDone')
   }
 
   /** The items as they come, until the queue is shut down and empty. */

@@ -87,7 +87,14 @@ export function boundedWait<T, U>(
   { onTimeout }: { onTimeout: () => U },
 ): Promise<T | U> {
   return new Promise<T | U>((resolve, reject) => {
-    assertWaitOptions(options)
+    try {
+      assertWaitOptions(options)
+    } catch (error) {
+      // Nobody hears of it but by this error.
+      promise.then(undefined, () => {})
+      reject(error)
+      return
+    }
     const { timeout, signal } = options
     let timer: NodeJS.Timeout | undefined
     const stop = (): void => {
@@ -123,7 +130,7 @@ export function boundedWait<T, U>(
     if (signal?.aborted) aborted()
     else {
       if (signal) onAbort(signal, aborted)
-      if (timeout !== undefined && timeout !== Infinity) waitFor(timeout)
+      if (timeout !== undefined && timeout !== Infinity) waitFor(Math.max(0, timeout))
     }
   })
 }

@@ -95,6 +95,22 @@ export function hasLeases(bytes: object): boolean {
   return leasesOfBytes.has(bytes)
 }
 
+/** The bytes of a message are elsewhere now. */
+export function moveMessage(from: object, to: object): void {
+  const blocks = cargoOfBytes.get(from)
+  if (blocks !== undefined) {
+    cargoOfBytes.delete(from)
+    cargoOfBytes.set(to, blocks)
+  }
+  const leases = leasesOfBytes.get(from)
+  if (leases === undefined) return
+  leasesOfBytes.delete(from)
+  leasesOfBytes.set(to, leases)
+  collected?.unregister(from)
+  const readOften = leases.filter(lease => lease.isReadOften)
+  if (readOften.length > 0) collected?.register(to, readOften, to)
+}
+
 /**
  * The message was never sent: its handles are not on their way, and nothing is kept for it. (What has been counted in
  * another process stays counted there, as for a message that got lost.)

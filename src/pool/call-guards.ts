@@ -11,12 +11,14 @@ export interface CallGuards {
   signal?: AbortSignal | undefined
   /** From the call on. */
   totalTimeoutMs?: number | undefined
+  /** So much of it is over. */
+  elapsedMs?: number
 }
 
 /** Guards a job that is about to be submitted. */
 export function guardCall(
   job: Job,
-  { signal, totalTimeoutMs }: CallGuards,
+  { signal, totalTimeoutMs, elapsedMs = 0 }: CallGuards,
   cancel: (job: Job, reason: unknown) => void,
 ): void {
   const isTimed = totalTimeoutMs !== undefined && totalTimeoutMs !== Infinity
@@ -33,7 +35,7 @@ export function guardCall(
         ),
       )
     // The pool keeps the program alive while somebody waits for the job.
-    timer = new LongTimer(late, totalTimeoutMs)
+    timer = new LongTimer(late, Math.max(1, totalTimeoutMs - elapsedMs))
   }
   const { release } = job
   job.release = () => {

@@ -3,7 +3,7 @@
  * an iterator that is dropped without `return()` can be collected, and then stops its job.
  */
 import { TimeoutError } from '../errors.ts'
-import { type WaitOptions, boundedWait } from '../platform/bounded-wait.ts'
+import { type WaitOptions, assertWaitOptions, boundedWait } from '../platform/bounded-wait.ts'
 import type { ImapJob, Waiter } from './imap-job.ts'
 
 let dropped: FinalizationRegistry<ImapJob> | undefined
@@ -36,6 +36,12 @@ export class ImapIterator<T> implements AsyncIterableIterator<T, undefined> {
    * @throws TimeoutError when `timeout` milliseconds passed first; the result is then the next call's.
    */
   next(wait?: WaitOptions): Promise<IteratorResult<T, undefined>> {
+    try {
+      // Before anything is taken.
+      if (wait !== undefined) assertWaitOptions(wait)
+    } catch (error) {
+      return Promise.reject(error)
+    }
     if (this.#isEnded) return Promise.resolve({ done: true, value: undefined })
     let waiter: Waiter | undefined
     const arrived = new Promise<IteratorResult<T, undefined>>((resolve, reject) => {

@@ -46,8 +46,13 @@ export interface KnownChunk {
 export interface KeptJob {
   readonly jobId: string
   readonly session: string
-  /** How many programs have gone on with it, this one included. */
+  /**
+   * Larger with every program that goes on with it. It begins at random, so that the chunks of a job that had the same id
+   * before, of which the server or an agent may still know something, have other numbers.
+   */
   readonly epoch: number
+  /** From here on the stream of results has those of this job. */
+  readonly fromSequence: number
   /** Those of the programs before, by their numbers. */
   readonly known: readonly KnownChunk[]
   /** What is stored of it beside its message. */
@@ -56,8 +61,9 @@ export interface KeptJob {
   isCalledOff: boolean
 }
 
-/** Chunks of one program have lower numbers than those of the next. */
+/** Chunks of one program have lower numbers than those of the next. All of them are safe integers. */
 export const chunksPerEpoch = 2 ** 32
+export const firstEpochMax = 2 ** 20
 
 interface KeptJobs {
   createJob(settings: ClusterSettings, jobId: string, call: KeptCall): Promise<KeptJob>

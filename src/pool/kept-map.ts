@@ -57,6 +57,7 @@ export class KeptMap {
   #job: MapJob | undefined
   /** Set when it is over before it has begun. */
   #early: { reason: unknown; isCalledOff: boolean } | undefined
+  readonly #beganMs = performance.now()
   /** Resolves when nothing of it is left here. */
   readonly ended: Promise<void>
 
@@ -173,7 +174,9 @@ export class KeptMap {
       kept.isCalledOff = job.isCancelled
       core.close()
     }
-    guardCall(job, guards, (guarded, reason) => core.cancelJob(guarded, reason))
+    // The signal counts from the call on, see submitKept(); of the time, what it took to store the call is gone.
+    const elapsedMs = performance.now() - this.#beganMs
+    guardCall(job, { ...guards, elapsedMs }, (guarded, reason) => core.cancelJob(guarded, reason))
     submitWithout(core, job, kept.known)
     makeCancellable(this.#result, this)
     if (this.#early) core.cancelJob(job, this.#early.reason)

@@ -117,7 +117,7 @@ export class PoolCore implements JobOwner, LivePool {
     this.#memory = new MemoryLimit(options.name, options.life.memoryBytesMax)
     this.#workforce = new Workforce(this.#asOwner(), options)
     this.#runners = this.#workforce.runners
-    this.#scheduler = workOrder(options.elsewhere, () => this.#workforce.chunks())
+    this.#scheduler = workOrder(options.elsewhere, this.#workforce)
     this.#recall = new ChunkRecall({
       runners: this.#runners,
       highestWaiting: () => this.#scheduler.highestPriority,

@@ -419,7 +419,9 @@ export class Pool {
     const caller = this.#callers.take(task, kind.method)
     const result = new AsyncResult<R>()
     if (options?.jobId !== undefined) {
-      const guards = { signal: options.signal, totalTimeoutMs }
+      // It has a core of its own, which the pool's signal does not know.
+      const signals = [options.signal, this.#signal].filter(each => each !== undefined)
+      const guards = { signal: signals.length > 0 ? AbortSignal.any(signals) : undefined, totalTimeoutMs }
       const hooks = { caller, guards, watch, onReport, deathsMax: this.#core.options.deathsMax }
       const call = {
         fn: this.#wrapped(fn),

@@ -15,21 +15,28 @@ interface Lane {
   readonly scheduler: Scheduler
 }
 
-/** Where the work of a pool waits. `chunks`: all that are under way. */
-export function workOrder(elsewhere: Elsewhere | undefined, chunks: () => Iterable<Chunk>): WorkOrder {
-  return elsewhere ? new RequirementLanes(elsewhere, chunks) : new Scheduler()
+/** All chunks that workers have. */
+export interface ChunksUnderWay {
+  readonly chunkCount: number
+  chunks(): Iterable<Chunk>
+}
+
+/** Where the work of a pool waits. */
+export function workOrder(elsewhere: Elsewhere | undefined, underWay: ChunksUnderWay): WorkOrder {
+  return elsewhere ? new RequirementLanes(elsewhere, underWay) : new Scheduler()
 }
 
 export class RequirementLanes implements WorkOrder {
   readonly #elsewhere: Elsewhere
-  /** All that are under way. */
-  readonly #chunks: () => Iterable<Chunk>
+  readonly #underWay: ChunksUnderWay
+  /** Whether any work ever required anything: else its chunks need not be told apart. */
+  #hasKinds = false
   /** Lanes with work; who had a turn goes behind the others. */
   readonly #lanes = new Map<string, Lane>()
 
-  constructor(elsewhere: Elsewhere, chunks: () => Iterable<Chunk>) {
+  constructor(elsewhere: Elsewhere, underWay: ChunksUnderWay) {
     this.#elsewhere = elsewhere
-    this.#chunks = chunks
+    this.#underWay = underWay
   }
 
   offer(job: Job): void {
@@ -58,6 +65,7 @@ export class RequirementLanes implements WorkOrder {
 
   next(demand: Demand): Part[] | undefined {
     const open = [...this.#lanes].filter(([, { scheduler }]) => scheduler.highestPriority !== undefined)
+    if (open.length === 0) return undefined
     const counts = this.#countChunks()
     const byPriority = open.toSorted(
       ([, one], [, other]) => other.scheduler.highestPriority! - one.scheduler.highestPriority!,
@@ -86,14 +94,17 @@ export class RequirementLanes implements WorkOrder {
 
   #laneOf({ limits: { requires } }: Job): Lane {
     const key = requires?.key ?? ''
+    if (requires) this.#hasKinds = true
     let lane = this.#lanes.get(key)
     if (!lane) this.#lanes.set(key, (lane = { requires, scheduler: new Scheduler() }))
     return lane
   }
 
   #countChunks(): Map<string, number> {
+    // With thousands of chunks, counting would cost more than sending one.
+    if (!this.#hasKinds) return new Map([['', this.#underWay.chunkCount]])
     const counts = new Map<string, number>()
-    for (const { parts } of this.#chunks()) {
+    for (const { parts } of this.#underWay.chunks()) {
       const key = parts[0]?.job.limits.requires?.key ?? ''
       counts.set(key, (counts.get(key) ?? 0) + 1)
     }

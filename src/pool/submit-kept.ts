@@ -1,5 +1,6 @@
 /** Makes a call of a pool one with which other programs can go on: everything that they need is in bytes now. */
 import { ProcessError, invalidArgument } from '../errors.ts'
+import { onAbort } from '../platform/on-abort.ts'
 import { type AsyncResult, rejectResult } from './async-result.ts'
 import { carriedBytes } from './carried-call.ts'
 import { FunctionEncoder } from './function-encoder.ts'
@@ -65,9 +66,15 @@ export function submitKept(
     { result, hooks, source: fn },
   )
   const { signal } = hooks.guards ?? {}
-  if (signal?.aborted) {
-    map.callOff(signal.reason)
-    rejectResult(result, signal.reason)
+  if (signal) {
+    // Also while it is being stored.
+    const callOff = (): void => {
+      map.callOff(signal.reason)
+      rejectResult(result, signal.reason)
+    }
+    onAbort(signal, callOff)
+    void map.ended.finally(() => signal.removeEventListener('abort', callOff))
+    if (signal.aborted) callOff()
   }
   return map
 }

@@ -74,6 +74,12 @@ export class Workforce {
     for (const { chunks } of this.runners) yield* chunks
   }
 
+  get chunkCount(): number {
+    let count = 0
+    for (const runner of this.runners) count += runner.chunkCount
+    return count
+  }
+
   /** Whether workers could be started for work that waits. */
   get canGrow(): boolean {
     return this.#wanted < this.#processes

@@ -26,10 +26,9 @@ import {
   newWriterState,
 } from './channel-states.ts'
 import { doneWith, holdUntilRead } from './held-items.ts'
-import { segmentOf } from './item-memory.ts'
+import { type OutgoingOutsideItem, type OutsideItem, insideItem, outsideItem } from './item-memory.ts'
 import { OwnerLock } from './owner-lock.ts'
 import {
-  allocateItem,
   allocateRing,
   attachItem,
   capacityMax,
@@ -55,13 +54,7 @@ export interface ChannelOptions {
   ringBytes: number
 }
 
-/** An item that is too large for the ring, in a segment that its writer holds until it is in the channel. */
-export interface OutsideItem {
-  segment: HeldSegment
-  byteLength: number
-}
-
-export type OutgoingItem = Uint8Array | OutsideItem
+export type OutgoingItem = Uint8Array | OutgoingOutsideItem
 
 /** So long does an operation block its thread for a lock whose holder is alive: it holds it for microseconds. */
 const LOCK_MS = 5
@@ -207,12 +200,7 @@ export class Channel {
   outgoing(bytes: Uint8Array): OutgoingItem {
     if (!this.heap.isNative) return bytes
     const insideMax = this.#isGrowing ? GROWING_INSIDE_MAX : this.#knownCapacity() / 2
-    const written = segmentOf(bytes.buffer)
-    if (bytes.length > insideMax) return { segment: written ?? allocateItem(bytes), byteLength: bytes.length }
-    if (written === undefined) return bytes
-    const own = bytes.slice()
-    written.release()
-    return own
+    return bytes.length > insideMax ? outsideItem(bytes) : insideItem(bytes)
   }
 
   /**

@@ -28,7 +28,7 @@ const OUTGOING_MESSAGE = Object.freeze({ rootName: 'message', largeMemory: itemM
 /** For an item that was not put after all: nothing is kept for it any more. */
 export function letGoOf(item: OutgoingItem): void {
   if ('segment' in item) item.segment.release()
-  else unsendMessage(item)
+  unsendMessage('segment' in item ? item.message : item)
 }
 
 /** An item from its bytes, once the modules that it needs are loaded. */

@@ -110,7 +110,7 @@ export class WaitLine {
         const step = Math.min(leftMs, TIMER_MS_MAX)
         timer = setTimeout(() => (leftMs > step ? waitFor(leftMs - step) : expired()), step)
       }
-      if (timeout !== undefined && timeout !== Infinity) waitFor(timeout)
+      if (timeout !== undefined && timeout !== Infinity) waitFor(Math.max(0, timeout))
       if (signal) onAbort(signal, aborted)
       this.#waiters.push(waiter)
       if (!this.#isRunning) void this.#run()

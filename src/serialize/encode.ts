@@ -84,7 +84,8 @@ function write(writer: ValueWriter, value: unknown, options: EncodeOptions): Uin
 
 /** A payload that the graph encoder gives again (of an import, or of a function without captures) is the same bytes. */
 function writeGraph(writer: ValueWriter, value: unknown, options: EncodeOptions): Uint8Array<ArrayBuffer> {
-  writer.options = options
+  // What is kept for the next time must not lie in memory that is one receiver's.
+  writer.options = typeof value === 'function' ? { ...options, largeMemory: undefined } : options
   const payload = encodeGraph(value, { ...options, pack: packPlainData })
   let bytes = writtenPayloads.get(payload)
   if (bytes === undefined) {

@@ -93,7 +93,7 @@ export class LocalWaiters<T extends {}> {
       if (signal?.aborted) aborted()
       else {
         if (signal) onAbort(signal, aborted)
-        if (timeout !== undefined && timeout !== Infinity) arm(timeout)
+        if (timeout !== undefined && timeout !== Infinity) arm(Math.max(0, timeout))
       }
     })
   }

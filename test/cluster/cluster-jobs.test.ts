@@ -261,6 +261,48 @@ describe('a call with a jobId', needsServer, () => {
     await assert.rejects(Pool.attach('off', where(cluster)), { code: 'ERR_NOT_FOUND' })
   })
 
+  test('whose name was used before has nothing to do with what is left of that one', async () => {
+    await using cluster = await TestCluster.start()
+    await cluster.agent({ processes: 1 })
+    const pool = cluster.pool()
+    const results: number[][] = []
+    for (const offset of [10, 20, 30]) {
+      results.push(await pool.map((n: number) => n + offset, [1, 2, 3], { jobId: 'same', chunkSize: 1 }))
+      const admin = await ClusterAdmin.connect(cluster.options)
+      const [{ id } = { id: '' }] = await admin.jobs()
+      // What is known of it goes; its results may stay, as after a day.
+      const { servers } = cluster.options
+      const { host, username } = new URL(String(servers))
+      const stranger = await connect({ servers: host, token: username })
+      const manager = await jetstreamManager(stranger)
+      for (const what of ['job', 'driver'])
+        await manager.streams.purge(`MP_R_${POOL}`, { filter: `mp.r.${POOL}.${id}.${what}` })
+      await stranger.close()
+      await admin.close()
+    }
+    assert.deepEqual(results, [
+      [11, 12, 13],
+      [21, 22, 23],
+      [31, 32, 33],
+    ])
+    assert.deepEqual(await pool.map((n: number) => n + 40, [1], { jobId: 'same' }), [41])
+    assert.deepEqual(await Pool.attach('same', where(cluster)), [41])
+  })
+
+  test('is called off by a signal while it is being stored', async () => {
+    await using cluster = await TestCluster.start()
+    await cluster.agent({ processes: 1 })
+    const pool = cluster.pool()
+    const controller = new AbortController()
+    const called = pool.map((n: number) => n, [1, 2, 3], { jobId: 'early', signal: controller.signal })
+    controller.abort(new Error('early'))
+    await assert.rejects(called, /early/)
+    await until(async () => {
+      const failure: unknown = await Pool.attach('early', where(cluster)).catch((error: unknown) => error)
+      return (failure as { code?: string }).code === 'ERR_NOT_FOUND'
+    })
+  })
+
   test('is refused where it cannot be kept, and where its name is taken', async () => {
     await using cluster = await TestCluster.start()
     await cluster.agent()

@@ -48,6 +48,16 @@ describe('a write to a stream', needsServer, () => {
     await assert.rejects(writer.write('nobody', 'text'), /no stream takes "nobody"/)
   })
 
+  test('rejects an answer that is none', async () => {
+    await using cluster = await TestCluster.start()
+    await using opened = await open(cluster)
+    const { connection, writer } = opened
+    connection.subscribe('liar', { callback: (_, message) => void message.respond('no JSON') })
+    await connection.flush()
+    await assert.rejects(writer.write('liar', 'text'), /the answer is none of JetStream/)
+    await writer.write('s.a', 'text')
+  })
+
   test('rejects when the connection is cut, and at once while the server is away', async () => {
     await using cluster = await TestCluster.start()
     await using opened = await open(cluster)

@@ -260,6 +260,21 @@ describe('who was killed in the middle of an operation', () => {
     channel.release()
   })
 
+  test('a large function is sent again as it was', { skip: !heap.isNative }, async () => {
+    const channel = Channel.create({ isGrowing: true, ringBytes: 1024 })
+    // oxlint-disable-next-line typescript/no-implied-eval
+    const large = new Function(`return ${JSON.stringify('x'.repeat(400_000))}.length`) as () => number
+    for (let round = 0; round < 3; round++) {
+      const other = channel.outgoing(encodeOutgoing(message(500_000, round), 'item'))
+      const item = channel.outgoing(encodeOutgoing(large, 'item'))
+      assert.equal(channel.put([item, other]), 2)
+      const [bytes] = takeAll(channel)
+      assert.equal(((await decodeItem(bytes!)) as () => number)(), 400_000)
+      takeAll(channel).forEach(doneWith)
+    }
+    channel.release()
+  })
+
   test(
     'an item that fails half-way leaves the memory that it was written to',
     { skip: !heap.isNative },
