@@ -75,7 +75,7 @@ async function useLock(lock: Lock | RLock | Semaphore): Promise<void> {
   const heldSync = lock.guardSync()
   assert.equal(heldSync.ownerDied, false)
   heldSync.release()
-  assert.equal(await codeOf(() => lock.acquire({ timeout: -1 })), 'ERR_INVALID_ARGUMENT')
+  assert.equal(await codeOf(() => lock.acquire({ timeout: Number.NaN })), 'ERR_INVALID_ARGUMENT')
   assert.equal(await codeOf(() => lock.acquireSync({ timeOut: 1 } as object)), 'ERR_INVALID_ARGUMENT')
   const reason = new Error('no longer')
   const aborted = await lock.acquire({ signal: AbortSignal.abort(reason) }).catch((error: unknown) => error)
