@@ -97,7 +97,7 @@ describe('multiproc top', () => {
     const { code, stdout } = await runCommand(['top', String(inspected.pid)])
     assert.equal(code, 0)
     assert.match(stdout, /inspected {2}threads/)
-    assert.match(stdout, /PoolWorker-1 t\d+ +working +neverEnds/)
+    assert.match(stdout, /PoolWorker-\d t\d+ +working +neverEnds/)
     assert.match(stdout, /failOften #17 {2}RangeError: item 17 is refused/)
     assert.ok(!stdout.includes('\u001b'))
   })
