@@ -277,19 +277,6 @@ def send_messages(connection):
             connection.send(MESSAGE)
 
 
-def pipe_one_way(context, workers, size):
-    here, there = context.Pipe()
-    context.Process(target=send_messages, args=(there,), daemon=True).start()
-
-    def run():
-        here.send(size['messages'])
-        for _ in range(size['messages']):
-            here.recv()
-
-    run()
-    return [size['messages'] / timed(run)[0] for _ in range(size['repeats'])]
-
-
 def send_bytes(connection):
     data = bytes(1 << 20)
     while True:
@@ -297,17 +284,20 @@ def send_bytes(connection):
             connection.send(data)
 
 
-def pipe_1mib(context, workers, size):
-    here, there = context.Pipe()
-    context.Process(target=send_bytes, args=(there,), daemon=True).start()
+def pipe_one_way(sender):
+    def measure(context, workers, size):
+        here, there = context.Pipe()
+        context.Process(target=sender, args=(there,), daemon=True).start()
 
-    def run():
-        here.send(size['messages'])
-        for _ in range(size['messages']):
-            here.recv()
+        def run():
+            here.send(size['messages'])
+            for _ in range(size['messages']):
+                here.recv()
 
-    run()
-    return [size['messages'] / timed(run)[0] for _ in range(size['repeats'])]
+        run()
+        return [size['messages'] / timed(run)[0] for _ in range(size['repeats'])]
+
+    return measure
 
 
 def answer_turns(here, there):
@@ -379,9 +369,9 @@ ROWS = {
     'idle-memory': idle_memory,
     'queue-messages': queue_messages,
     'queue-batches': queue_messages,
-    'pipe-one-way': pipe_one_way,
+    'pipe-one-way': pipe_one_way(send_messages),
     'pipe-round-trip': pipe_round_trip,
-    'pipe-1mib': pipe_1mib,
+    'pipe-1mib': pipe_one_way(send_bytes),
     'lock-uncontended': lock_uncontended,
     'lock-contended': lock_contended,
     'lock-hand-over': lock_hand_over,

@@ -17,9 +17,9 @@ import type { PoolCore } from '../pool/pool-core.ts'
 import type { PoolOptions } from '../pool/pool-options.ts'
 import { checkOffer } from '../pool/requirements.ts'
 import { AgentResources } from './agent-resources.ts'
+import { AgentRoom } from './agent-room.ts'
 import { BundleFolder } from './bundle-folder.ts'
 import { CodeCache } from './code-cache.ts'
-import { LookAhead } from './look-ahead.ts'
 import { type Nats, closeNats, connectNats, connectionError } from './nats-client.ts'
 import { ServedPool } from './served-pool.ts'
 import type { AgentFacts } from './work-message.ts'
@@ -71,10 +71,6 @@ const WORKER_OPTIONS = [
   'initArgs',
   'finalizer',
 ]
-/** A chunk of so little time may wait behind another: fetching one takes a moment. */
-const prefetchMsMax = 500
-/** So often it is looked for chunks that wait for longer than that. */
-const lookEveryMs = 100
 const drainMsDefault = 30_000
 
 /**
@@ -165,17 +161,11 @@ class RunningAgent implements Agent {
   readonly #resources: AgentResources
   readonly #code = new CodeCache()
   readonly #bundles = new BundleFolder()
-  #pools: ServedPool[] = []
-  /** Chunks that are short are fetched ahead; long ones wait where any agent can have them. */
-  readonly #ahead = new LookAhead({ longMs: prefetchMsMax })
+  readonly #pools: ServedPool[] = []
+  readonly #room: AgentRoom
   #health: Server | undefined
   #lost: NodeJS.Timeout | undefined
   #stopping: Promise<void> | undefined
-  #isPullScheduled = false
-  /** What was fetched ahead had to be given back, and no worker has become free since. */
-  #isStuck = false
-  /** Stopped in #end(). */
-  readonly #waitingTimer = setInterval(() => this.#giveBackWaiting(), lookEveryMs).unref()
   #resolve!: () => void
   #reject!: (reason: unknown) => void
 
@@ -185,6 +175,7 @@ class RunningAgent implements Agent {
     this.#settings = settings
     this.#resources = resources
     this.processes = options.processes
+    this.#room = new AgentRoom(this.processes, this.#pools)
     const workers = Object.fromEntries(
       WORKER_OPTIONS.map(key => [key, options[key as keyof AgentOptions]]),
     ) as PoolOptions
@@ -225,8 +216,8 @@ class RunningAgent implements Agent {
           code: this.#code,
           bundles: this.#bundles,
           resources: this.#resources,
-          room: () => this.#room,
-          onRoom: elapsedMs => this.#onRoom(elapsedMs),
+          room: () => this.#room.left,
+          onRoom: elapsedMs => this.#room.onRoom(elapsedMs),
           facts: () => this.#facts(),
         }),
       )
@@ -236,42 +227,13 @@ class RunningAgent implements Agent {
   }
 
   get chunks(): number {
-    return this.#pools.reduce((sum, pool) => sum + pool.heldCount, 0)
+    return this.#room.chunks
   }
 
   async stop({ timeout }: { timeout?: number | undefined } = {}): Promise<void> {
     const timeoutMs = checkMilliseconds('timeout', timeout, 0) ?? drainMsDefault
     this.#stopping ??= this.#stop(timeoutMs)
     await this.#stopping
-  }
-
-  get #room(): number {
-    const bytes = this.#pools.reduce((sum, pool) => sum + pool.heldBytes, 0)
-    return this.processes * (this.#isStuck ? 1 : this.#ahead.perProcess(bytes)) - this.chunks
-  }
-
-  /** What waits for longer than was to be expected, for a process or for resources: another agent may have them. */
-  #giveBackWaiting(): void {
-    const begunCount = this.#pools.reduce((sum, pool) => sum + pool.begunCount, 0)
-    const isBusy = begunCount >= this.processes
-    const beforeMs = performance.now() - prefetchMsMax
-    for (const pool of this.#pools) {
-      if (pool.giveBackWaiting(beforeMs, { isBusy })) this.#isStuck = true
-    }
-  }
-
-  #onRoom(elapsedMs: number): void {
-    if (elapsedMs > 0) {
-      this.#ahead.note(elapsedMs)
-      this.#isStuck = false
-    }
-    // Several chunks may end in one turn.
-    if (this.#isPullScheduled) return
-    this.#isPullScheduled = true
-    queueMicrotask(() => {
-      this.#isPullScheduled = false
-      for (const pool of this.#pools) pool.pull()
-    })
   }
 
   #facts(): Omit<AgentFacts, 'chunks'> {
@@ -350,7 +312,7 @@ class RunningAgent implements Agent {
   }
 
   async #end(): Promise<void> {
-    clearInterval(this.#waitingTimer)
+    this.#room.close()
     clearTimeout(this.#lost)
     for (const pool of this.#pools) pool.close()
     this.#health?.close()

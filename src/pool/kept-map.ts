@@ -174,9 +174,10 @@ export class KeptMap {
       kept.isCalledOff = job.isCancelled
       core.close()
     }
-    // The signal counts from the call on, see submitKept(); of the time, what it took to store the call is gone.
+    // submitKept() listens to the signal, from the call on; of the time, what it took to store the call is gone.
+    const { totalTimeoutMs } = guards
     const elapsedMs = performance.now() - this.#beganMs
-    guardCall(job, { ...guards, elapsedMs }, (guarded, reason) => core.cancelJob(guarded, reason))
+    guardCall(job, { totalTimeoutMs, elapsedMs }, (guarded, reason) => core.cancelJob(guarded, reason))
     submitWithout(core, job, kept.known)
     makeCancellable(this.#result, this)
     if (this.#early) core.cancelJob(job, this.#early.reason)

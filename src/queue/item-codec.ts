@@ -27,20 +27,30 @@ const OUTGOING_MESSAGE = Object.freeze({ rootName: 'message', largeMemory: itemM
 
 /** For an item that was not put after all: nothing is kept for it any more. */
 export function letGoOf(item: OutgoingItem): void {
-  if ('segment' in item) item.segment.release()
-  unsendMessage('segment' in item ? item.message : item)
+  if ('segment' in item) {
+    item.segment.release()
+    unsendMessage(item.message)
+  } else unsendMessage(item)
 }
 
 /** An item from its bytes, once the modules that it needs are loaded. */
 export function decodeItem(bytes: Uint8Array): unknown {
-  let loading: Promise<void> | undefined
+  let item: unknown
   try {
-    loading = prepare(bytes)
-    if (loading === undefined) return decode(bytes)
-  } finally {
-    if (loading === undefined) doneWith(bytes)
+    item = rebuild(bytes)
+  } catch (error) {
+    doneWith(bytes)
+    throw error
   }
-  return decodeAfter(loading, bytes).finally(() => doneWith(bytes))
+  if (item instanceof Promise) return item.finally(() => doneWith(bytes))
+  doneWith(bytes)
+  return item
+}
+
+/** The item or, while modules are loaded, a promise. Whoever calls it says when the bytes are not needed any more. */
+function rebuild(bytes: Uint8Array): unknown {
+  const loading = prepare(bytes)
+  return loading === undefined ? decode(bytes) : decodeAfter(loading, bytes)
 }
 
 /**
@@ -54,8 +64,8 @@ export async function decodeItems(
   const items: unknown[] = []
   for (const [index, bytes] of taken.entries()) {
     try {
-      const loading = prepare(bytes)
-      items.push(loading === undefined ? decode(bytes) : await decodeAfter(loading, bytes))
+      const item = rebuild(bytes)
+      items.push(item instanceof Promise ? await item : item)
       doneWith(bytes)
     } catch (error) {
       if (items.length === 0) {

@@ -1,11 +1,11 @@
 /**
- * A machine with processes: the real `ServedPool` and `RelayJob` over a simulated connection, and workers that take a while
- * for each item and die when the story says so. What it takes and gives back follows `RunningAgent` of agent.ts.
+ * A machine with processes: the real `ServedPool`, `AgentRoom` and `RelayJob` over a simulated connection, and workers that take a while
+ * for each item and die when the story says so.
  */
 import { AgentResources } from '#src/cluster/agent-resources.js'
+import { AgentRoom } from '#src/cluster/agent-room.js'
 import { BundleFolder } from '#src/cluster/bundle-folder.js'
 import { CodeCache } from '#src/cluster/code-cache.js'
-import { LookAhead } from '#src/cluster/look-ahead.js'
 import { type PoolHost, ServedPool } from '#src/cluster/served-pool.js'
 import type { RelayJob } from '#src/cluster/relay-job.js'
 import { type Body } from '#src/pool/protocol.js'
@@ -14,9 +14,6 @@ import type { ClusterSettings } from '#src/pool/cluster-option.js'
 import { checkOffer } from '#src/pool/requirements.js'
 import { type Network, SimulatedClient } from './simulated-client.js'
 import { type Items, itemsIn, resultBody } from './simulated-items.js'
-
-const PREFETCH_MS_MAX = 500
-const LOOK_EVERY_MS = 100
 
 /** What becomes of an item that is begun. */
 export type Fate = 'result' | 'worker dies' | 'agent dies'
@@ -40,12 +37,10 @@ export class SimulatedAgent {
   readonly #network: Network
   readonly #events: AgentEvents
   #pool: ServedPool | undefined
+  readonly #pools: ServedPool[] = []
+  readonly #room: AgentRoom
   readonly #waiting: RelayJob[] = []
   readonly #running = new Set<RelayJob>()
-  readonly #ahead = new LookAhead({ longMs: PREFETCH_MS_MAX })
-  #isStuck = false
-  #isPullScheduled = false
-  #look: NodeJS.Timeout | undefined
 
   constructor(
     network: Network,
@@ -56,6 +51,7 @@ export class SimulatedAgent {
     this.processes = processes
     this.#events = events
     this.client = new SimulatedClient(network)
+    this.#room = new AgentRoom(processes, this.#pools)
   }
 
   async open(settings: ClusterSettings, inlineBytesMax: number): Promise<void> {
@@ -72,8 +68,11 @@ export class SimulatedAgent {
       code: new CodeCache(),
       bundles: new BundleFolder(),
       resources: new AgentResources(checkOffer({})),
-      room: () => this.#room,
-      onRoom: (elapsedMs: number) => this.#onRoom(elapsedMs),
+      room: () => {
+        this.heldMax = Math.max(this.heldMax, this.held)
+        return this.#room.left
+      },
+      onRoom: (elapsedMs: number) => this.#room.onRoom(elapsedMs),
       facts: () => ({ agent: this.name, host: 'simulated', pid: 1, node: 'v0', processes: this.processes }),
     }
     // The rest of a PoolCore is for workers that are processes.
@@ -86,7 +85,7 @@ export class SimulatedAgent {
       this.#pool.close()
       return
     }
-    this.#look = setInterval(() => this.#giveBackWaiting(), LOOK_EVERY_MS)
+    this.#pools.push(this.#pool)
     void this.#follow(this.#pool)
   }
 
@@ -101,7 +100,7 @@ export class SimulatedAgent {
     this.client.kill()
     // Its timers end with it. It says nothing, because the connection has ended before.
     this.#pool?.close()
-    clearInterval(this.#look)
+    this.#room.close()
     this.#running.clear()
     this.#waiting.length = 0
     this.#events.onAgentDeath(this)
@@ -116,7 +115,7 @@ export class SimulatedAgent {
     await this.#pool.drain()
     if (this.isDead) return
     this.#pool.close()
-    clearInterval(this.#look)
+    this.#room.close()
     await this.client.flush().catch(() => {})
     this.client.kill()
     this.isDead = true
@@ -124,30 +123,6 @@ export class SimulatedAgent {
 
   get held(): number {
     return this.#pool?.heldCount ?? 0
-  }
-
-  get #room(): number {
-    this.heldMax = Math.max(this.heldMax, this.held)
-    const ahead = this.#isStuck ? 1 : this.#ahead.perProcess(this.#pool?.heldBytes ?? 0)
-    return this.processes * ahead - this.held
-  }
-
-  #giveBackWaiting(): void {
-    const isBusy = this.#pool!.begunCount >= this.processes
-    if (this.#pool!.giveBackWaiting(performance.now() - PREFETCH_MS_MAX, { isBusy })) this.#isStuck = true
-  }
-
-  #onRoom(elapsedMs: number): void {
-    if (elapsedMs > 0) {
-      this.#ahead.note(elapsedMs)
-      this.#isStuck = false
-    }
-    if (this.#isPullScheduled) return
-    this.#isPullScheduled = true
-    queueMicrotask(() => {
-      this.#isPullScheduled = false
-      this.#pool?.pull()
-    })
   }
 
   // ---- Its workers ----
