@@ -15,12 +15,15 @@ export function reconnectDelay(delayMs: number): () => number {
   return () => {
     const now = Date.now() - performance.now()
     if (offsetMs - now > delayMs) {
-      stepMs = offsetMs - now
+      // Servers that were not tried since an earlier step are behind by both.
+      stepMs = offsetMs - now + (attempts > 0 ? stepMs : 0)
       attempts = attemptsAfterStep
     }
     offsetMs = now
     if (attempts === 0) return delayMs
     attempts--
-    return delayMs - stepMs
+    // Less than the step by the whole delay: the last attempt may have been just before it, and the client would ask
+    // again and again, without an attempt, until the number is used up.
+    return -(stepMs + delayMs)
   }
 }
