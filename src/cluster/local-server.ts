@@ -65,7 +65,7 @@ export async function startLocalServer({
     )
   }
   mkdirSync(folder, { recursive: true })
-  const ownPort = port ?? (await freePort())
+  const [ownPort] = port === undefined ? ((await freePorts(1)) as [number]) : [port]
   const configuration = join(folder, 'server.conf')
   writeFileSync(
     configuration,
@@ -104,14 +104,13 @@ export async function serverVersion(program: string): Promise<string> {
   return stdout.trim()
 }
 
-async function freePort(): Promise<number> {
-  const probe = createServer()
-  probe.listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  await once(probe, 'close')
-  return port
+/** Ports that were free a moment ago, all different. */
+export async function freePorts(count: number): Promise<number[]> {
+  const probes = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  await Promise.all(probes.map(probe => once(probe, 'listening')))
+  const ports = probes.map(probe => (probe.address() as AddressInfo).port)
+  await Promise.all(probes.map(probe => once(probe.close(), 'close')))
+  return ports
 }
 
 async function untilListening(

@@ -8,20 +8,14 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, test } from 'node:test'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
-import { type NatsConnection, connect } from '@nats-io/transport-node'
 import { connectState } from 'multiproc/cluster'
 import { Latches, passLatch } from '../latch.js'
 import { eventually } from '../leak-check.js'
-import { KEY, POOL, TestCluster, needsServer } from '../cluster/started-server.js'
+import { KEY, POOL, TestCluster, connectAsStranger, needsServer } from '../cluster/started-server.js'
 import { fixture, runCommand, startCommand } from './run-command.js'
 
 function environment(cluster: TestCluster): NodeJS.ProcessEnv {
   return { MULTIPROC_CLUSTER: cluster.url, MULTIPROC_AUTH_KEY: KEY }
-}
-
-async function strangerTo({ url }: TestCluster): Promise<NatsConnection> {
-  const { host, username } = new URL(url)
-  return await connect({ servers: host, token: username })
 }
 
 async function isListening(port: number): Promise<boolean> {
@@ -46,7 +40,7 @@ describe('multiproc worker', needsServer, () => {
     )
     const [line] = (await once(createInterface(worker.stderr), 'line')) as [string]
     assert.match(line, /works for test with processes: 1/)
-    const connection = await strangerTo(cluster)
+    const connection = await connectAsStranger(cluster)
     const manager = await jetstreamManager(connection)
     const { config } = await manager.consumers.info(`MP_T_${POOL}`, 'normal')
     const { config: stream } = await manager.streams.info(`MP_T_${POOL}`)
@@ -212,7 +206,7 @@ describe('multiproc cluster', needsServer, () => {
     await using cluster = await TestCluster.start()
     await cluster.agent({ cluster: { ...cluster.options, maxDeliveries: 1 } })
     const env = environment(cluster)
-    const stranger = await strangerTo(cluster)
+    const stranger = await connectAsStranger(cluster)
     await jetstream(stranger).publish(`mp.t.${POOL}.normal.0123456789abcdef01234567.1`, 'no seal')
     await stranger.close()
     let letters: { taskName?: string; byteLength: number }[] = []

@@ -5,12 +5,11 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
-import { connect } from '@nats-io/transport-node'
 import { Pool } from 'multiproc'
 import { privateFolder } from '#src/platform/private-folder.js'
 import { OwnTemporaryDirectory } from '../dashboard/inspected-program.js'
 import { checkLeaks } from '../leak-check.js'
-import { POOL, TestCluster, needsServer } from './started-server.js'
+import { POOL, TestCluster, connectAsStranger, needsServer } from './started-server.js'
 
 checkLeaks()
 
@@ -95,8 +94,7 @@ describe('the option bundle', needsServer, () => {
     const { file, tasks } = await written(cluster, 2)
     const pool = cluster.pool({ bundle: file })
     const first = pool.map(tasks.where, [undefined])
-    const { host, username } = new URL(cluster.url)
-    const stranger = await connect({ servers: host, token: username })
+    const stranger = await connectAsStranger(cluster)
     const manager = await jetstreamManager(stranger)
     const stored = async (): Promise<string[]> => {
       const query = { subjects_filter: `mp.p.${POOL}.>` }
@@ -125,8 +123,7 @@ describe('the option bundle', needsServer, () => {
     const pool = cluster.pool({ bundle: file })
     const abandoned = pool.map(tasks.where, Array.from({ length: 30 }), { jobId: 'bundled' })
     abandoned.catch(() => {})
-    const { host, username } = new URL(cluster.url)
-    const stranger = await connect({ servers: host, token: username })
+    const stranger = await connectAsStranger(cluster)
     const manager = await jetstreamManager(stranger)
     const isQueued = async (): Promise<boolean> => {
       const info = await manager.streams.info(`MP_T_${POOL}`).catch(() => undefined)

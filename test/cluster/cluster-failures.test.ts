@@ -10,21 +10,15 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { Pool, WorkerDiedError } from 'multiproc'
-import { type NatsConnection, connect } from '@nats-io/transport-node'
+import type { NatsConnection } from '@nats-io/transport-node'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { encode } from '#src/serialize/codec.js'
 import { seal } from '#src/cluster/sealed-message.js'
 import { Latches, passLatch } from '../latch.js'
 import { checkLeaks, eventually } from '../leak-check.js'
-import { KEY, POOL, TestCluster, needsServer } from './started-server.js'
+import { KEY, POOL, TestCluster, connectAsStranger, needsServer } from './started-server.js'
 
 checkLeaks()
-
-/** A connection to the server for who has no key. */
-async function stranger({ url }: TestCluster): Promise<NatsConnection> {
-  const { host, username } = new URL(url)
-  return await connect({ servers: host, token: username })
-}
 
 function range(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index)
@@ -198,7 +192,7 @@ describe('work on a cluster survives', needsServer, () => {
   test('a chunk that was fetched behind a long one goes to an agent that is idle, and runs once', async () => {
     await using cluster = await TestCluster.start()
     await using latches = await Latches.open()
-    await using nats = await closing(stranger(cluster))
+    await using nats = await closing(connectAsStranger(cluster))
     const busy = await cluster.agentProgram(1)
     const pool = cluster.pool()
     const { address } = latches
@@ -230,7 +224,7 @@ describe('work on a cluster survives', needsServer, () => {
   test('a chunk that a busy agent gives back counts as never delivered, and runs when the agent is free', async () => {
     await using cluster = await TestCluster.start()
     await using latches = await Latches.open()
-    await using nats = await closing(stranger(cluster))
+    await using nats = await closing(connectAsStranger(cluster))
     const once = { ...cluster.options, maxDeliveries: 1 }
     await cluster.agent({ processes: 1, cluster: once })
     const pool = cluster.pool({ cluster: once })
@@ -254,7 +248,7 @@ describe('work on a cluster survives', needsServer, () => {
 
   test('a queue that somebody emptied: chunks that nobody has are sent again', async () => {
     await using cluster = await TestCluster.start()
-    await using nats = await closing(stranger(cluster))
+    await using nats = await closing(connectAsStranger(cluster))
     const pool = cluster.pool()
     const result = pool.apply(() => 'ran')
     const manager = await jetstreamManager(nats.connection)
@@ -270,7 +264,7 @@ describe('work on a cluster survives', needsServer, () => {
 describe('what nobody survives', needsServer, () => {
   test('an item that ends every agent fails with WorkerDiedError, and is kept as a dead letter', async () => {
     await using cluster = await TestCluster.start()
-    await using nats = await closing(stranger(cluster))
+    await using nats = await closing(connectAsStranger(cluster))
     const pool = cluster.pool({ cluster: { maxDeliveries: 2 } })
     const result = pool.apply(() => process.kill(process.ppid, 'SIGKILL') && new Promise(() => {}))
     const failed = assert.rejects(result, (error: unknown) => {
@@ -359,7 +353,7 @@ describe('who has not the key', needsServer, () => {
   test('does no harm to others: while agents with the key are busy, refusals of one without it end no call', async () => {
     await using cluster = await TestCluster.start()
     await using latches = await Latches.open()
-    await using nats = await closing(stranger(cluster))
+    await using nats = await closing(connectAsStranger(cluster))
     await cluster.agent({ processes: 1, cluster: { ...cluster.options, maxDeliveries: 1 } })
     const pool = cluster.pool()
     const { address } = latches
@@ -393,7 +387,7 @@ describe('who has not the key', needsServer, () => {
 
   test('gets nothing run: work without a seal, or with the seal of other work, goes to the dead letters', async () => {
     await using cluster = await TestCluster.start()
-    await using nats = await closing(stranger(cluster))
+    await using nats = await closing(connectAsStranger(cluster))
     await cluster.agent({ cluster: { ...cluster.options, maxDeliveries: 1 } })
     const publisher = jetstream(nats.connection)
     const subject = `mp.t.${POOL}.normal.0123456789abcdef01234567.1`
@@ -408,7 +402,7 @@ describe('who has not the key', needsServer, () => {
   test('cannot answer: a forged result is not taken, and the real one is', async () => {
     await using cluster = await TestCluster.start()
     await using latches = await Latches.open()
-    await using nats = await closing(stranger(cluster))
+    await using nats = await closing(connectAsStranger(cluster))
     await cluster.agent()
     const subjects: string[] = []
     nats.connection.subscribe(`mp.t.${POOL}.>`, {

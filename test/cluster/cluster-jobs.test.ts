@@ -7,13 +7,12 @@ import { createInterface } from 'node:readline'
 import { describe, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
-import { connect } from '@nats-io/transport-node'
 import { AuthenticationError, Pool, currentTask } from 'multiproc'
 import { ClusterAdmin } from '#src/cluster/cluster-admin.js'
 import { sessionOf } from '#src/cluster/kept-jobs.js'
 import { Latches, passLatch } from '../latch.js'
 import { checkLeaks, eventually } from '../leak-check.js'
-import { POOL, TestCluster, needsServer } from './started-server.js'
+import { POOL, TestCluster, connectAsStranger, needsServer } from './started-server.js'
 
 checkLeaks()
 
@@ -42,9 +41,8 @@ async function until(look: () => Promise<boolean>): Promise<void> {
 }
 
 /** Resolves when the queue has something. */
-async function untilQueued({ url }: TestCluster): Promise<void> {
-  const { host, username } = new URL(url)
-  const stranger = await connect({ servers: host, token: username })
+async function untilQueued(cluster: TestCluster): Promise<void> {
+  const stranger = await connectAsStranger(cluster)
   const manager = await jetstreamManager(stranger)
   await until(async () => {
     const info = await manager.streams.info(`MP_T_${POOL}`).catch(() => undefined)
@@ -271,9 +269,7 @@ describe('a call with a jobId', needsServer, () => {
       const admin = await ClusterAdmin.connect(cluster.options)
       const [{ id } = { id: '' }] = await admin.jobs()
       // What is known of it goes; its results may stay, as after a day.
-      const { servers } = cluster.options
-      const { host, username } = new URL(String(servers))
-      const stranger = await connect({ servers: host, token: username })
+      const stranger = await connectAsStranger(cluster)
       const manager = await jetstreamManager(stranger)
       for (const what of ['job', 'driver'])
         await manager.streams.purge(`MP_R_${POOL}`, { filter: `mp.r.${POOL}.${id}.${what}` })
@@ -329,8 +325,7 @@ describe('a call with a jobId', needsServer, () => {
     await cluster.pool().map((n: number) => n, [1, 2], { jobId: 'mine' })
     const other = { ...cluster.options, authKey: 'another key of thirty-two bytes' }
     await assert.rejects(Pool.attach('mine', { cluster: other, name: POOL }), AuthenticationError)
-    const { host, username } = new URL(cluster.url)
-    const stranger = await connect({ servers: host, token: username })
+    const stranger = await connectAsStranger(cluster)
     const publisher = jetstream(stranger)
     await publisher.publish(`mp.r.${POOL}.${sessionOf('forged')}.job`, 'no seal')
     await assert.rejects(Pool.attach('forged', where(cluster)), AuthenticationError)

@@ -3,12 +3,11 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { describe, test } from 'node:test'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
-import { connect } from '@nats-io/transport-node'
 import { type ClusterError, type ResourceShare, currentTask } from 'multiproc'
 import { classesMax } from '#src/cluster/requirement-classes.js'
 import { Latches, passLatch } from '../latch.js'
 import { checkLeaks } from '../leak-check.js'
-import { POOL, TestCluster, needsServer } from './started-server.js'
+import { POOL, TestCluster, connectAsStranger, needsServer } from './started-server.js'
 
 checkLeaks()
 
@@ -187,8 +186,7 @@ describe('tasks that require something', needsServer, () => {
     const pool = cluster.pool()
     const requires = { labels: { zone: 'us' } }
     const waiting = pool.apply(whereAmI, [], { requires })
-    const { host, username } = new URL(cluster.url)
-    const stranger = await connect({ servers: host, token: username })
+    const stranger = await connectAsStranger(cluster)
     const manager = await jetstreamManager(stranger)
     const lanes = async (): Promise<string[]> => {
       const found: string[] = []

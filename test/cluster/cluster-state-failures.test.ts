@@ -6,14 +6,13 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import { connect } from '@nats-io/transport-node'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { encode } from '#src/serialize/codec.js'
 import { seal } from '#src/cluster/sealed-message.js'
 import type { StateStore } from '#src/cluster/state-store.js'
 import { randomNumbers, seed } from '../queue/random-numbers.js'
 import { checkLeaks, eventually } from '../leak-check.js'
-import { KEY, POOL, needsServer } from './started-server.js'
+import { KEY, POOL, connectAsStranger, needsServer } from './started-server.js'
 import { StateCluster, type StateProgram } from './state-cluster.js'
 
 checkLeaks()
@@ -281,8 +280,7 @@ describe('shared state tells', needsServer, () => {
     await using cluster = await StateCluster.start()
     const state = await cluster.connect()
     await state.dict('d').set('k', 1)
-    const { host, username } = new URL(cluster.server.url)
-    const stranger = await connect({ servers: host, token: username })
+    const stranger = await connectAsStranger(cluster.server)
     try {
       await (await jetstreamManager(stranger)).streams.delete(`MP_S_${POOL}`)
     } finally {
@@ -323,8 +321,7 @@ describe('shared state is not fooled by', needsServer, () => {
     await dict.set('poor', 1)
     await dict.set('rich', 1_000_000)
     await state.Queue<number>('q').put(1)
-    const { host, username } = new URL(cluster.server.url)
-    const stranger = await connect({ servers: host, token: username })
+    const stranger = await connectAsStranger(cluster.server)
     try {
       const manager = await jetstreamManager(stranger)
       const publisher = jetstream(stranger)

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { jetstream } from '@nats-io/jetstream'
-import { connect } from '@nats-io/transport-node'
 import { connectProgram } from '#src/dashboard/program-source.js'
 import { type InspectedTable, inspectedTables } from '#src/insights/inspected-tables.js'
 import { hostName } from '#src/platform/host-name.js'
@@ -11,7 +10,7 @@ import { inspectedNames } from '#src/platform/inspection-folder.js'
 import { OwnTemporaryDirectory, look } from '../dashboard/inspected-program.js'
 import { Latches } from '../latch.js'
 import { checkLeaks, eventually } from '../leak-check.js'
-import { POOL, TestCluster, needsServer } from './started-server.js'
+import { POOL, TestCluster, connectAsStranger, needsServer } from './started-server.js'
 
 checkLeaks()
 
@@ -67,8 +66,7 @@ describe('the tables of a pool on a cluster', needsServer, () => {
     )
     assert.deepEqual(rowsOf(tables, 'Dead letters'), [])
 
-    const { host: server, username } = new URL(cluster.url)
-    const stranger = await connect({ servers: server, token: username })
+    const stranger = await connectAsStranger(cluster)
     await jetstream(stranger).publish(`mp.t.${POOL}.high.0123456789abcdef01234567.1`, 'no seal')
     await stranger.close()
     // The process is busy; an agent that has room finds it.

@@ -2,11 +2,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { findServer } from '#src/cluster/local-server.js'
+import { findServer, freePorts } from '#src/cluster/local-server.js'
 
 export const certificates = (name: string): string =>
   fileURLToPath(new URL(`../../../test/fixtures/tls/${name}.pem`, import.meta.url))
@@ -34,7 +34,8 @@ export class ConfiguredServer implements AsyncDisposable {
     configuration: string | ((place: ServerPlace) => string),
     { env = {}, isWhole = false }: { env?: NodeJS.ProcessEnv; isWhole?: boolean } = {},
   ): Promise<ConfiguredServer> {
-    const place = { folder: mkdtempSync(join(tmpdir(), 'multiproc-server-')), port: await freePort() }
+    const [port] = (await freePorts(1)) as [number]
+    const place = { folder: mkdtempSync(join(tmpdir(), 'multiproc-server-')), port }
     const own = typeof configuration === 'string' ? configuration : configuration(place)
     const file = join(place.folder, 'server.conf')
     const common = [
@@ -94,16 +95,6 @@ export class ConfiguredServer implements AsyncDisposable {
     await this.kill()
     rmSync(this.folder, { recursive: true, force: true })
   }
-}
-
-export async function freePort(): Promise<number> {
-  const probe = createServer()
-  probe.listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  await once(probe, 'close')
-  return port
 }
 
 async function greets(port: number): Promise<boolean> {

@@ -5,12 +5,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type NatsConnection, connect } from '@nats-io/transport-node'
 import { jetstreamManager } from '@nats-io/jetstream'
-import { findServer } from '#src/cluster/local-server.js'
+import { findServer, freePorts } from '#src/cluster/local-server.js'
 import { TestCluster } from './started-server.js'
 
 const TOKEN = 'token'
@@ -23,15 +22,6 @@ interface Node {
   readonly configuration: string
   readonly log: string
   child: ChildProcess | undefined
-}
-
-/** Ports that were free a moment ago, all different. */
-async function freePorts(count: number): Promise<number[]> {
-  const probes = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(probes.map(probe => once(probe, 'listening')))
-  const ports = probes.map(probe => (probe.address() as AddressInfo).port)
-  await Promise.all(probes.map(probe => once(probe.close(), 'close')))
-  return ports
 }
 
 export class StartedNodes {

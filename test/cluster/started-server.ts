@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { type NatsConnection, type NodeConnectionOptions, connect } from '@nats-io/transport-node'
 import { type ClusterOptions, Pool, type PoolOptions } from 'multiproc'
 import { type Agent, type AgentOptions, startAgent } from 'multiproc/cluster'
 import type { AgentArguments } from './agent-program.js'
@@ -27,6 +28,15 @@ export const needsServer = {
 
 export const KEY = 'a key of thirty-two bytes or more'
 export const POOL = 'test'
+
+/** Connects as somebody who is let in by the server and has no key. */
+export async function connectAsStranger(
+  { url }: { readonly url: string },
+  options: NodeConnectionOptions = {},
+): Promise<NatsConnection> {
+  const { host, username } = new URL(url)
+  return await connect({ servers: host, token: username, ...options })
+}
 
 /** A server with agents and pools, all of which end with the test. */
 export class TestCluster implements AsyncDisposable {

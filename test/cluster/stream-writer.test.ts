@@ -1,11 +1,11 @@
 /** Writes to streams: each ends, whatever the server says, and also when it says nothing. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { type NatsConnection, connect, createInbox, headers } from '@nats-io/transport-node'
+import { type NatsConnection, createInbox, headers } from '@nats-io/transport-node'
 import { jetstreamManager } from '@nats-io/jetstream'
 import { StreamWriter } from '#src/cluster/stream-writer.js'
 import { checkLeaks, eventually } from '../leak-check.js'
-import { TestCluster, needsServer } from './started-server.js'
+import { TestCluster, connectAsStranger, needsServer } from './started-server.js'
 
 checkLeaks()
 
@@ -15,9 +15,8 @@ interface Opened extends AsyncDisposable {
 }
 
 /** A connection with the stream "S", of two messages at most. */
-async function open({ url }: TestCluster, answerMsMax = 60_000): Promise<Opened> {
-  const { host, username } = new URL(url)
-  const connection = await connect({ servers: host, token: username, reconnectTimeWait: 20 })
+async function open(cluster: TestCluster, answerMsMax = 60_000): Promise<Opened> {
+  const connection = await connectAsStranger(cluster, { reconnectTimeWait: 20 })
   const manager = await jetstreamManager(connection)
   await manager.streams.add({ name: 'S', subjects: ['s.>'], max_msgs: 2, discard: 'new' })
   const writer = new StreamWriter(connection, { newHeaders: headers, inbox: createInbox(), answerMsMax })
