@@ -68,8 +68,8 @@ export const MEMBER_STATE = { free: 0, alive: 1 } as const
 export const LIFE_ENDED = 0x4000_0000
 
 export const BLOCKS_START_BYTES = MEMBERS_START_BYTES + MEMBERS_MAX * MEMBER_BYTES
-/** 134 words of our own, and 42 for the user of the block: 11 cache lines. */
-export const BLOCK_BYTES = 704
+/** 134 words of our own, and 58 for the user of the block: 12 cache lines. */
+export const BLOCK_BYTES = 768
 export const BLOCK_WORDS = BLOCK_BYTES / 4
 /** In a block. What its user may have starts at `payload`. */
 export const BLOCK = {

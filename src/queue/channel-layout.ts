@@ -7,8 +7,10 @@
 export const CHANNEL_KIND = 32
 
 /**
- * Words of the block's payload. What the writers change for each message and what the readers change lie in different
- * cache lines (64 bytes): words 0 to 9, 10 to 25, and from 26 on. Each side would otherwise wait for the other's line.
+ * Words of the block's payload. Cache lines (64 bytes) begin at the words 10, 26 and 42. For each message writers change
+ * the first and the second, readers the third. `commits` alone lies in a line that both come back to: a reader that looks
+ * for the next message reads it again and again, and whatever writers have in the same line would have to be fetched back
+ * each time.
  */
 export const CHANNEL = {
   /** Most items at a time; 0 for no limit. */
@@ -17,25 +19,25 @@ export const CHANNEL = {
   isGrowing: 1,
   /** 1 once nobody may put any more. */
   isShutDown: 2,
-  /** How many wait for `commits`, for `takes` and for `done`. One that was killed stays counted: a needless wake. */
+  /** How many wait for `commits`, for `done` and for `takes`. One that was killed stays counted: a needless wake. */
   readersWaiting: 3,
-  writersWaiting: 4,
-  doneWaiting: 5,
+  doneWaiting: 4,
+  writersWaiting: 38,
   /** Items that `taskDone()` was called for. */
-  done: 6,
+  done: 5,
   /** Token of who writes; see `owner-lock.ts`. */
-  writerLock: 7,
-  /** Counts the commits of writers: its last bit tells which of their two states counts. Readers wait for it. */
-  commits: 8,
+  writerLock: 6,
   /** Two states of {@link WRITER}. */
   writerStates: 10,
-  /** As the two of the writers: token of who reads, and the commits of readers, for which writers wait. */
+  /** Counts the commits of writers: its last bit tells which of their two states counts. Readers wait for it. */
+  commits: 42,
+  /** As those of the writers: token of who reads, and the commits of readers, for which writers wait. */
   readerLock: 26,
   takes: 27,
   /** Two states of {@link READER}. */
   readerStates: 28,
   /** Two segments that a writer is moving in or out: index + 1 and generation each. */
-  limbo: 38,
+  limbo: 43,
 } as const
 
 /** What a writer commits. Positions and counts are unsigned and wrap. */

@@ -86,6 +86,8 @@ export function outsideItem(bytes: Uint8Array): OutgoingOutsideItem {
 
 /** The segment in which an item was written, once: it is the caller's from now on. */
 function takeSegment({ buffer }: Uint8Array): { segment: HeldSegment; byteLength: number } | undefined {
+  // Nearly every message is small, and looking it up is dearer than this.
+  if (buffer.byteLength < itemMemory.bytesMin) return undefined
   const written = segments.get(buffer)
   if (written !== undefined) segments.delete(buffer)
   return written
