@@ -294,7 +294,8 @@ def pipe_one_way(sender):
             for _ in range(size['messages']):
                 here.recv()
 
-        run()
+        for _ in range(size.get('warmUps', 1)):
+            run()
         return [size['messages'] / timed(run)[0] for _ in range(size['repeats'])]
 
     return measure
