@@ -4,12 +4,13 @@
  * one outcome in the answer, in the order of the items, as "Chunks" of pool/README.md wants it.
  */
 import { WorkerDiedError } from '../errors.ts'
+import { LongestTasks } from '../insights/longest-tasks.ts'
 import type { BundlePlace } from '../serialize/bundles.ts'
 import { encodeThrown } from '../serialize/codec.ts'
 import type { ShippedFunction } from '../pool/function-table.ts'
 import { type ChunkContext, partOfContext } from '../pool/chunk-context.ts'
 import { Job, type JobCounts, type Part, type Relay, firstPart } from '../pool/job.ts'
-import type { Body, ChunkHead, FromWorker } from '../pool/protocol.ts'
+import type { Body, ChunkHead, FromWorker, LongTaskMessage } from '../pool/protocol.ts'
 import type { ResourceShare } from '../pool/requirements.ts'
 
 /** A message for the program that sent the chunk, with its bodies. */
@@ -45,6 +46,7 @@ export class RelayJob extends Job implements Relay {
   readonly #first: number
   readonly #calledOff = new Set<number>()
   readonly #placed: Placed[] = []
+  readonly #longest = new LongestTasks<LongTaskMessage>()
   /** Of items whose worker was ended by SIGTERM. */
   readonly #terminated = new Set<FromWorker>()
   #isTaken = false
@@ -244,6 +246,10 @@ export class RelayJob extends Job implements Relay {
     this.#onReport({ message, bodies: [body] })
   }
 
+  tookLong(task: LongTaskMessage): void {
+    this.#longest.add({ ...task, chunkId: this.#head.chunkId })
+  }
+
   /** Nothing was run, because the pool would not. */
   fail(index: number, reason: unknown): void {
     this.failed(index, { body: thrown(reason), elapsedMs: 0 })
@@ -266,7 +272,9 @@ export class RelayJob extends Job implements Relay {
     if (this.isDone) return
     this.#placed.push({ message, bodies, index })
     this.#owed -= count
-    if (this.#owed <= 0) this.#end(this.#placed.toSorted((a, b) => a.index - b.index))
+    if (this.#owed > 0) return
+    const longest = this.#longest.tasks.map(task => ({ message: task, bodies: [] }))
+    this.#end([...longest, ...this.#placed.toSorted((a, b) => a.index - b.index)])
   }
 
   #end(answers: Answer[] | undefined): void {

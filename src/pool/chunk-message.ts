@@ -31,6 +31,7 @@ export function chunkMessage(
     ...(times ? { times } : {}),
     ...(chunk.isExact ? { isExact: true } : {}),
     ...(isElsewhere ? { elsewhere: factsOf(chunk) } : {}),
+    ...(part.job.relay ? { isRelayed: true } : {}),
     ...(part.job.relay?.bundles ? { bundles: part.job.relay.bundles } : {}),
     ...(part.job.relay?.resources ? { resources: part.job.relay.resources } : {}),
   }

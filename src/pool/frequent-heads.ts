@@ -28,6 +28,7 @@ const TAKES_ARGUMENTS = 4
 const HAS_FIRST = 8
 const IS_EXACT = 16
 const WANTS_REPORTS = 32
+const IS_RELAYED = 64
 
 const WORDS = 7
 const HEAD_BYTES = WORDS * 4
@@ -63,7 +64,8 @@ export function frequentFrame(
       (head.mode === 'arguments' ? TAKES_ARGUMENTS : 0) |
       (first === undefined ? 0 : HAS_FIRST) |
       (head.isExact ? IS_EXACT : 0) |
-      (head.wantsReports ? WANTS_REPORTS : 0)
+      (head.wantsReports ? WANTS_REPORTS : 0) |
+      (head.isRelayed ? IS_RELAYED : 0)
     numbers[NUMBER] = first ?? 0
     words[6] = functionId
     if (words[6] !== functionId) return undefined
@@ -144,6 +146,7 @@ export function frequentHead(frame: Uint8Array): ChunkHead | ResultsHead | undef
   }
   if (flags & HAS_FIRST) head.first = numbers[NUMBER]!
   if (flags & IS_EXACT) head.isExact = true
+  if (flags & IS_RELAYED) head.isRelayed = true
   if (flags & WANTS_REPORTS) head.wantsReports = true
   return head
 }

@@ -11,7 +11,13 @@ import type { Carrier } from '../insights/carrier.ts'
 import type { CallMessage } from '../insights/channels.ts'
 import type { ChunkContext } from './chunk-context.ts'
 import type { ReportListener } from './progress-options.ts'
-import { type Body, type CallMode, type WorkerIdentity, releaseBodies } from './protocol.ts'
+import {
+  type Body,
+  type CallMode,
+  type LongTaskMessage,
+  type WorkerIdentity,
+  releaseBodies,
+} from './protocol.ts'
 import type { ResourceShare } from './requirements.ts'
 import type { TaskLimits } from './task-limits.ts'
 import type { Account } from './turn-order.ts'
@@ -70,6 +76,8 @@ export interface Relay {
   /** Nothing of the chunk was run. */
   refused(why: 'undecodable' | 'unloadable', body: Body | undefined): void
   reported(index: number, report: { dropped: number; body: Body }): void
+  /** One of its tasks is among the longest of its worker. It is told before the outcome. */
+  tookLong(task: LongTaskMessage): void
 }
 
 /** None of them will ever run. */

@@ -1,5 +1,5 @@
 /** What a worker tells of a task that took long. */
-import type { FromWorker, ChunkHead } from './protocol.ts'
+import type { ChunkHead, LongTaskMessage } from './protocol.ts'
 import { shortForm } from './short-form.ts'
 
 /** Index within its map of an item of a chunk; `undefined` for calls of `apply`. */
@@ -11,7 +11,7 @@ export function indexInMap({ first, indexes }: ChunkHead, index: number): number
 export function longTask(
   head: ChunkHead,
   { from, index, durationMs, item }: { from: number; index: number; durationMs: number; item: unknown },
-): FromWorker {
+): LongTaskMessage {
   const count = index - from + 1
   // Of several that were timed together nobody knows which one it was.
   const args = count === 1 ? shortForm(item, head.mode) : '…'

@@ -76,9 +76,11 @@ export type ToWorker =
       isExact?: true
       /** For who runs it on another machine, with a pool of its own. */
       elsewhere?: ElsewhereFacts
-      /** Of a chunk that came from another machine: modules that are here as files. */
+      /** It came from another machine, and what is told of it goes there. */
+      isRelayed?: true
+      /** Of such a chunk: modules that are here as files. */
       bundles?: BundlePlace[]
-      /** Of a chunk that came from another machine: what its tasks have of the resources of this one. */
+      /** Of such a chunk: what its tasks have of the resources of this machine. */
       resources?: Record<string, ResourceShare>
     }
   /**
@@ -99,6 +101,17 @@ export type ToWorker =
   | { type: 'recall'; bodies: 0; chunkId: number; notice: number }
   /** Finish what is there, then end. */
   | { type: 'stop'; bodies: 0 }
+
+/** One of the longest tasks of a worker, before its outcome. `index`: within the map. */
+export interface LongTaskMessage {
+  type: 'longTask'
+  bodies: 0
+  chunkId: number
+  index: number | undefined
+  count: number
+  durationMs: number
+  args: string
+}
 
 /** From a worker to its pool. */
 export type FromWorker =
@@ -140,16 +153,7 @@ export type FromWorker =
       /** Waits that are not told of, because there were too many. */
       lostWaits?: number
     }
-  /** One of the longest tasks of this worker, before its outcome. `index`: within the map. */
-  | {
-      type: 'longTask'
-      bodies: 0
-      chunkId: number
-      index: number | undefined
-      count: number
-      durationMs: number
-      args: string
-    }
+  | LongTaskMessage
   /** One item threw, or its result cannot be sent. Body: what was thrown. `worker`: who it was, on another machine. */
   | { type: 'failure'; bodies: 1; chunkId: number; index: number; elapsedMs: number; worker?: WorkerIdentity }
   /** So many items of the chunk were called off before they began. */

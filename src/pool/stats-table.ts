@@ -19,9 +19,12 @@ const HEADS = [
 export function statsTable({ workers, ended, total, longestTasks }: PoolStats): string {
   const rows = [...ended, ...workers].map(worker => {
     const { name, pid, threadId, state, memoryBytes } = worker
-    const place = threadId === undefined ? `pid ${pid}` : `thread ${threadId}`
     return [
-      `${name} (${place})`,
+      threadId !== undefined
+        ? `${name} (thread ${threadId})`
+        : pid === undefined
+          ? name
+          : `${name} (pid ${pid})`,
       state,
       ...numbersOf(worker),
       memoryBytes === undefined ? '' : bytes(memoryBytes),

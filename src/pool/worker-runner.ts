@@ -438,9 +438,10 @@ export class WorkerRunner {
         this.#noteSpans(head)
         return
       case 'longTask': {
-        const { chunkId, index, count, durationMs, args } = head
-        const { name } = this.#chunk(chunkId).task
-        this.insights.longest.add({ name, index, count, durationMs, arguments: args })
+        const { index, count, durationMs, args } = head
+        const { task, parts } = this.#chunk(head.chunkId)
+        this.insights.longest.add({ name: task.name, index, count, durationMs, arguments: args })
+        parts[0]!.job.relay?.tookLong(head)
         return
       }
       case 'report':

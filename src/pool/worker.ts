@@ -65,7 +65,7 @@ export class Worker {
   /** Messages of the parent that call something off are numbered: the last one that was read, and who waits for more. */
   #noticed = 0
   #onNoticed: (() => void) | undefined
-  readonly #longest = new LongestTasks<{ durationMs: number }>()
+  #longest = new LongestTasks<{ durationMs: number }>()
   #lookedAtMs = 0
   #isRunning = false
   #isStopping = false
@@ -281,6 +281,8 @@ export class Worker {
     this.#flushedAt = performance.now()
     this.#life.tellMemory(journal, this.#flushedAt)
     this.#chunkId = chunkId
+    // Its program has heard of none of those before, which may be another's.
+    if (head.isRelayed) this.#longest = new LongestTasks()
     this.#first = 0
     this.#keepFrom(0)
     // Whoever wants to stop the chunk before this one, and kill this worker for it, sees that it is over.

@@ -273,6 +273,32 @@ describe('a pool on a cluster', needsServer, () => {
     assert.equal(pool.stats().total.done >= 3, true)
   })
 
+  test('stats() has one line for all machines, and the longest tasks, however long those of other programs were', async () => {
+    await using cluster = await TestCluster.start()
+    await cluster.agent({ processes: 1 })
+    function spin(ms: number): number {
+      const endsMs = performance.now() + ms
+      while (performance.now() < endsMs);
+      return ms
+    }
+    await cluster.pool().map(spin, [80, 80, 80, 80, 80])
+    const pool = cluster.pool()
+    await pool.map(spin, [5, 40, 6, 7, 8, 9, 10])
+    await pool.apply(spin, [20])
+    const { workers, longestTasks } = pool.stats()
+    assert.equal(workers.length, 1)
+    assert.equal(longestTasks.length, 5)
+    const [first] = longestTasks
+    assert.deepEqual(
+      { ...first, durationMs: 0 },
+      { name: 'spin', index: 1, count: 1, durationMs: 0, arguments: '40' },
+    )
+    assert.ok(first!.durationMs >= 40)
+    assert.ok(longestTasks.some(task => task.arguments === '20' && task.index === undefined))
+    const [, line] = pool.statsTable().split('\n')
+    assert.match(line!, /^cluster +ready +8 /)
+  })
+
   test('two programs share the agents, and one agent serves several pools', async () => {
     await using cluster = await TestCluster.start()
     await cluster.agent({ pools: ['one', 'two'], processes: 2 })

@@ -22,6 +22,7 @@ const chunk: fc.Arbitrary<ChunkHead> = fc.record(
     first: fc.nat({ max: Number.MAX_SAFE_INTEGER }),
     isExact: fc.constant(true as const),
     wantsReports: fc.constant(true as const),
+    isRelayed: fc.constant(true as const),
   },
   { requiredKeys: ['type', 'bodies', 'chunkId', 'functionId', 'mode', 'count', 'isPacked'] },
 )
@@ -106,7 +107,7 @@ test('a frame that is cut short is no head', () => {
 
 test('every field of both heads is either a word or a flag, or leaves the head to the codec', () => {
   type Written = 'type' | 'bodies' | 'chunkId' | 'count' | 'isPacked' | 'first'
-  type OfChunk = 'functionId' | 'mode' | 'isExact' | 'wantsReports'
+  type OfChunk = 'functionId' | 'mode' | 'isExact' | 'wantsReports' | 'isRelayed'
   type LeftToCodec =
     | 'indexes'
     | 'contexts'
