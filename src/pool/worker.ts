@@ -6,14 +6,13 @@
 import { exitWhenLoaded } from '../platform/module-loading.ts'
 import { unsendMessage } from '../platform/in-flight.ts'
 import { microtask } from '../platform/microtask.ts'
-import { LongestTasks } from '../insights/longest-tasks.ts'
 import { RunningTask, setTaskSource } from './current-task.ts'
 import { type JournalWriter, keptResultsMax } from '../platform/journal.ts'
 import { pinTo } from '../platform/scheduling.ts'
 import type { Connection } from '../transport/connection.ts'
 import { dependsOnReceiver, encodeThrown, prepare, type ClassScope } from '../serialize/codec.ts'
 import { argumentsIn } from './item-arguments.ts'
-import { indexInMap, longTask } from './long-task.ts'
+import { LongTasks, indexInMap } from './long-task.ts'
 import { LoadedFunctions, rebuild, type Task } from './loaded-functions.ts'
 import { loadingFunction } from './recover-chunk.ts'
 import { endByError } from './worker-crash.ts'
@@ -65,7 +64,7 @@ export class Worker {
   /** Messages of the parent that call something off are numbered: the last one that was read, and who waits for more. */
   #noticed = 0
   #onNoticed: (() => void) | undefined
-  #longest = new LongestTasks<{ durationMs: number }>()
+  readonly #longTasks: LongTasks
   #lookedAtMs = 0
   #isRunning = false
   #isStopping = false
@@ -91,6 +90,7 @@ export class Worker {
     this.#connection = connection
     this.#journal = journal
     this.#life = new WorkerLife(connection)
+    this.#longTasks = new LongTasks(connection)
   }
 
   /** Begins to listen to the pool. */
@@ -265,12 +265,6 @@ export class Worker {
     return true
   }
 
-  /** One of the longest so far. It is told before its outcome, while the parent knows the chunk. */
-  #tellLong(from: number, index: number, durationMs: number, item: unknown): void {
-    this.#longest.add({ durationMs })
-    sendMessage(this.#connection, longTask(this.#running!.head, { from, index, durationMs, item }))
-  }
-
   // ---- Running ----
 
   async #runChunk(chunk: WaitingChunk, around: TaskSurroundings | undefined): Promise<void> {
@@ -281,8 +275,8 @@ export class Worker {
     this.#flushedAt = performance.now()
     this.#life.tellMemory(journal, this.#flushedAt)
     this.#chunkId = chunkId
-    // Its program has heard of none of those before, which may be another's.
-    if (head.isRelayed) this.#longest = new LongestTasks()
+    const longTasks = this.#longTasks
+    longTasks.begin(head)
     this.#first = 0
     this.#keepFrom(0)
     // Whoever wants to stop the chunk before this one, and kill this worker for it, sees that it is over.
@@ -384,7 +378,8 @@ export class Worker {
         around?.threw(index, thrown)
         const failedAfterMs = performance.now() - startedMs
         this.#elapsedMs += failedAfterMs
-        if (failedAfterMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, failedAfterMs, item)
+        if (failedAfterMs > longTasks.thresholdMs)
+          longTasks.tell(head, { from: timedFrom, index, durationMs: failedAfterMs, item })
         this.#flush()
         this.#fail(index, thrown)
         if (this.#connection.losableBytes > 0) await this.#untilKept(index)
@@ -395,7 +390,8 @@ export class Worker {
       this.#spans?.end(index)
       const tookMs = nowMs - startedMs
       this.#elapsedMs += tookMs
-      if (tookMs > this.#longest.thresholdMs) this.#tellLong(timedFrom, index, tookMs, item)
+      if (tookMs > longTasks.thresholdMs)
+        longTasks.tell(head, { from: timedFrom, index, durationMs: tookMs, item })
       timedUntil = index + 1
       if (tookMs <= (isKept ? quickMs : effectlessMs) && !isForeign) {
         this.#quickStreak = Math.min(this.#quickStreak + 1, quickStreakMax)
