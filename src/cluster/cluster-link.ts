@@ -310,10 +310,15 @@ export class ClusterLink implements Link {
 
   /** Nobody has to run it any more. */
   #withdraw(chunk: SentChunk): void {
-    this.#purge(chunk.subject)
+    this.#purge(this.#names.taskOnAnyLane({ session: this.#session, chunkId: chunk.head.chunkId }))
     if (chunk.storedName !== undefined) this.#post.payloads.delete(chunk.storedName)
   }
 
+  /**
+   * With "any lane" in the filter. When a message is purged by its very subject while an agent has it, nats-server
+   * (2.15.1) forgets what else agents have on that lane: should they die, it is never delivered again. Consumers whose
+   * filter does not cover that of the purge are left alone.
+   */
   #purge(filter: string): void {
     // What is left of it after a failure is run for nothing.
     this.#nats.manager.streams.purge(this.#names.tasks, { filter }).catch(() => {})

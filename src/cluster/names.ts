@@ -37,6 +37,11 @@ export class PoolNames {
     return `mp.t.${this.pool}.${lane}.${session}.${chunkId}`
   }
 
+  /** The chunk on whatever lane. See `#purge()` of `ClusterLink`. */
+  taskOnAnyLane(name: ChunkName): string {
+    return this.task('*', name)
+  }
+
   tasksOf(session: string): string {
     return `mp.t.${this.pool}.*.${session}.>`
   }
