@@ -84,3 +84,11 @@ test(
 test('a worker whose tasks have taken all descriptors goes on', options, async () => {
   assert.deepEqual(await reportOf('greedy-tasks', { before: 'ulimit -n 64' }), { pids: 1, tasks: 3 })
 })
+
+test(
+  'Pool.map() works where Error is frozen, so that its stackTraceLimit cannot be set',
+  options,
+  async () => {
+    assert.deepEqual(await reportOf('frozen-error'), [1, 2])
+  },
+)
