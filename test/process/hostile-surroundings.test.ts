@@ -92,3 +92,7 @@ test(
     assert.deepEqual(await reportOf('frozen-error'), [1, 2])
   },
 )
+
+test('waits take no notice of what was added to Object.prototype', options, async () => {
+  assert.deepEqual(await reportOf('extended-objects'), [1, 0])
+})
