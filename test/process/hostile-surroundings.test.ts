@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { nativeAddon } from '#src/platform/native-addon.js'
 import { checkLeaks } from '../leak-check.js'
 
 checkLeaks()
@@ -45,7 +46,9 @@ test(
   'a program whose working directory was removed sends queues, and classes of this library, to its children',
   options,
   async () => {
-    assert.deepEqual(await reportWithoutDirectory('queue'), [1, 2, 3])
+    // Without the addon a thread serves the queue to processes, and no thread can start here: that has to be said.
+    const expected = nativeAddon() === undefined ? { code: 'ERR_CLOSED' } : [1, 2, 3]
+    assert.deepEqual(await reportWithoutDirectory('queue'), expected)
   },
 )
 
