@@ -5,6 +5,8 @@
  */
 import { relative } from 'node:path'
 import { inspectedTables } from '../insights/inspected-tables.ts'
+import { residentBytes } from '../platform/own-memory.ts'
+import { workingDirectory } from '../platform/working-directory.ts'
 import { failureLog } from '../pool/failure-log.ts'
 import { type LivePool, livePools, observePools } from '../pool/live-pools.ts'
 import { PoolCore } from '../pool/pool-core.ts'
@@ -45,7 +47,8 @@ export class ProgramInspector {
   /** What it is, for those who have several to choose from. */
   hello(): ProgramHello {
     const [, script = '', ...args] = process.argv
-    const shortest = relative(process.cwd(), script)
+    const directory = workingDirectory()
+    const shortest = directory === undefined ? script : relative(directory, script)
     return {
       type: 'hello',
       protocol: PROTOCOL_VERSION,
@@ -121,7 +124,7 @@ export class ProgramInspector {
       processorMs: (user + system) / 1000,
       loopActiveMs: active,
       loopIdleMs: idle,
-      memoryBytes: process.memoryUsage.rss(),
+      memoryBytes: residentBytes(),
       pools,
       endedPools: watch.ended.splice(0),
       failures: failureLog.after(failuresAfter),

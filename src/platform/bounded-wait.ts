@@ -30,7 +30,8 @@ export function assertWaitOptions(options: WaitOptions, known: readonly string[]
   if (typeof options !== 'object' || options === null) throw noOptions(options, known[0])
   // Not Object.keys(), which makes an array: messages by the million come by here.
   for (const key in options) {
-    if (known.includes(key)) continue
+    // What somebody has added to Object.prototype is in every object, and nobody's option.
+    if (known.includes(key) || !Object.hasOwn(options, key)) continue
     throw invalidArgument(
       TypeError,
       `Cannot wait: there is no option "${key}"\nTo fix: use ${known.map(name => `"${name}"`).join(', ')}; { timeout: 0 } does not wait`,

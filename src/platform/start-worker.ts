@@ -2,6 +2,7 @@
 import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { ProcessError } from '../errors.ts'
 import { childExecArgv, hasUnsharableFlag } from './child-flags.ts'
+import { workingDirectory } from './working-directory.ts'
 
 /**
  * A worker inherits the flags of its process by itself, also those that it could not be given (V8's). Only flags
@@ -32,4 +33,15 @@ export function startWorker(entry: URL, options: WorkerOptions): Worker | Proces
       )
     }
   }
+}
+
+/** Of a thread that Node.js made, and that ended before it came to run its entry file. */
+export function threadNotStarted(cause: Error): ProcessError {
+  const fix =
+    workingDirectory() === undefined
+      ? 'process.chdir() to a directory that exists before the start: Node.js starts no thread in one that was removed'
+      : 'see the cause; a module that is imported first ("--import", "--require", NODE_OPTIONS) may have thrown, or the system may be short of memory or open files'
+  return new ProcessError('ERR_START_FAILED', `Cannot start a thread: ${cause.message}\nTo fix: ${fix}`, {
+    cause,
+  })
 }

@@ -55,9 +55,10 @@ export class CallerStacks {
 function capture(method: Method): CallerStack {
   const caller: CallerStack = {}
   const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = Math.min(limit, callerFrames)
+  // Not an assignment: it throws where Error is frozen (`--frozen-intrinsics`), and the stack is only longer then.
+  Reflect.set(Error, 'stackTraceLimit', Math.min(limit, callerFrames))
   // V8 writes the text of the stack only when it is read, which is when a task failed.
   Error.captureStackTrace(caller, method)
-  Error.stackTraceLimit = limit
+  Reflect.set(Error, 'stackTraceLimit', limit)
   return caller
 }

@@ -196,7 +196,19 @@ export function terminated(poolName: string): ClosedError {
 
 /** The system refuses to start one at all. */
 export function cannotStart(poolName: string, cause: unknown): BrokenPoolError {
-  return new BrokenPoolError('ERR_START_FAILED', `The pool "${poolName}" cannot start a worker`, { cause })
+  const [reason, fix] = reasonAndFix(cause)
+  return new BrokenPoolError(
+    'ERR_START_FAILED',
+    `The pool "${poolName}" cannot start a worker: ${reason}\nTo fix: ${fix}`,
+    { cause },
+  )
+}
+
+/** The two lines of an error of ours; others have no second one. */
+function reasonAndFix(cause: unknown): [reason: string, fix: string] {
+  const text = cause instanceof Error ? cause.message : String(cause)
+  const [reason = '', fix = 'see the cause'] = text.split('\nTo fix: ')
+  return [reason, fix]
 }
 
 /** Of an item that was to run once more. */
@@ -209,6 +221,8 @@ export function notSentAgain(task: ShippedFunction, cause: unknown): SerializeEr
 
 export function startFailure(poolName: string, worker: DeadWorker, end: End): BrokenPoolError {
   const { status, stderr } = end
+  if (status.error !== undefined && 'code' in status.error && status.error.code === 'ERR_START_FAILED')
+    return cannotStart(poolName, status.error)
   return new BrokenPoolError(
     'ERR_START_FAILED',
     [

@@ -2,9 +2,9 @@
  * What a worker does before its first task and at its end, and how it knows that it has become too large. Invariant: it
  * says `ready` or `setupFailed` exactly once, and runs its finalizer once at most, only after `ready`.
  */
-import { isMainThread } from 'node:worker_threads'
 import { ModuleLoadError } from '../errors.ts'
 import type { JournalWriter } from '../platform/journal.ts'
+import { bytesBeforeDeath, ownMemoryBytes } from '../platform/own-memory.ts'
 import { pinTo, setNiceness } from '../platform/scheduling.ts'
 import { whileImporting } from '../process/import-guard.ts'
 import { type ClassScope, encodeThrown, prepare } from '../serialize/codec.ts'
@@ -79,8 +79,7 @@ export class WorkerLife {
   tellMemory(journal: JournalWriter | undefined, nowMs: number): void {
     if (nowMs - this.#toldAtMs < tellEveryMs) return
     this.#toldAtMs = nowMs
-    // All threads of a process have its memory together; the heap is their own.
-    journal?.tellMemory(isMainThread ? process.memoryUsage.rss() : process.memoryUsage().heapUsed)
+    journal?.tellMemory(bytesBeforeDeath())
   }
 
   /** Says once that this worker is too large. Called between tasks. */
@@ -127,11 +126,4 @@ async function importAll({ modules, base }: Preload): Promise<void> {
       )
     }
   }
-}
-
-/** All threads of a process have its memory together; a thread has its heap and its buffers. */
-function ownMemoryBytes(): number {
-  if (isMainThread) return process.memoryUsage.rss()
-  const { heapUsed, arrayBuffers } = process.memoryUsage()
-  return heapUsed + arrayBuffers
 }

@@ -17,6 +17,7 @@ import { keeperDoor } from '../platform/descriptors.ts'
 import { removeNamesOfChild } from '../platform/named-memory.ts'
 import { existingHeap, sharedHeap } from '../platform/shared-heap.ts'
 import { inheritOrIgnore, systemErrorName } from '../platform/standard-streams.ts'
+import { workingDirectory } from '../platform/working-directory.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import { gatherFrames } from '../transport/frame-format.ts'
 import { RingConnection } from '../transport/ring-connection.ts'
@@ -171,14 +172,21 @@ const REASONS: Record<string, [why: string, fix: string]> = {
   ENOMEM: ['the system has no memory for another process (ENOMEM)', 'start fewer children at once'],
 }
 
+/** Two for the channel, each of three pipes, and the pipe by which libuv learns of a failed exec. */
+const descriptorsPerStart = 10
+
 /** Tries what starting needs, one thing after another, and names the first that fails. */
-function diagnose(executable: string, cwd = process.cwd()): string {
+function diagnose(executable: string, cwd = workingDirectory()): string {
+  if (cwd === undefined) return 'ENOTDIR'
+  const opened: number[] = []
   try {
-    closeSync(openSync(cwd, 'r'))
+    while (opened.length < descriptorsPerStart) opened.push(openSync(cwd, 'r'))
   } catch (error) {
     const code = systemErrorName(error)!
     if (code === 'EMFILE' || code === 'ENFILE') return code
     return 'ENOTDIR'
+  } finally {
+    for (const descriptor of opened) closeSync(descriptor)
   }
   const candidates = isAbsolute(executable)
     ? [executable]

@@ -44,6 +44,11 @@ export class ThreadLife {
     process.exit()
   }
 
+  /** In the parent: whether it has come so far that our code runs in it. */
+  hasBegun(): boolean {
+    return STAGES[Atomics.load(this.#words, WORDS.stage)] !== 'starting'
+  }
+
   /** In the parent: asks the thread to end, and gives its stage. One that is running can be terminated. */
   askToEnd(): ThreadStage {
     Atomics.store(this.#words, WORDS.isToEnd, 1)

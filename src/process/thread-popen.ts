@@ -10,7 +10,7 @@ import { childEnvironment } from '../platform/child-flags.ts'
 import { removeNamesOfThread } from '../platform/named-memory.ts'
 import { type HeapInheritance, sharedHeap } from '../platform/shared-heap.ts'
 import { writeOrIgnore } from '../platform/standard-streams.ts'
-import { startWorker } from '../platform/start-worker.ts'
+import { startWorker, threadNotStarted } from '../platform/start-worker.ts'
 import { createPortChannel, PortConnection, type PortEnd } from '../transport/port-connection.ts'
 import { encodeBoot } from './child-boot.ts'
 import type { ExitStatus, PopenOptions } from './popen.ts'
@@ -118,7 +118,10 @@ export class ThreadPopen extends StartedChild {
   #statusOf(exitCode: number): ExitStatus {
     if (this.#error !== undefined) {
       const isOutOfMemory = (this.#error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY'
-      return isOutOfMemory ? { exitCode: 1, signal: null, error: this.#error } : { exitCode: 1, signal: null }
+      if (isOutOfMemory) return { exitCode: 1, signal: null, error: this.#error }
+      // Nothing of ours runs in it, so only Node.js knows why: a thread that dies later says it itself.
+      if (!this.#life.hasBegun()) return { exitCode: 1, signal: null, error: threadNotStarted(this.#error) }
+      return { exitCode: 1, signal: null }
     }
     if (this.#killedBy !== undefined && !this.#life.hasEndedByItself(exitCode))
       return { exitCode: null, signal: this.#killedBy }

@@ -42,10 +42,11 @@ function bareError(): Error {
 function withoutStack<T>(make: () => T): T {
   const before = Error.stackTraceLimit
   try {
-    Error.stackTraceLimit = 0
+    // Not an assignment: it throws where Error is frozen.
+    Reflect.set(Error, 'stackTraceLimit', 0)
     return make()
   } finally {
-    Error.stackTraceLimit = before
+    Reflect.set(Error, 'stackTraceLimit', before)
   }
 }
 

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import vm from 'node:vm'
 import { whileLoadingModule } from '../../platform/module-loading.ts'
+import { workingDirectory } from '../../platform/working-directory.ts'
 
 type Import = (specifier: string, options?: { with: Record<string, string> }) => Promise<unknown>
 
@@ -30,7 +31,7 @@ export function importFrom(
   attributes?: Record<string, string>,
 ): Promise<unknown> {
   const options = attributes && { with: attributes }
-  const from = base?.startsWith('file:') ? base : pathToFileURL(`${process.cwd()}/[eval]`).href
+  const from = base?.startsWith('file:') ? base : evaluatedFile()
   let importer = importers.get(from)
   if (!importer) {
     const script = new vm.Script('(specifier, options) => import(specifier, options)', {
@@ -83,5 +84,10 @@ export function fromVite(specifier: string, base: string): string {
 
 /** `require` as in a file of that URL, or as in the working directory. */
 export function requireFrom(base: string): NodeJS.Require {
-  return createRequire(base.startsWith('file:') ? base : pathToFileURL(`${process.cwd()}/[eval]`).href)
+  return createRequire(base.startsWith('file:') ? base : evaluatedFile())
+}
+
+/** As Node names code that is in no file. Where the directory has been removed, only absolute names can be meant. */
+function evaluatedFile(): string {
+  return pathToFileURL(`${workingDirectory() ?? ''}/[eval]`).href
 }
