@@ -180,7 +180,7 @@ describe('wrong options of a call that waits are an error', () => {
     await assert.rejects(queue.get(5 as never), /they are a number\nTo fix: pass \{ timeout: 5 \}/)
     await assert.rejects(
       queue.get({ block: false } as never),
-      /no option "block"\nTo fix: use "timeout", "signal"; \{ timeout: 0 \} does not wait/,
+      /no option "block"\nTo fix: use one of "timeout", "signal"; \{ timeout: 0 \} does not wait/,
     )
     const [here, there] = Pipe()
     await assert.rejects(here.recvBytesInto(new Uint8Array(3), 2 as never), /To fix: pass \{ offset: 2 \}/)

@@ -42,6 +42,7 @@ export abstract class PoolExecutor extends Executor {
   readonly #core: PoolCore
   readonly #breaking: Breaking
   readonly #callers = new CallerStacks()
+  #isShutDown = false
 
   protected constructor({ opener, pool, name, workerPrefix, brokenClass, breaksOnDeath }: ExecutorKind) {
     super()
@@ -162,12 +163,14 @@ export abstract class PoolExecutor extends Executor {
     try {
       assertTakes(this.#core, fn)
     } catch (reason) {
-      throw reason instanceof BrokenPoolError ? this.#breaking.ofAbort(reason) : reason
+      if (reason instanceof BrokenPoolError) throw this.#breaking.ofAbort(reason)
+      throw this.#isShutDown && reason instanceof ClosedError ? wasShutDown(this.#core.options.name) : reason
     }
   }
 
   /** Takes no more work. What was read of the inputs of maps is still done. */
   #close(): void {
+    this.#isShutDown = true
     dropped?.unregister(this)
     for (const job of Array.from(this.#core.jobs)) {
       if (!(job instanceof ExecutorMapJob) || job.isUnbounded) continue
@@ -195,6 +198,13 @@ export abstract class PoolExecutor extends Executor {
     this.#core.terminate(signal)
     await this.#core.join()
   }
+}
+
+/** For what Python raises a RuntimeError. */
+function wasShutDown(name: string): ClosedError {
+  return new ClosedError(
+    `Cannot submit work: the executor "${name}" was shut down\nTo fix: submit before shutdown(), or make a new executor`,
+  )
 }
 
 /** Python logs it; whoever has no future to look at would never know why nothing works. */

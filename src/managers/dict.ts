@@ -3,6 +3,7 @@ import { BaseProxy, addProxyType } from './base-proxy.ts'
 import { type ManagedKey, assertKey, changed, noSuchKey } from './keys.ts'
 import { referentOf } from './referents.ts'
 import type { ServedType } from './served-type.ts'
+import { refuseAssignments } from './written-by-methods.ts'
 
 /** What a dict is made of. */
 export type DictEntries<K, V> =
@@ -59,7 +60,10 @@ class ManagedDict {
   pop(key: unknown, hasDefault: boolean, missing: unknown): unknown {
     if (!this.map.has(key)) {
       if (hasDefault) return missing
-      throw noSuchKey('The dict does not have the key that pop() was given')
+      throw noSuchKey(
+        'The dict does not have the key that pop() was given',
+        'ask with has() before, or give a default',
+      )
     }
     const value = this.map.get(key)
     this.map.delete(key)
@@ -68,7 +72,7 @@ class ManagedDict {
 
   popItem(): [unknown, unknown] {
     const last = [...this.map.entries()].at(-1)
-    if (last === undefined) throw noSuchKey('popItem() found the dict empty')
+    if (last === undefined) throw noSuchKey('popItem() found the dict empty', 'ask for its size() before')
     this.map.delete(last[0])
     return last
   }
@@ -223,6 +227,7 @@ export class DictProxy<K = unknown, V = unknown>
 }
 
 addProxyType('dict', DictProxy)
+refuseAssignments(DictProxy, 'dict')
 
 /** @internal */
 export const DICT: ServedType = {

@@ -17,9 +17,9 @@ export function assertKey(key: unknown, what: 'key' | 'value'): asserts key is M
   )
 }
 
-/** For what Python raises a KeyError. */
-export function noSuchKey(what: string): ProcessError {
-  return new ProcessError('ERR_NOT_FOUND', `${what}\nTo fix: ask with has() before, or give a default`)
+/** For what Python raises a KeyError, or an AttributeError of a namespace. */
+export function noSuchKey(what: string, toFix: string): ProcessError {
+  return new ProcessError('ERR_NOT_FOUND', `${what}\nTo fix: ${toFix}`)
 }
 
 /** A function that changes a value in the server. It must be done when it returns, so that nobody comes in between. */

@@ -6,6 +6,7 @@ import { BaseProxy, addProxyType } from './base-proxy.ts'
 import { changed, noSuchKey } from './keys.ts'
 import { referentOf } from './referents.ts'
 import type { ServedType } from './served-type.ts'
+import { refuseAssignments } from './written-by-methods.ts'
 
 /** In what order `sort()` puts items: a function for two of them, sent to the manager, or Python's options. */
 export type SortOrder<T> =
@@ -76,7 +77,8 @@ class ManagedList {
 
   index(value: unknown, from?: number): number {
     const index = this.indexOf(value, from)
-    if (index < 0) throw noSuchKey('index() did not find the item in the list')
+    if (index < 0)
+      throw noSuchKey('index() did not find the item in the list', 'use indexOf(), which gives -1')
     return index
   }
 
@@ -288,6 +290,7 @@ export class ListProxy<T = unknown> extends BaseProxy<T[]> implements AsyncItera
 }
 
 addProxyType('list', ListProxy)
+refuseAssignments(ListProxy, 'list', { hasIndices: true })
 
 /** @internal */
 export const LIST: ServedType = {

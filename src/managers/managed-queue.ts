@@ -22,8 +22,9 @@ import type { ServedType } from './served-type.ts'
 const MANY = 1024
 
 /**
- * A queue of a manager: see {@link Queue}. Items travel as bytes and are rebuilt by who takes them. A proxy in it keeps its
- * object for 5 minutes: keep another one elsewhere.
+ * A queue of a manager: see {@link Queue}. It can be joined in any case, as Python's, which is a `queue.Queue`. Items
+ * travel as bytes and are rebuilt by who takes them. A proxy in it keeps its object for 5 minutes: keep another one
+ * elsewhere.
  *
  * @see https://docs.python.org/3/library/multiprocessing.html#multiprocessing.managers.SyncManager.Queue
  */
@@ -112,6 +113,17 @@ export class QueueProxy<T = unknown> extends BaseProxy implements AsyncIterable<
     if (isAtOnce) for (const _ of this.#left.splice(0)) await this.callMethod('taskDone')
   }
 
+  /** @throws ProcessError `ERR_INVALID_STATE` when it is called more often than items were put. */
+  taskDone(): Promise<void> {
+    return this.callMethod('taskDone') as Promise<void>
+  }
+
+  /** Waits until `taskDone()` has been called for every item. @throws TimeoutError; the signal's reason. */
+  async join(options: WaitOptions = {}): Promise<void> {
+    assertWaitOptions(options)
+    await this.callMethod('join', [options.timeout], options.signal)
+  }
+
   /** The items as they come, until the queue is shut down and empty. */
   [Symbol.asyncIterator](): AsyncGenerator<T, void, undefined> {
     let isShutDown = false
@@ -127,19 +139,8 @@ export class QueueProxy<T = unknown> extends BaseProxy implements AsyncIterable<
   }
 }
 
-/** A joinable queue of a manager: see {@link JoinableQueue}. */
-export class JoinableQueueProxy<T = unknown> extends QueueProxy<T> {
-  /** @throws ProcessError `ERR_INVALID_STATE` when it is called more often than items were put. */
-  taskDone(): Promise<void> {
-    return this.callMethod('taskDone') as Promise<void>
-  }
-
-  /** Waits until `taskDone()` has been called for every item. @throws TimeoutError; the signal's reason. */
-  async join(options: WaitOptions = {}): Promise<void> {
-    assertWaitOptions(options)
-    await this.callMethod('join', [options.timeout], options.signal)
-  }
-}
+/** A queue of `manager.JoinableQueue()`: see {@link JoinableQueue}. */
+export class JoinableQueueProxy<T = unknown> extends QueueProxy<T> {}
 
 addProxyType('Queue', QueueProxy)
 addProxyType('JoinableQueue', JoinableQueueProxy)

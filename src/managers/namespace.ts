@@ -2,6 +2,7 @@
 import { BaseProxy, addProxyType } from './base-proxy.ts'
 import { changed, noSuchKey } from './keys.ts'
 import type { ServedType } from './served-type.ts'
+import { refuseAssignments } from './written-by-methods.ts'
 
 /** In the server. */
 class ManagedNamespace {
@@ -12,7 +13,8 @@ class ManagedNamespace {
   }
 
   get(name: string): unknown {
-    if (!this.fields.has(name)) throw noSuchKey(`The namespace has no "${name}"`)
+    if (!this.fields.has(name))
+      throw noSuchKey(`The namespace has no "${name}"`, 'set() it before, or ask with has()')
     return this.fields.get(name)
   }
 
@@ -91,6 +93,7 @@ export class NamespaceProxy<T extends object = Record<string, unknown>> extends 
 }
 
 addProxyType('Namespace', NamespaceProxy)
+refuseAssignments(NamespaceProxy, 'namespace')
 
 /** @internal */
 export const NAMESPACE: ServedType = {

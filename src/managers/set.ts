@@ -26,12 +26,16 @@ class ManagedSet {
   }
 
   remove(value: unknown): void {
-    if (!this.values.delete(value)) throw noSuchKey('remove() did not find the value in the set')
+    if (!this.values.delete(value))
+      throw noSuchKey(
+        'remove() did not find the value in the set',
+        'use delete(), which tells whether it was there',
+      )
   }
 
   pop(): unknown {
     const first = this.values.values().next()
-    if (first.done === true) throw noSuchKey('pop() found the set empty')
+    if (first.done === true) throw noSuchKey('pop() found the set empty', 'ask for its size() before')
     this.values.delete(first.value)
     return first.value
   }

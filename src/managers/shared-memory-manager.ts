@@ -1,4 +1,6 @@
 /** SharedMemoryManager: shared memory with names that are removed when the manager ends, however it ends. */
+import { inspect } from 'node:util'
+import { invalidArgument } from '../errors.ts'
 import { type ListItem, ShareableList } from '../memory/shareable-list.ts'
 import { SharedMemory } from '../memory/shared-memory.ts'
 import { BaseManager, typesOf } from './base-manager.ts'
@@ -27,9 +29,15 @@ export class SharedMemoryManager extends BaseManager {
   /**
    * Makes memory of so many bytes, all zero. Whoever has it closes it; its name is removed by the manager.
    *
-   * @throws ClosedError before `start()`; errors of `new SharedMemory()`.
+   * @throws TypeError when `size` is no number; ClosedError before `start()`; errors of `new SharedMemory()`.
    */
   async SharedMemory(size: number): Promise<SharedMemory> {
+    if (typeof size !== 'number') {
+      throw invalidArgument(
+        TypeError,
+        `SharedMemory() of a manager needs a number of bytes, and got ${inspect(size, { depth: 0 })}\nTo fix: pass it alone, as in: await manager.SharedMemory(1024)`,
+      )
+    }
     return new SharedMemory({ name: await (await this.#keeperHere()).makeMemory(size) })
   }
 
@@ -44,7 +52,7 @@ export class SharedMemoryManager extends BaseManager {
 
   async #keeperHere(): Promise<MemoryKeeperProxy> {
     // It keeps the names for as long as it has a proxy, which is as long as this manager is here.
-    this.#keeper ??= this.create('MemoryKeeper') as Promise<MemoryKeeperProxy>
+    this.#keeper ??= this.create('SharedMemory') as Promise<MemoryKeeperProxy>
     try {
       return await this.#keeper
     } catch (error) {

@@ -50,12 +50,12 @@ export class MemoryKeeperProxy extends BaseProxy<string[]> {
   }
 }
 
-addProxyType('MemoryKeeper', MemoryKeeperProxy)
+addProxyType('SharedMemory', MemoryKeeperProxy)
 
 /** @internal */
 export const SHARED_MEMORY: readonly ServedType[] = [
   {
-    typeId: 'MemoryKeeper',
+    typeId: 'SharedMemory',
     isBuiltIn: true,
     make: () => new MemoryKeeper(),
     exposed: ['makeMemory', 'makeList'],

@@ -36,7 +36,12 @@ import type { ArrayProxy, ValueProxy } from './value.ts'
  * ```
  */
 export class SyncManager extends BaseManager {
-  /** A dict: see {@link DictProxy}. */
+  /**
+   * A dict: see {@link DictProxy}.
+   *
+   * @param entries - a Map, pairs, or an object, whose names are text: what Python writes as `{1: 'a'}` is
+   * `new Map([[1, 'a']])`
+   */
   dict<V>(entries: Readonly<Record<string, V>>): Promise<DictProxy<string, V>>
   dict<K = string, V = unknown>(entries?: DictEntries<K, V>): Promise<DictProxy<K, V>>
   async dict<K, V>(entries?: DictEntries<K, V>): Promise<DictProxy<K, V>> {

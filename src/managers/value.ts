@@ -11,6 +11,7 @@ import {
 import { BaseProxy, addProxyType } from './base-proxy.ts'
 import { changed } from './keys.ts'
 import type { ServedType } from './served-type.ts'
+import { noAssignment, refuseAssignments } from './written-by-methods.ts'
 
 /** In the server. */
 class ManagedValue {
@@ -47,9 +48,13 @@ export class ValueProxy<T = unknown> extends BaseProxy<T> {
     return this.callMethod('set', [value]) as Promise<void>
   }
 
-  /** As `get()`. */
+  /** As `get()`. It cannot be assigned to: what Python writes as `value.value += 1` is `update()` here. */
   get value(): Promise<T> {
     return this.get()
+  }
+
+  set value(_value: never) {
+    throw noAssignment('ValueProxy', '"value"', 'await value.set(it), or value.update(old => old + 1)')
   }
 
   /** Has the manager replace the value by what `change` makes of it, while nobody else can change it. Gives the new one. */
@@ -152,6 +157,7 @@ export class ArrayProxy<Type extends ElementType = ElementType> extends BaseProx
 }
 
 addProxyType('Array', ArrayProxy)
+refuseAssignments(ArrayProxy, 'array', { hasIndices: true })
 
 /** @internal */
 export const ARRAY: ServedType = {

@@ -78,6 +78,14 @@ export function assertElement(array: { readonly name: string }, value: unknown):
   throw invalidArgument(
     TypeError,
     `Cannot store ${inspect(value, { depth: 0 })} in shared memory: an element of ${array.name} is ${wanted}\n` +
-      'To fix: convert it, or choose another type',
+      `To fix: ${conversionOf(value, isBig) ?? 'convert it'}, or choose another type`,
   )
+}
+
+/** The text of what stores what was probably meant. */
+function conversionOf(value: unknown, isBig: boolean): string | undefined {
+  if (typeof value === 'boolean') return `pass ${Number(value)}${isBig ? 'n' : ''}`
+  if (isBig && Number.isInteger(value)) return `pass ${BigInt(value as number)}n, or BigInt() of it`
+  if (!isBig && typeof value === 'bigint') return 'pass Number() of it'
+  return undefined
 }

@@ -65,7 +65,7 @@ function zeros<T extends ArrayBufferView>(type: TypedArrayConstructor<T>, length
   if (!Number.isSafeInteger(length) || length < 0) {
     throw invalidArgument(
       RangeError,
-      `sharedArray() needs a length of 0 or more, and got ${length}\nTo fix: pass an integer`,
+      `A shared array needs a length of 0 or more, and got ${length}\nTo fix: pass an integer`,
     )
   }
   // Memory has at least one byte; an empty array shows nothing of it.

@@ -182,9 +182,9 @@ interface Checked {
   size: number
 }
 
-function checked(options: SharedMemoryOptions): Checked {
+function checked(options: SharedMemoryOptions | undefined): Checked {
   assertKnownOptions('SharedMemory', options, ['size', 'name', 'create'])
-  const { size, name, create } = options
+  const { size, name, create } = options ?? {}
   const refuse = (option: string, wanted: string, value: unknown): Error =>
     invalidArgument(
       TypeError,

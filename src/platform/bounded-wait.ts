@@ -1,5 +1,6 @@
 /** Waiting with an end: for a promise, no longer than a timeout, and not beyond an abort signal. */
 import { invalidArgument } from '../errors.ts'
+import { kindOf, optionInstead, optionsInstead } from './known-options.ts'
 import { TIMER_MS_MAX } from './long-timer.ts'
 import { onAbort } from './on-abort.ts'
 
@@ -34,7 +35,7 @@ export function assertWaitOptions(options: WaitOptions, known: readonly string[]
     if (known.includes(key) || !Object.hasOwn(options, key)) continue
     throw invalidArgument(
       TypeError,
-      `Cannot wait: there is no option "${key}"\nTo fix: use ${known.map(name => `"${name}"`).join(', ')}; { timeout: 0 } does not wait`,
+      `Cannot wait: there is no option "${key}"\nTo fix: ${optionInstead(key, known)}; { timeout: 0 } does not wait`,
     )
   }
   assertTimeout(options.timeout)
@@ -44,8 +45,7 @@ export function assertWaitOptions(options: WaitOptions, known: readonly string[]
 export function noOptions(given: unknown, first = 'timeout'): TypeError {
   return invalidArgument(
     TypeError,
-    `Cannot wait: the options must be an object, but they are ${given === null ? 'null' : `a ${typeof given}`}\n` +
-      `To fix: pass { ${first}: ${typeof given === 'number' ? given : '...'} }`,
+    `Cannot wait: the options must be an object, but they are ${kindOf(given)}\nTo fix: ${optionsInstead(given, first)}`,
   )
 }
 

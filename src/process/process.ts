@@ -162,7 +162,7 @@ export class Process<Args extends readonly unknown[] = [], Result = unknown> {
     const { life, identity, name, isDaemon, authKey, settings } = record
     if (record.isCurrent || life.status !== 'initial') {
       throw invalidState(
-        `Cannot start process "${name}" twice\nTo fix: make a new Process for each start; the same target and arguments may be used again`,
+        `Cannot start process "${name}"${record.isCurrent ? ': it is the current process' : ' twice'}\nTo fix: make a new Process for each start; the same target and arguments may be used again`,
       )
     }
     assertNotImporting()
@@ -419,7 +419,8 @@ function check(option: string, expected: string, value: unknown, isValid: boolea
   if (isValid) return
   throw invalidArgument(
     TypeError,
-    `Cannot make a Process: "${option}" must be ${expected}, got ${value === null ? 'null' : typeof value}\nTo fix: pass ${expected}`,
+    `"${option}" of a Process must be ${expected}, got ${value === null ? 'null' : typeof value}\n` +
+      `To fix: pass ${expected}${option === 'authKey' && typeof value === 'string' ? ', as Buffer.from(text)' : ''}`,
   )
 }
 

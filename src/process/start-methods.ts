@@ -1,5 +1,6 @@
 /** Start methods: which there are, and which one is this program's default. The default is fixed once. */
 import { invalidArgument, invalidState } from '../errors.ts'
+import { assertKnownOptions } from '../platform/known-options.ts'
 import type { StartMethod } from './child-boot.ts'
 import { processState } from './process-state.ts'
 
@@ -51,7 +52,9 @@ export function getAllStartMethods(): StartMethod[] {
 export function getStartMethod(): StartMethod
 /** With `allowNone`, nothing is fixed, and `null` says that nothing has been. */
 export function getStartMethod(options: { allowNone: boolean }): StartMethod | null
-export function getStartMethod({ allowNone = false }: { allowNone?: boolean } = {}): StartMethod | null {
+export function getStartMethod(options: { allowNone?: boolean } = {}): StartMethod | null {
+  assertKnownOptions('getStartMethod()', options, ['allowNone'])
+  const { allowNone = false } = options
   if (allowNone) return processState.startMethod ?? null
   return (processState.startMethod ??= START_METHODS[0]!)
 }
@@ -75,10 +78,9 @@ export function getStartMethod({ allowNone = false }: { allowNone?: boolean } = 
  * await child.join()
  * ```
  */
-export function setStartMethod(
-  method: StartMethod | null,
-  { force = false }: { force?: boolean } = {},
-): void {
+export function setStartMethod(method: StartMethod | null, options: { force?: boolean } = {}): void {
+  assertKnownOptions('setStartMethod()', options, ['force'])
+  const { force = false } = options
   if (!(method === null && force)) assertStartMethod(method)
   if (processState.startMethod !== undefined && !force) {
     throw invalidState(

@@ -269,7 +269,7 @@ export function isImmediate(options: ShutdownQueueOptions): boolean {
 }
 
 function newCore(typeName: string, options: number | QueueOptions): QueueCore {
-  if (typeof options === 'object') assertKnownOptions(typeName, options, ['maxSize'])
+  if (typeof options !== 'number') assertKnownOptions(typeName, options, ['maxSize'])
   const maxSize = typeof options === 'number' ? options : (options.maxSize ?? 0)
   if (!Number.isInteger(maxSize) || maxSize >= 2 ** 31) {
     throw invalidArgument(

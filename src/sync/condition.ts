@@ -214,16 +214,18 @@ export class Condition {
   /**
    * Wakes up to `count` of the tasks that wait. They go on when they have the lock. Later ones are not affected.
    *
-   * @throws ProcessError `ERR_INVALID_STATE` when the lock is not held; RangeError for a count below 1.
+   * @param count - 0 wakes nobody, and so does less, as of the places that are left when there are none
+   * @throws ProcessError `ERR_INVALID_STATE` when the lock is not held; RangeError for a count that is no whole number.
    */
   notify(count = 1): void {
-    if (!(Number.isInteger(count) && count > 0) && count !== Infinity) {
+    if (!Number.isInteger(count) && count !== Infinity) {
       throw invalidArgument(
         RangeError,
-        `Cannot notify: "count" must be a whole number from 1 on, got ${String(count)}\nTo fix: pass such a number`,
+        `Cannot notify: "count" must be a whole number, got ${String(count)}\nTo fix: pass such a number, or call notifyAll()`,
       )
     }
     this.assertHeld('notify')
+    if (count <= 0) return
     if (this.#state.notify(count) > 0) this.#waiters?.poke()
   }
 

@@ -27,7 +27,14 @@ forEachExecutor(({ name, make, Broken }) => {
     test('C372 test_run_after_shutdown: nothing can be submitted afterwards; it may be called again', async () => {
       const executor = make(1)
       await executor.shutdown()
-      assert.throws(() => executor.submit(square, 2), ClosedError)
+      assert.throws(
+        () => executor.submit(square, 2),
+        (error: Error) =>
+          error instanceof ClosedError &&
+          /^Cannot submit work: the executor ".*" was shut down\nTo fix: submit before shutdown\(\)/.test(
+            error.message,
+          ),
+      )
       assert.throws(() => executor.map(square, [2]), { code: 'ERR_CLOSED' })
       await executor.shutdown({ wait: false })
       await executor.shutdown({ cancelFutures: true })

@@ -1,6 +1,7 @@
 /** The behaviours that CPython's own tests of containers in managers check, by the names of those tests (_TestContainers). */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { inspect } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { BaseProxy, type DictProxy, type ListProxy, type QueueProxy, SyncManager } from 'multiproc'
@@ -32,6 +33,9 @@ async function untilObjects(manager: SyncManager, count: number): Promise<void> 
     await new Promise(resolve => setTimeout(resolve, 5))
   }
 }
+
+/** What a program in Python would do with a proxy, which the types do not allow. */
+const asInPython = (proxy: object): Record<string | number, unknown> => proxy as never
 
 // Functions of their own: what an await has left in the frame of a test is not garbage.
 
@@ -263,6 +267,34 @@ forEachSharingMethod(context => {
     const refused = { name: 'TypeError', code: 'ERR_INVALID_ARGUMENT' }
     await assert.rejects((dict as unknown as DictProxy).set({}, []), refused)
     await assert.rejects((await manager.set()).add([1]), refused)
+  })
+
+  test('what Python writes as an assignment, or reads by an index, is an error that names the method', async () => {
+    await using manager = await started(context)
+    const names = await manager.Namespace({ x: 1 })
+    const dict = await manager.dict({ x: 1 })
+    const list = await manager.list([1])
+    const array = await manager.Array('i', [1])
+    const value = await manager.Value(1)
+    const refused = (toFix: string): object => ({
+      name: 'TypeError',
+      code: 'ERR_INVALID_ARGUMENT',
+      message: new RegExp(`\nTo fix: ${toFix.replaceAll(/[().]/g, '\\$&')}`),
+    })
+    assert.throws(() => (asInPython(names).x = 2), refused("await namespace.set('x', value)"))
+    assert.throws(() => (asInPython(dict).x = 2), refused("await dict.set('x', value)"))
+    assert.throws(() => (asInPython(list)[0] = 2), refused('await list.set(0, value)'))
+    assert.throws(() => (asInPython(array)[-1] = 2), refused('await array.set(-1, value)'))
+    assert.throws(() => (asInPython(value).value = 2), refused('await value.set(it)'))
+    assert.throws(() => asInPython(list)[0], refused('await list.get(0)'))
+    assert.throws(() => asInPython(array)[-1], refused('await array.get(-1)'))
+    assert.ok([names, dict, list, array, value].every(proxy => proxy instanceof BaseProxy))
+    assert.match(inspect([names, list]), /<NamespaceProxy .*<ListProxy /)
+    assert.deepEqual(await names.copy(), { x: 1 })
+    assert.deepEqual(await dict.copy(), new Map([['x', 1]]))
+    assert.deepEqual(await list.copy(), [1])
+    assert.deepEqual(await array.copy(), Int32Array.of(1))
+    assert.equal(await value.get(), 1)
   })
 
   test('update() with a function that throws or is async changes nothing', async () => {

@@ -231,6 +231,11 @@ test(
   { skip: nativeStatus().isOn && process.platform === 'linux' ? false : 'needs memory with names' },
   async () => {
     await assert.rejects(new SharedMemoryManager().SharedMemory(8), closed)
+    await assert.rejects(new SharedMemoryManager().SharedMemory(8), /Cannot make a "SharedMemory"/)
+    await assert.rejects(new SharedMemoryManager().SharedMemory({ size: 8 } as never), {
+      name: 'TypeError',
+      message: /To fix: pass it alone, as in: await manager\.SharedMemory\(1024\)$/,
+    })
     for (const end of ['shutdown', 'kill'] as const) {
       const manager = new SharedMemoryManager()
       await manager.start()

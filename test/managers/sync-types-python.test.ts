@@ -1,7 +1,7 @@
 /** What CPython's own tests of a SyncManager's types check, by the names of those tests (TestSyncManagerTypes). */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { JoinableQueueProxy, Manager, Process } from 'multiproc'
+import { Manager, Process } from 'multiproc'
 import { forEachSharingMethod } from '../queue/sharing-methods.js'
 import { checkLeaks } from '../leak-check.js'
 
@@ -161,12 +161,12 @@ forEachSharingMethod(context => {
         if (items.join() !== 'first,second') throw new Error(items.join())
       }, queue)
       await assert.rejects(queue.getNoWait(), { code: 'ERR_QUEUE_EMPTY' })
-      if (queue instanceof JoinableQueueProxy) {
-        await queue.taskDone()
-        await assert.rejects(queue.join({ timeout: 1 }), { code: 'ERR_TIMEOUT' })
-        await queue.taskDone()
-        await queue.join()
-      }
+      // Python's manager.Queue() is a queue.Queue, which can be joined.
+      await queue.taskDone()
+      await assert.rejects(queue.join({ timeout: 1 }), { code: 'ERR_TIMEOUT' })
+      await inChild(async proxy => await proxy.taskDone(), queue)
+      await queue.join()
+      await assert.rejects(queue.taskDone(), { code: 'ERR_INVALID_STATE' })
       await queue.putMany(['a', 'b'])
       await queue.shutdown()
       const seen: string[] = []

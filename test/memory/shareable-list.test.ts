@@ -58,6 +58,8 @@ test('test_shared_memory_ShareableList_basics: every type of item, indexes, form
     assert.equal(list[2], -273.154)
     assert.equal(list[7], undefined)
     assert.equal(list.at(-8), undefined)
+    // As in Python it would be the last item; it would be a property that nobody else sees.
+    assert.throws(() => (list[-1] = 1), { name: 'RangeError', code: 'ERR_INVALID_ARGUMENT' })
     assert.equal(list.indexOf(100), 3)
     assert.equal(list.indexOf(5), -1)
     assert.equal(list.count(42), 1)

@@ -89,6 +89,7 @@ describe('without a name', () => {
   })
 
   test('C157 test_shared_memory_basics: wrong sizes and options are refused', () => {
+    assert.throws(() => new (SharedMemory as new () => SharedMemory)(), { code: 'ERR_INVALID_ARGUMENT' })
     for (const size of [0, -1, 1.5, NaN, undefined]) {
       assert.throws(() => new SharedMemory({ size }), { name: 'RangeError', code: 'ERR_INVALID_ARGUMENT' })
     }

@@ -242,6 +242,8 @@ test('P215: integers wrap around as in C, and what is no integer is refused', ()
 
 test('P216: beyond the end there is nothing to read, and storing there is an error', () => {
   const array = new SharedArray('i', [1, 2, 3])
+  assert.throws(() => (array[-1] = 1), { name: 'RangeError', message: /array\[array\.length - 1\]$/ })
+  assert.equal(array[-1], undefined)
   assert.equal(array[3], undefined)
   assert.equal(array.at(-4), undefined)
   assert.throws(() => void (array[3] = 1), { name: 'RangeError', code: 'ERR_INVALID_ARGUMENT' })
@@ -250,6 +252,17 @@ test('P216: beyond the end there is nothing to read, and storing there is an err
   assert.throws(() => new SharedArray('i', -1), { name: 'RangeError' })
   assert.deepEqual([...array.fill(7, 1)], [1, 7, 7])
   assert.equal(inspect(new SharedArray('i', 2)), '<SharedArray i of 2, <RLock free>>')
+})
+
+test('what is stored as another type than the elements have is told how to be converted', () => {
+  const flag = new SharedValue('b', 0)
+  const large = new SharedValue('q', 0n)
+  assert.throws(() => (flag.value = true as never), { name: 'TypeError', message: /To fix: pass 1, / })
+  assert.throws(() => (flag.value = 5n as never), { name: 'TypeError', message: /To fix: pass Number\(\)/ })
+  assert.throws(() => (large.value = 5 as never), { name: 'TypeError', message: /To fix: pass 5n, / })
+  assert.throws(() => (large.value = false as never), { name: 'TypeError', message: /To fix: pass 0n, / })
+  assert.throws(() => (flag.value = 'x' as never), { name: 'TypeError', message: /To fix: convert it, / })
+  assert.deepEqual([flag.value, large.value], [0, 0n])
 })
 
 test('P217: text of bytes ends at the first zero, and raw is all bytes', () => {

@@ -46,7 +46,10 @@ forEachStartMethod(method => {
     const child = new (getContext(method).Process)({ target: () => {} })
     child.start()
     await child.join()
+    // Python's get_start_method(True): taken for no options, it would fix the method.
+    assert.throws(() => getStartMethod(true as never), { name: 'TypeError', code: 'ERR_INVALID_ARGUMENT' })
     assert.equal(getStartMethod({ allowNone: true }), null)
+    assert.throws(() => setStartMethod('spawn', true as never), { code: 'ERR_INVALID_ARGUMENT' })
   })
 })
 

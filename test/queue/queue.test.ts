@@ -248,6 +248,9 @@ describe('within one process', () => {
   test('options are checked', () => {
     assert.throws(() => new Queue({ maxSize: 1.5 }), RangeError)
     assert.throws(() => new Queue({ maxSize: '3' as unknown as number }), TypeError)
+    // Taken for no options, these would make queues without a limit.
+    for (const wrong of ['3', true, [3], () => 3]) assert.throws(() => new Queue(wrong as never), TypeError)
+    assert.throws(() => new JoinableQueue('3' as never), TypeError)
     assert.throws(() => new Queue({ maxsize: 3 } as object), TypeError)
     using queue = new Queue(-1)
     assert.equal(queue.maxSize, 0)

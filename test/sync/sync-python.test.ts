@@ -171,6 +171,8 @@ for (const method of sharingMethods) {
         )
         for (const _ of children) await sleeping.acquire()
         for (const [count, expected] of [
+          [0, 0],
+          [-1, 0],
           [1, 1],
           [4, 3],
           [3, 0],
