@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { addressText } from '../connection/address.ts'
 import { ClosedError, ProcessError } from '../errors.ts'
 import { onAbort } from '../platform/on-abort.ts'
+import { stackText } from '../platform/stack-text.ts'
 import { decode, decodeThrown, encode, prepare } from '../serialize/codec.ts'
 import type { ManagerConnection } from './local-connection.ts'
 import type { Credentials, ManagerPlace } from './manager-place.ts'
@@ -192,7 +193,7 @@ export class ManagerLink {
     // Here V8 knows who awaits the call, which would have cost as much as the call to note beforehand.
     const caller: { stack?: string } = {}
     Error.captureStackTrace(caller, this.call)
-    throw outcome.thrown(caller.stack)
+    throw outcome.thrown(stackText(caller))
   }
 
   #listen(call: number, pending: Pending, signal: AbortSignal): void {

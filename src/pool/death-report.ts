@@ -1,4 +1,5 @@
 /** What a pool says when a worker died: what ended it, as far as that can be told, and what to do about it. */
+import { stackText } from '../platform/stack-text.ts'
 import {
   BrokenPoolError,
   ClosedError,
@@ -309,7 +310,7 @@ export function brokenByDeath(
 }
 
 function withCaller<E extends Error>(error: E, job: Job): E {
-  const caller = job.caller.stack
+  const caller = stackText(job.caller)
   if (caller !== undefined) {
     error.stack = `${error.name}: ${error.message}${caller.slice(caller.indexOf('\n'))}`
   }

@@ -3,6 +3,7 @@
  * may be tried again go back into the line, and a dead worker's chunks are taken apart. Invariant: each item that was
  * given to a worker leaves here exactly once, to its job or into the line.
  */
+import { stackText } from '../platform/stack-text.ts'
 import { TimeoutError } from '../errors.ts'
 import { decode, decodeNumbers, decodeThrown, encode, prepare } from '../serialize/codec.ts'
 import { type Chunk, slicePart } from './chunk.ts'
@@ -190,7 +191,7 @@ export class TaskOutcomes {
 
   /** What was thrown in a worker, with the stack of the caller. */
   thrown({ name, pid }: WorkerIdentity, bytes: Uint8Array, job: Job | undefined): unknown {
-    const callerStack = job?.caller.stack
+    const callerStack = stackText(job?.caller)
     return decodeThrown(bytes, {
       pid,
       workerName: name,

@@ -9,6 +9,7 @@ import { decode, decodeThrown, prepare } from '../serialize/codec.ts'
 import { releaseAttachments } from '../transport/attachments.ts'
 import type { ChildBoot } from './child-boot.ts'
 import { childEntry } from '../platform/child-entry.ts'
+import { stackText } from '../platform/stack-text.ts'
 import { diedWithoutResult, pythonExitCode } from './exit-description.ts'
 import type { FollowedProcess } from './followed-process.ts'
 import { popen, type ExitStatus, type Popen, type PopenOptions } from './popen.ts'
@@ -87,7 +88,7 @@ export class ProcessLife {
     this.#status = 'started'
     this.#name = boot.name
     this.#isDaemon = boot.isDaemon
-    this.#callerStack = new Error('Started here').stack
+    this.#callerStack = stackText(new Error('Started here'))
     child.connection.send(payload.bytes, payload.attachments)
     releaseAttachments(payload.attachments)
     // The caller may block this thread now, until the child has put something into a queue.

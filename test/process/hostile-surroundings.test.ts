@@ -96,6 +96,19 @@ test(
   },
 )
 
+test(
+  'what fails in children is told where Error.prepareStackTrace makes something else of stacks',
+  options,
+  async () => {
+    const report = (await reportOf('other-stacks')) as { code?: string; message: string }[]
+    assert.deepEqual(
+      report.map(({ code }) => code),
+      ['ERR_WORKER_DIED', 'ERR_WORKER_DIED', undefined],
+    )
+    assert.equal(report[2]!.message, 'on purpose')
+  },
+)
+
 test('waits take no notice of what was added to Object.prototype', options, async () => {
   assert.deepEqual(await reportOf('extended-objects'), [1, 0])
 })
