@@ -15,12 +15,13 @@ import { ChunkPublisher } from './chunk-publisher.ts'
 import { ClusterTables } from './cluster-tables.ts'
 import { ConnectionWatch } from './connection-watch.ts'
 import { LookAhead } from './look-ahead.ts'
+import { isLost } from './lost-chunk.ts'
 import { type Nats, closeNats, connectionError, serverError } from './nats-client.ts'
 import { PoolNames, levelOf } from './names.ts'
 import type { KeptJob } from '../pool/kept-call.ts'
 import { describeRequirements, requirementsIn } from '../pool/requirements.ts'
 import { PayloadStore, hashOf } from './payload-store.ts'
-import { type PoolRules, isNotFound } from './pool-streams.ts'
+import type { PoolRules } from './pool-streams.ts'
 import { Post, bodiesIn } from './post.ts'
 import { laneOf } from './requirement-classes.ts'
 import { ResultFeed } from './result-feed.ts'
@@ -517,7 +518,8 @@ export class ClusterLink implements Link {
 
   /**
    * A chunk is in the stream until an agent has written its result. One that is in neither was lost: with a stream that
-   * somebody deleted, or by an agent that said so and wrote nothing. It is sent again.
+   * somebody deleted, or by an agent that said so and wrote nothing. So was one that the server has forgotten to give out.
+   * It is sent again.
    */
   async #checkOldest(): Promise<void> {
     const dueMs = performance.now() - 3 * this.#rules.leaseMs
@@ -528,20 +530,10 @@ export class ClusterLink implements Link {
     }
     for (const chunk of old) {
       chunk.sentAtMs = performance.now()
-      if (await this.#isQueued(chunk)) continue
+      if (!(await isLost(this.#nats, this.#names, chunk.subject))) continue
       // Its result may be among those that are being read again, and then it need not run again.
       if (!(await this.#feed?.replay())) return
       if (this.#isOpen(chunk) && !chunk.isArriving) this.#publish(chunk)
-    }
-  }
-
-  async #isQueued({ subject }: SentChunk): Promise<boolean> {
-    try {
-      const query = { last_by_subj: subject }
-      return (await this.#nats.manager.streams.getMessage(this.#names.tasks, query)) !== null
-    } catch (error) {
-      if (isNotFound(error)) return false
-      throw error
     }
   }
 

@@ -46,6 +46,11 @@ export class PoolNames {
     return `mp.t.${this.pool}.*.${session}.>`
   }
 
+  /** The lane of a chunk of this subject. */
+  laneIn(subject: string): string {
+    return subject.slice(`mp.t.${this.pool}.`.length).split('.')[0]!
+  }
+
   tasksAt(lane: string): string {
     return `mp.t.${this.pool}.${lane}.>`
   }

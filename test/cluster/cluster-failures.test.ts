@@ -136,6 +136,35 @@ describe('work on a cluster survives', needsServer, () => {
     assert.equal(await result, heir.pid)
   })
 
+  test('what the server takes for acknowledged although nobody has said so is sent again', async () => {
+    await using cluster = await TestCluster.start()
+    await using latches = await Latches.open()
+    const pool = cluster.pool()
+    const doomed = await cluster.agentProgram(2)
+    async function pass(latch: string, name: string): Promise<number> {
+      await passLatch(latch, `${name} of ${process.ppid}`)
+      return process.ppid
+    }
+    const results = ['one', 'two'].map(name => pool.apply(pass, [latches.address, name]))
+    for (const name of ['one', 'two']) await latches.arrival(`${name} of ${doomed.pid}`)
+    const heir = await cluster.agentProgram(3)
+    doomed.kill('SIGKILL')
+    // By which the server forgets the first, and loses the second.
+    await using nats = await closing(connectAsStranger(cluster))
+    const { streams } = await jetstreamManager(nats.connection)
+    const tasks = `MP_T_${POOL}`
+    const { state } = await streams.info(tasks, { subjects_filter: '>' })
+    const subjects = Object.keys(state.subjects!).toSorted()
+    assert.equal(subjects.length, 2)
+    await streams.purge(tasks, { filter: subjects[1]! })
+    await pool.apply(() => {})
+    for (const name of ['one', 'two']) {
+      await latches.arrival(`${name} of ${heir.pid}`)
+      latches.release(`${name} of ${heir.pid}`)
+    }
+    assert.deepEqual(await Promise.all(results), [heir.pid, heir.pid])
+  })
+
   test('kill -9 of a child: its agent says so at once, and the item runs again without waiting for a lease', async () => {
     await using cluster = await TestCluster.start()
     await using latches = await Latches.open()

@@ -265,7 +265,10 @@ export class SimulatedClient {
       },
       consumers: {
         info: (stream: string, name: string) =>
-          request(server => ({ config: server.consumer(stream, name).config })),
+          request(server => {
+            const { config, ackFloor } = server.consumer(stream, name)
+            return { config, ack_floor: { stream_seq: ackFloor } }
+          }),
         add: (stream: string, config: ConsumerConfig) =>
           request(server => ({ name: server.addConsumer(stream, config) })),
         delete: (stream: string, name: string) =>

@@ -232,6 +232,14 @@ export class SimulatedConsumer {
     return this.#fresh.size
   }
 
+  /** All messages up to there are acknowledged. */
+  get ackFloor(): number {
+    let lowest = this.#stream.lastSequence + 1
+    for (const sequences of [this.#fresh, this.#again, this.#pending.keys()])
+      for (const sequence of sequences) lowest = Math.min(lowest, sequence)
+    return lowest - 1
+  }
+
   #hold(sequence: number): void {
     const pending: Pending = { atMs: this.#time.nowMs, isQueued: false }
     this.#pending.set(sequence, pending)
