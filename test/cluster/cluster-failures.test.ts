@@ -30,6 +30,12 @@ export function noted(file: string, n: number): number {
   return n
 }
 
+/** A task that says in which agent it runs, and waits there to be let on. */
+async function pass(latch: string, name: string): Promise<number> {
+  await passLatch(latch, `${name} of ${process.ppid}`)
+  return process.ppid
+}
+
 describe('work on a cluster survives', needsServer, () => {
   test('kill -9 of an agent: what it had runs elsewhere after its lease', async () => {
     await using cluster = await TestCluster.start()
@@ -114,10 +120,6 @@ describe('work on a cluster survives', needsServer, () => {
     await using latches = await Latches.open()
     const pool = cluster.pool()
     const doomed = await cluster.agentProgram(2)
-    async function pass(latch: string, name: string): Promise<number> {
-      await passLatch(latch, `${name} of ${process.ppid}`)
-      return process.ppid
-    }
     const result = pool.apply(pass, [latches.address, 'one'])
     await latches.arrival(`one of ${doomed.pid}`)
     const calledOff = pool.apply(pass, [latches.address, 'two'])
@@ -141,10 +143,6 @@ describe('work on a cluster survives', needsServer, () => {
     await using latches = await Latches.open()
     const pool = cluster.pool()
     const doomed = await cluster.agentProgram(2)
-    async function pass(latch: string, name: string): Promise<number> {
-      await passLatch(latch, `${name} of ${process.ppid}`)
-      return process.ppid
-    }
     const results = ['one', 'two'].map(name => pool.apply(pass, [latches.address, name]))
     for (const name of ['one', 'two']) await latches.arrival(`${name} of ${doomed.pid}`)
     const heir = await cluster.agentProgram(3)
