@@ -17,7 +17,8 @@ export async function isLost({ manager }: Nats, names: PoolNames, subject: strin
   // Without a consumer it waits for one.
   const lane = await unlessMissing(manager.consumers.info(tasks, names.laneIn(subject)))
   // Up to there the server gives nothing out any more, and what is acknowledged leaves the queue.
-  if (!lane || lane.ack_floor.stream_seq < message.seq) return false
+  const isForgotten = lane !== undefined && lane.ack_floor.stream_seq >= message.seq
+  if (!isForgotten) return false
   await manager.streams.purge(tasks, { filter: names.taskOnAnyLane(chunkNameIn(subject)!) })
   return true
 }

@@ -134,7 +134,7 @@ const USES: Record<string, (objects: Objects) => unknown> = {
         condition.waitForSync(() => 0, { timeout: 5 }),
         0,
       )
-      assert.equal(await codeOf(() => condition.notify(0)), 'ERR_INVALID_ARGUMENT')
+      assert.equal(await codeOf(() => condition.notify(0.5)), 'ERR_INVALID_ARGUMENT')
     }
     await condition.acquire()
     const waiting = condition.wait()

@@ -122,7 +122,7 @@ describe('Condition', () => {
     assert.throws(() => condition.notify(), INVALID_STATE)
     assert.throws(() => condition.notifyAll(), INVALID_STATE)
     using held = await condition.guard()
-    assert.throws(() => condition.notify(0), INVALID_ARGUMENT)
+    assert.throws(() => condition.notify(0.5), INVALID_ARGUMENT)
     assert.ok(held)
   })
 

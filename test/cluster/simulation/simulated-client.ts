@@ -249,8 +249,10 @@ export class SimulatedClient {
     const request = <T>(act: (server: SimulatedServer) => T): Promise<T> => this.#request(act, REQUEST_MS_MAX)
     const messageOf =
       (name: string, { last_by_subj: subject }: { last_by_subj: string }) =>
-      (server: SimulatedServer): StoredMessage | null =>
-        server.stream(name).lastOf(subject) ?? null
+      (server: SimulatedServer): (StoredMessage & { seq: number }) | null => {
+        const message = server.stream(name).lastOf(subject)
+        return message ? { ...message, seq: message.sequence } : null
+      }
     const manager = {
       streams: {
         info: (name: string) =>
