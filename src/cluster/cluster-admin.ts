@@ -11,7 +11,7 @@ import { type Nats, closeNats, connectNats } from './nats-client.ts'
 import { LEVELS, PoolNames, chunkNameIn } from './names.ts'
 import { PayloadStore } from './payload-store.ts'
 import { sessionOf } from './kept-jobs.ts'
-import { type PoolRules, isNotFound, openStreams } from './pool-streams.ts'
+import { type PoolRules, lastMessage, openStreams, unlessMissing } from './pool-streams.ts'
 import { Post } from './post.ts'
 import { classesOf, laneOf, levelIn } from './requirement-classes.ts'
 import { StateNames, checkStateName } from './state-names.ts'
@@ -207,7 +207,7 @@ export class ClusterAdmin {
       oldest.delete(kept.id)
     }
     for (const [id, { subject, chunks }] of oldest) {
-      const message = await this.#messageAt(names.tasks, subject)
+      const message = await lastMessage(this.#nats, names.tasks, subject)
       // It was done meanwhile.
       if (message) found.push({ pool, id, chunks, since: message.time.toISOString() })
     }
@@ -221,22 +221,13 @@ export class ClusterAdmin {
     const { state } = await this.#nats.manager.streams.info(names.results, { subjects_filter: filter })
     const found: QueuedJob[] = []
     for (const subject of Object.keys(state.subjects ?? {})) {
-      const message = await this.#messageAt(names.results, subject)
+      const message = await lastMessage(this.#nats, names.results, subject)
       const driver = message && (post.readNote(subject, message.data)?.head as DriverHead | undefined)
       if (!driver) continue
       const { jobId, taskName, items, host, pid, since } = driver
       found.push({ pool, id: sessionOf(jobId), chunks: 0, since, job: { jobId, taskName, items, host, pid } })
     }
     return found
-  }
-
-  async #messageAt(stream: string, subject: string): Promise<{ time: Date; data: Uint8Array } | undefined> {
-    try {
-      return (await this.#nats.manager.streams.getMessage(stream, { last_by_subj: subject })) ?? undefined
-    } catch (error) {
-      if (isNotFound(error)) return undefined
-      throw error
-    }
   }
 
   /**
@@ -282,13 +273,7 @@ export class ClusterAdmin {
       sequence >= state.first_seq && sequence > 0 && letters.length < deadShownMax;
       sequence--
     ) {
-      let message
-      try {
-        message = await manager.streams.getMessage(names.dead, { seq: sequence })
-      } catch (error) {
-        if (isNotFound(error)) continue
-        throw error
-      }
+      const message = await unlessMissing(manager.streams.getMessage(names.dead, { seq: sequence }))
       const { session, chunkId } = chunkNameIn(message?.subject ?? '') ?? {}
       if (!message || session === undefined) continue
       const work = await workIn(post, names, { session, chunkId: chunkId!, bytes: message.data, classes })

@@ -15,7 +15,7 @@ import { ChunkPublisher } from './chunk-publisher.ts'
 import { ClusterTables } from './cluster-tables.ts'
 import { ConnectionWatch } from './connection-watch.ts'
 import { LookAhead } from './look-ahead.ts'
-import { isLost } from './lost-chunk.ts'
+import { LostChunks } from './lost-chunks.ts'
 import { type Nats, closeNats, connectionError, serverError } from './nats-client.ts'
 import { PoolNames, levelOf } from './names.ts'
 import type { KeptJob } from '../pool/kept-call.ts'
@@ -528,9 +528,10 @@ export class ClusterLink implements Link {
       if (old.length >= checkedMax) break
       if (!chunk.isPublishing && !chunk.isArriving && chunk.sentAtMs < dueMs) old.push(chunk)
     }
+    const look = new LostChunks(this.#nats, this.#names)
     for (const chunk of old) {
       chunk.sentAtMs = performance.now()
-      if (!(await isLost(this.#nats, this.#names, chunk.subject))) continue
+      if (!(await look.isLost(chunk.subject))) continue
       // Its result may be among those that are being read again, and then it need not run again.
       if (!(await this.#feed?.replay())) return
       if (this.#isOpen(chunk) && !chunk.isArriving) this.#publish(chunk)

@@ -10,7 +10,7 @@ import { type KeptCall, type KeptJob, type KnownChunk, firstEpochMax } from '../
 import { PoolNames, chunkNameIn } from './names.ts'
 import { type Nats, closeNats, connectNats, serverError } from './nats-client.ts'
 import { PayloadStore } from './payload-store.ts'
-import { isNotFound, openStreams } from './pool-streams.ts'
+import { lastMessage, openStreams } from './pool-streams.ts'
 import { Post } from './post.ts'
 import { readAll } from './read-all.ts'
 import { untilAnswered } from './until-answered.ts'
@@ -198,7 +198,7 @@ async function knownChunks(tools: Tools, fromSequence: number): Promise<KnownChu
   )
   for (const subject of Object.keys(state.subjects ?? {})) {
     const name = chunkNameIn(subject)
-    const message = await untilAnswered(settings, () => messageIn(nats, names.tasks, subject))
+    const message = await untilAnswered(settings, () => lastMessage(nats, names.tasks, subject))
     const letter = name && message && (await post.read(subject, message.data))
     if (typeof letter === 'object') note(name!.chunkId, placeOf((letter.head as WorkHead).chunk), subject)
   }
@@ -219,21 +219,8 @@ async function knownChunks(tools: Tools, fromSequence: number): Promise<KnownChu
   return [...known.values()].toSorted((one, other) => one.chunkId - other.chunkId)
 }
 
-async function messageAt({ nats, names, settings }: Tools, subject: string): ReturnType<typeof messageIn> {
-  return await untilAnswered(settings, () => messageIn(nats, names.results, subject))
-}
-
-async function messageIn(
-  { manager }: Nats,
-  stream: string,
-  subject: string,
-): Promise<{ seq: number; data: Uint8Array } | undefined> {
-  try {
-    return (await manager.streams.getMessage(stream, { last_by_subj: subject })) ?? undefined
-  } catch (error) {
-    if (isNotFound(error)) return undefined
-    throw error
-  }
+async function messageAt({ nats, names, settings }: Tools, subject: string): ReturnType<typeof lastMessage> {
+  return await untilAnswered(settings, () => lastMessage(nats, names.results, subject))
 }
 
 function alreadyExists({ pool }: PoolNames, jobId: string): ProcessError {

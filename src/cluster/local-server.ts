@@ -65,7 +65,7 @@ export async function startLocalServer({
     )
   }
   mkdirSync(folder, { recursive: true })
-  const [ownPort] = port === undefined ? ((await freePorts(1)) as [number]) : [port]
+  const ownPort = port ?? (await freePorts(1))[0]!
   const configuration = join(folder, 'server.conf')
   writeFileSync(
     configuration,

@@ -2,6 +2,7 @@
  * The streams of a pool on the server: made by whoever comes first, program or agent, and found by all others.
  * Invariant: each has a bound, so that who sends waits when nobody takes; see "Streams" in README.md.
  */
+import type { StoredMsg } from '@nats-io/jetstream'
 import type { Nats } from './nats-client.ts'
 import { serverError } from './nats-client.ts'
 import { LEVELS, type Level, type PoolNames } from './names.ts'
@@ -154,6 +155,25 @@ export async function ensure(find: () => Promise<unknown>, make: () => Promise<u
     await find().catch(() => {
       throw error
     })
+  }
+}
+
+/** The message that was written last under this subject, if there is one. */
+export async function lastMessage(
+  { manager }: Pick<Nats, 'manager'>,
+  stream: string,
+  subject: string,
+): Promise<StoredMsg | undefined> {
+  return (await unlessMissing(manager.streams.getMessage(stream, { last_by_subj: subject }))) ?? undefined
+}
+
+/** What was asked for, or `undefined` where the server does not have it. */
+export async function unlessMissing<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked
+  } catch (error) {
+    if (isNotFound(error)) return undefined
+    throw error
   }
 }
 

@@ -4,6 +4,7 @@
  * Invariant: the first calls of a turn of the event loop, and every one behind a pause, have a stack of their own.
  */
 import { microtask } from '../platform/microtask.ts'
+import { setStackTraceLimit } from '../platform/stack-text.ts'
 
 type Method = (...args: never[]) => unknown
 
@@ -55,10 +56,9 @@ export class CallerStacks {
 function capture(method: Method): CallerStack {
   const caller: CallerStack = {}
   const limit = Error.stackTraceLimit
-  // Not an assignment: it throws where Error is frozen (`--frozen-intrinsics`), and the stack is only longer then.
-  Reflect.set(Error, 'stackTraceLimit', Math.min(limit, callerFrames))
+  setStackTraceLimit(Math.min(limit, callerFrames))
   // V8 writes the text of the stack only when it is read, which is when a task failed.
   Error.captureStackTrace(caller, method)
-  Reflect.set(Error, 'stackTraceLimit', limit)
+  setStackTraceLimit(limit)
   return caller
 }

@@ -1,5 +1,5 @@
 /** The numbers of a pool as a table for people. Pure: text from data. */
-import type { PoolStats, WorkStats } from './pool-stats.ts'
+import type { PoolStats, WorkStats, WorkerStats } from './pool-stats.ts'
 
 const HEADS = [
   'worker',
@@ -18,17 +18,8 @@ const HEADS = [
 
 export function statsTable({ workers, ended, total, longestTasks }: PoolStats): string {
   const rows = [...ended, ...workers].map(worker => {
-    const { name, pid, threadId, state, memoryBytes } = worker
-    return [
-      threadId !== undefined
-        ? `${name} (thread ${threadId})`
-        : pid === undefined
-          ? name
-          : `${name} (pid ${pid})`,
-      state,
-      ...numbersOf(worker),
-      memoryBytes === undefined ? '' : bytes(memoryBytes),
-    ]
+    const { state, memoryBytes } = worker
+    return [nameOf(worker), state, ...numbersOf(worker), memoryBytes === undefined ? '' : bytes(memoryBytes)]
   })
   rows.push([`all ${total.workers}`, '', ...numbersOf(total), ''])
   const lines = aligned([HEADS, ...rows])
@@ -41,6 +32,12 @@ export function statsTable({ workers, ended, total, longestTasks }: PoolStats): 
     }
   }
   return lines.join('\n')
+}
+
+/** With where it runs, if that is in one place. */
+function nameOf({ name, pid, threadId }: WorkerStats): string {
+  if (threadId !== undefined) return `${name} (thread ${threadId})`
+  return pid === undefined ? name : `${name} (pid ${pid})`
 }
 
 function numbersOf({ done, failed, times, bytesSent, bytesReceived }: WorkStats): string[] {

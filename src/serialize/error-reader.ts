@@ -2,6 +2,7 @@
  * Rebuilds errors without running any constructor of the user: a real error of a built-in class is given the
  * prototype and the fields that arrived. The pair of `error-writer.ts`.
  */
+import { setStackTraceLimit } from '../platform/stack-text.ts'
 import { corrupt } from './byte-reader.ts'
 import { sharedErrorClasses } from './error-classes.ts'
 import { remapStack } from './function/stack-remapping.ts'
@@ -42,11 +43,10 @@ function bareError(): Error {
 function withoutStack<T>(make: () => T): T {
   const before = Error.stackTraceLimit
   try {
-    // Not an assignment: it throws where Error is frozen.
-    Reflect.set(Error, 'stackTraceLimit', 0)
+    setStackTraceLimit(0)
     return make()
   } finally {
-    Reflect.set(Error, 'stackTraceLimit', before)
+    setStackTraceLimit(before)
   }
 }
 
